@@ -1,0 +1,173 @@
+#include "buf.h"
+#include "digest.h"
+#include "file.h"
+#include "log.h"
+#include "moment.h"
+#include "text.h"
+#include "unit.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+static void a_scope_keeps_the_first_failure(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	st first = fail(&s, E_INPUT, "first %d", 1);
+	st second = fail(&s, E_BUG, "second");
+	assert_int_equal(first.code, E_INPUT);
+	assert_int_equal(second.code, E_BUG);
+	assert_string_equal(s.message, "first 1");
+	st wrapped = fail_context(&s, first, "outer");
+	assert_int_equal(wrapped.code, E_INPUT);
+	assert_string_equal(s.message, "outer: first 1");
+	scope_reset(&s);
+	assert_int_equal(s.code, E_OK);
+}
+
+static void a_scope_hands_out_zeroed_aligned_memory(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t len = 0; len < 20000; len += 997) {
+		uint8_t *bytes = scope_alloc(&s, len);
+		assert_int_equal((uintptr_t)bytes % _Alignof(max_align_t), 0);
+		for (size_t i = 0; i < len; i++)
+			assert_int_equal(bytes[i], 0);
+		memset(bytes, 0xa5, len);
+	}
+}
+
+static void base64_and_hex_are_strict(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	span out;
+	static const char *const good[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" } };
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		assert_string_equal(base64_text(&s, span_str(good[i][0])), good[i][1]);
+		assert_int_equal(base64_parse(&s, span_str(good[i][1]), &out).code, E_OK);
+		assert_true(span_is(out, good[i][0]));
+	}
+	static const char *const bad[] = { "Zg=", "Zh==", "Z===", "Zm9v=", "Zm 9", "====", "Zg==Zg==", "Zm9=" };
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(base64_parse(&s, span_str(bad[i]), &out).code, E_INPUT);
+	assert_int_equal(hex_parse(&s, span_str("00fFa5"), &out).code, E_OK);
+	assert_string_equal(hex_text(&s, out), "00ffa5");
+	assert_int_equal(hex_parse(&s, span_str("0"), &out).code, E_INPUT);
+	assert_int_equal(hex_parse(&s, span_str("0g"), &out).code, E_INPUT);
+}
+
+static void decimals_stop_at_their_limit(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	uint64_t v;
+	assert_int_equal(decimal_parse(&s, span_str("18446744073709551615"), UINT64_MAX, &v).code, E_OK);
+	assert_true(v == UINT64_MAX);
+	static const char *const bad[] = { "", "-1", "18446744073709551616", "1 ", "0x1" };
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(decimal_parse(&s, span_str(bad[i]), UINT64_MAX, &v).code, E_INPUT);
+	assert_int_equal(decimal_parse(&s, span_str("5"), 4, &v).code, E_INPUT);
+}
+
+static void moments_are_read_and_written_alike(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char *const times[] = { "1970-01-01T00:00:00.000000Z", "2000-02-29T23:59:59.999999Z",
+					     "1969-12-31T23:59:59.500000Z", "2026-11-22T17:46:00.000001Z", "9999-12-31T23:59:59.000000Z" };
+	char text[MOMENT_TEXT_MAX];
+	int64_t moment;
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+		assert_int_equal(moment_parse(&s, span_str(times[i]), &moment).code, E_OK);
+		assert_string_equal(moment_text(moment, text), times[i]);
+	}
+	static const char *const bad[] = { "2026-02-29T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z",
+					   "2026-01-01T00:00:00", "2026-01-01T00:00:00.Z", "2026-01-01 00:00:00Z", "" };
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(moment_parse(&s, span_str(bad[i]), &moment).code, E_INPUT);
+}
+
+static void cursors_notice_short_and_long_input(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_BUF b;
+	buf_init(&b, 64);
+	struct wr w = wr_into(&b);
+	wr_u8(&w, 7);
+	wr_i64(&w, -2);
+	wr_str(&w, "abc");
+	assert_int_equal(wr_end(&s, &w).code, E_OK);
+	struct rd r = rd_of(buf_span(&b));
+	assert_int_equal(rd_u8(&r), 7);
+	assert_true(rd_i64(&r) == -2);
+	assert_string_equal(rd_str(&s, &r, 3), "abc");
+	assert_int_equal(rd_end(&s, &r, "test").code, E_OK);
+	r = rd_of(buf_span(&b));
+	(void)rd_u64(&r);
+	assert_int_equal(rd_end(&s, &r, "test").code, E_INPUT);
+	scope_clear_error(&s);
+	r = rd_of(SPAN_LITERAL("\0\0\0\5ab"));
+	assert_int_equal(rd_bytes(&r, 100).len, 0);
+	assert_int_equal(rd_end(&s, &r, "test").code, E_INPUT);
+	uint8_t big[65] = { 0 };
+	wr_raw(&w, SPAN_ARRAY(big));
+	assert_int_equal(wr_end(&s, &w).code, E_LIMIT);
+}
+
+static void digests_match_their_published_values(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	assert_string_equal(hex_text(&s, digest_new(&s, DIGEST_SHA256, span_str("abc"))),
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	struct digest d;
+	uint8_t out[DIGEST_MAX];
+	digest_start(&d, DIGEST_SHA1);
+	digest_add(&d, span_str("a"));
+	digest_add(&d, span_str("bc"));
+	assert_string_equal(hex_text(&s, digest_finish(&d, out)), "a9993e364706816aba3e25717850c26c9cd0d89d");
+}
+
+static void files_appear_whole(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	char directory[] = "/tmp/chancery-base-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	char *path = scope_printf(&s, "%s/a", directory);
+	span out;
+	assert_int_equal(file_read(&s, path, 10, &out).code, E_NOTFOUND);
+	assert_int_equal(file_create(&s, path, span_str("one"), 0600).code, E_OK);
+	assert_int_equal(file_create(&s, path, span_str("two"), 0600).code, E_CONFLICT);
+	assert_int_equal(file_replace(&s, path, span_str("three"), 0600).code, E_OK);
+	assert_int_equal(file_read(&s, path, 10, &out).code, E_OK);
+	assert_true(span_is(out, "three"));
+	assert_int_equal(file_read(&s, path, 4, &out).code, E_LIMIT);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_scope_keeps_the_first_failure),
+		cmocka_unit_test(a_scope_hands_out_zeroed_aligned_memory),
+		cmocka_unit_test(base64_and_hex_are_strict),
+		cmocka_unit_test(decimals_stop_at_their_limit),
+		cmocka_unit_test(moments_are_read_and_written_alike),
+		cmocka_unit_test(cursors_notice_short_and_long_input),
+		cmocka_unit_test(digests_match_their_published_values),
+		cmocka_unit_test(files_appear_whole),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,21 @@
+/*
+ * file.h - files that survive a crash: every write here is complete, synced and renamed into place, or not there.
+ */
+#pragma once
+#include "buf.h"
+
+/* The whole file, at most `max` bytes (E_LIMIT over it, E_NOTFOUND when absent, E_IO otherwise). */
+st file_read(struct scope *s, const char *path, size_t max, span *out);
+/* Write beside, fsync, rename over, fsync the directory. `mode` as for open(2), exact whatever the umask. */
+st file_replace(struct scope *s, const char *path, span bytes, unsigned mode);
+/* As file_replace, but E_CONFLICT when the path exists. */
+st file_create(struct scope *s, const char *path, span bytes, unsigned mode);
+/* All bytes or an error; continues after interrupted and partial writes. */
+st file_write_all(struct scope *s, int fd, span bytes);
+/* fsync the directory that holds `path`, so that a new name in it is durable. */
+st file_sync_directory_of(struct scope *s, const char *path);
+/* Make a directory, and those above it, when absent. */
+st file_make_directory(struct scope *s, const char *path, unsigned mode);
+/* Append-only handle on `path`, created when absent. */
+st file_open_append(struct scope *s, const char *path, unsigned mode, int *out_fd);
+bool file_exists(const char *path);
