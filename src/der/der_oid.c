@@ -1,0 +1,64 @@
+#include "der.h"
+
+#define ARCS_MAX 32
+
+st der_oid_text(struct scope *s, span content, char **out)
+{
+	if (content.len == 0 || content.len > 5 * ARCS_MAX)
+		return fail(s, E_INPUT, "an object identifier is empty or too long");
+	char *text = NULL;
+	uint64_t arc = 0;
+	for (size_t i = 0; i < content.len; i++) {
+		if ((arc == 0 && content.data[i] == 0x80) || arc > UINT32_MAX)
+			return fail(s, E_INPUT, "an object identifier is not in its shortest form");
+		arc = arc << 7 | (content.data[i] & 0x7f);
+		bool more = (content.data[i] & 0x80) != 0;
+		if (more && i + 1 == content.len)
+			return fail(s, E_INPUT, "an object identifier is cut short");
+		if (more)
+			continue;
+		uint64_t first = arc < 80 ? arc / 40 : 2;
+		if (text == NULL)
+			text = scope_printf(s, "%llu.%llu", (unsigned long long)first, (unsigned long long)(arc - 40 * first));
+		else
+			text = scope_printf(s, "%s.%llu", text, (unsigned long long)arc);
+		arc = 0;
+	}
+	*out = text;
+	return OK;
+}
+
+static void put_arc(struct buf *b, uint64_t arc)
+{
+	uint8_t bytes[10];
+	size_t at = sizeof bytes;
+	bytes[--at] = arc & 0x7f;
+	while ((arc >>= 7) != 0)
+		bytes[--at] = (uint8_t)(0x80 | (arc & 0x7f));
+	(void)buf_append(b, span_of(bytes + at, sizeof bytes - at));
+}
+
+st der_oid_parse(struct scope *s, span text, span *out)
+{
+	AUTO_BUF content;
+	buf_init(&content, 0);
+	uint64_t arcs[ARCS_MAX];
+	size_t n = 0;
+	while (n < ARCS_MAX) {
+		const uint8_t *dot = text.len == 0 ? NULL : memchr(text.data, '.', text.len);
+		span arc = dot == NULL ? text : span_of(text.data, (size_t)(dot - text.data));
+		TRY(decimal_parse(s, arc, UINT32_MAX, &arcs[n++]));
+		if (dot == NULL)
+			break;
+		text = span_from(text, arc.len + 1);
+		if (n == ARCS_MAX)
+			return fail(s, E_INPUT, "an object identifier has more than %d arcs", ARCS_MAX);
+	}
+	if (n < 2 || arcs[0] > 2 || (arcs[0] < 2 && arcs[1] > 39))
+		return fail(s, E_INPUT, "an object identifier needs two arcs or more, the first 0, 1 or 2");
+	put_arc(&content, arcs[0] * 40 + arcs[1]);
+	for (size_t i = 2; i < n; i++)
+		put_arc(&content, arcs[i]);
+	*out = scope_copy(s, buf_span(&content));
+	return OK;
+}
