@@ -1,0 +1,53 @@
+/*
+ * conf.h - one parser, driven by schema tables. A file has "name = value" lines, "# comment" lines and "[section label]"
+ * groups; a configuration is complete and valid before any privilege is used, and the reference page is printed from the rows.
+ */
+#pragma once
+#include "buf.h"
+
+enum conf_type { CONF_STRING, CONF_PATH, CONF_INTEGER, CONF_BOOLEAN, CONF_DURATION, CONF_ADDRESS, CONF_CHOICE, CONF_OID, CONF_LIST };
+
+/* CONF_STRING, PATH, ADDRESS, OID, CHOICE fill a `const char *`; INTEGER, DURATION (value in microseconds, written 30s, 5m, 12h,
+ * 7d) an int64_t; BOOLEAN a bool; LIST (the name may be repeated) a struct conf_list. */
+struct conf_list {
+	const char **item;
+	size_t count;
+};
+struct conf_row {
+	const char *name;
+	enum conf_type type;
+	size_t offset;        /* into the section's struct */
+	const char *standard; /* default as it would be written; NULL: required */
+	int64_t min, max;     /* INTEGER and DURATION (microseconds); both 0: not limited */
+	const char *choices;  /* CHOICE: words, space separated */
+	const char *help;     /* one sentence */
+	const char *clause;   /* the standard's clause behind it, or NULL */
+};
+/* A section: name "" is the head of the file. `many`: may occur more than once, each with a label. */
+struct conf_section {
+	const char *name;
+	bool many;
+	size_t size;          /* of the struct one occurrence fills; its first member is `const char *label` when many */
+	size_t offset;        /* of the struct (not many) or of a struct conf_group (many) in the whole */
+	const struct conf_row *rows;
+	size_t row_count;
+	const char *help;
+};
+struct conf_group {
+	void *item;           /* array of `count` structs */
+	size_t count;
+};
+struct conf_schema {
+	const char *service;
+	const struct conf_section *sections;
+	size_t section_count;
+	size_t size;          /* of the whole struct */
+};
+/* Read and check; everything lives in the scope. E_CONFIG names file, line, what is wrong and what would be right. `path` may
+ * be relative to the working directory; relative paths inside are relative to the file's directory. Unknown names, missing
+ * required ones and doubles are refused. */
+st conf_read(struct scope *s, const struct conf_schema *schema, const char *path, void *out);
+st conf_parse(struct scope *s, const struct conf_schema *schema, const char *name, span text, void *out);
+/* The reference, as Markdown, from the rows. */
+void conf_reference(struct buf *out, const struct conf_schema *schema);
+#define CONF_ROW(type_, struct_, member_, name_, ...) { .name = name_, .type = type_, .offset = offsetof(struct_, member_), __VA_ARGS__ }

@@ -1,0 +1,85 @@
+/*
+ * key.h - client of keyd: "sign these bytes with this key for this purpose". Whoever links this can ask; keyd decides.
+ * The same structures, with their reader and writer, are what keyd answers with (key_protocol.h).
+ */
+#pragma once
+#include "alg.h"
+#include "wire.h"
+
+/* What a key is for. A key may have several (a CA key: certificate, CRL and its own certification request). */
+enum key_purpose {
+	KEY_FOR_CERTIFICATE = 1,   /* TBSCertificate */
+	KEY_FOR_CRL = 2,           /* TBSCertList */
+	KEY_FOR_OCSP = 4,          /* OCSP ResponseData */
+	KEY_FOR_TIME_STAMP = 8,    /* TSTInfo with its CMS signed attributes */
+	KEY_FOR_LOG = 16,          /* checkpoints of the audit log */
+	KEY_FOR_IDENTITY = 32,     /* keyd's own statements */
+	KEY_FOR_REQUEST = 64,      /* CertificationRequestInfo of the key itself: proof of possession */
+};
+const char *key_purpose_name(enum key_purpose purpose);
+enum key_purpose key_purpose_named(span name); /* 0 when unknown */
+
+#define KEY_LABEL_MAX 64
+#define KEY_POLICIES_MAX 16
+
+/* What a key may sign beyond its purpose, fixed when it is generated. Zero or empty: not limited, except `ca`. */
+struct key_limits {
+	span issuer;              /* whole DER Name that every certificate and CRL must carry as issuer */
+	bool ca;                  /* may sign certificates with cA TRUE */
+	span policies[KEY_POLICIES_MAX]; /* certificatePolicies / TSA policies, OID content octets; none listed: any */
+	size_t policy_count;
+	uint32_t validity_days;   /* longest validity of a certificate, longest life of a CRL or OCSP answer */
+	uint32_t rate;            /* signatures per second */
+	uint32_t accuracy_ms;     /* time-stamps: largest difference between genTime and keyd's clock, largest accuracy claimed */
+	char origin[128];         /* log: the only origin line of checkpoints */
+};
+
+enum key_backup { KEY_BACKUP_NONE, KEY_BACKUP_WRAPPED };
+
+struct key_info {
+	char label[KEY_LABEL_MAX + 1];
+	char token[KEY_LABEL_MAX + 1];
+	const struct alg_key *type;
+	unsigned purposes;
+	struct key_limits limits;
+	enum key_backup backup;
+	span spki;                /* whole SubjectPublicKeyInfo */
+	int64_t created;
+	bool usable;              /* its token is there and logged in */
+	const char *missing;      /* attributes the module does not provide, comma separated; empty when all are */
+};
+
+struct key_client;
+/* Does not connect yet. `socket` is the zone's keyd. Safe for many threads. */
+struct key_client *key_client_new(const char *socket);
+void key_client_free(struct key_client *c);
+
+st key_find(struct scope *s, struct key_client *c, const char *label, struct key_info *out);
+st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t *out_count);
+/* A token (key group) of its own, initialised with this PIN (user) and officer PIN; administrators only. */
+st key_token_create(struct scope *s, struct key_client *c, const char *token, span pin, span officer_pin);
+/* Generate on the token; `want` gives label, token, type, purposes, limits, backup. Administrators only. Audited. */
+st key_generate(struct scope *s, struct key_client *c, const struct key_info *want, struct key_info *out);
+
+/* Sign: keyd parses `tbs`, checks it against purpose and limits, hashes it, has the record made durable, signs. The value is
+ * as X.509 carries it (ECDSA: DER sequence). E_DENIED: outside purpose or limits; E_LIMIT: over its rate; E_CRYPTO: the
+ * algorithm does not fit the key or is past its date; E_UNAVAILABLE: no audit, no token, no keyd - nothing was signed. */
+st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
+	    const struct alg_signature *algorithm, span tbs, span *out_signature);
+/* Time-stamps: the TSTInfo comes with the DER SET of signed attributes, which is what gets signed. */
+st key_sign_time_stamp(struct scope *s, struct key_client *c, const char *label, const struct alg_signature *algorithm,
+		       span tst_info, span signed_attributes, span *out_signature);
+/* Streams: `total` bytes of TBSCertList in parts of any size; keyd checks and hashes them as they pass. */
+struct key_stream;
+st key_stream_begin(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
+		    const struct alg_signature *algorithm, uint64_t total, struct key_stream **out);
+st key_stream_data(struct scope *s, struct key_stream *stream, span part);
+/* Ends the stream and frees it, whatever happens. */
+st key_stream_end(struct scope *s, struct key_stream *stream, span *out_signature);
+void key_stream_drop(struct key_stream *stream);
+
+/* Checkpoints (auditd only). `proof` is the RFC 6962 consistency proof from the head keyd signed last, 32-octet hashes one
+ * after the other. The note signature line's payload is returned: 4-octet key hash, then the signature. */
+st key_log_head(struct scope *s, struct key_client *c, const char *label, uint64_t *out_size, uint8_t out_root[32]);
+st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size,
+		       const uint8_t root[32], span proof, span *out_signature);

@@ -1,0 +1,49 @@
+/*
+ * pki_crl.h - certificate revocation lists (RFC 5280 section 5), written as a stream: two passes over the entries in order of
+ * serial, constant memory for any number of them.
+ */
+#pragma once
+#include "pki_certificate.h"
+
+/* Reasons by their CRLReason number (rfc5280#5.3.1); -1 unknown. unspecified (0) is never encoded. */
+int pki_reason_named(span name);
+const char *pki_reason_name(int reason);
+
+struct pki_crl_entry {
+	span serial;              /* magnitude */
+	int64_t revoked_at;
+	int reason;
+	int64_t invalidity_date;  /* 0: none */
+};
+struct pki_crl_head {
+	span issuer;
+	span issuer_key_identifier;
+	uint64_t number;
+	int64_t this_update, next_update;
+	int64_t expired_certs_from; /* expiredCertsOnCRL; 0: not included (EN 319 411-2 CSS-6.3.10-03) */
+	const struct alg_signature *algorithm;
+};
+/* First pass: pki_crl_count for each entry. Then pki_crl_open gives the total length; second pass: the same entries in the same
+ * order; the bytes come out through `sink` in parts of at most 64 KiB. E_CONFLICT when the passes differ. */
+struct pki_crl_writer;
+struct pki_crl_writer *pki_crl_new(const struct pki_crl_head *head);
+void pki_crl_free(struct pki_crl_writer *w);
+void pki_crl_count(struct pki_crl_writer *w, const struct pki_crl_entry *entry);
+st pki_crl_open(struct scope *s, struct pki_crl_writer *w, st (*sink)(struct scope *s, span part, void *arg), void *arg,
+		uint64_t *out_tbs_length);
+st pki_crl_entry(struct scope *s, struct pki_crl_writer *w, const struct pki_crl_entry *entry);
+st pki_crl_close(struct scope *s, struct pki_crl_writer *w);
+/* Octets that stand before and after the TBS in the finished CRL. */
+st pki_crl_frame(struct scope *s, uint64_t tbs_length, const struct alg_signature *algorithm, span signature, span *out_before,
+		 span *out_after);
+
+/* Head of a CRL without its entries, for `crl show` and the va. */
+struct pki_crl {
+	span issuer;
+	uint64_t number;
+	int64_t this_update, next_update;
+	uint64_t entries;
+	span tbs, signature_identifier, signature;
+};
+st pki_crl_read(struct scope *s, span der, struct pki_crl *out);
+st pki_crl_find(struct scope *s, span der, span serial, bool *out_found, struct pki_crl_entry *out);

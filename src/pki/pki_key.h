@@ -1,0 +1,17 @@
+/*
+ * pki_key.h - public keys: quality checks, and verification of signatures with keys decoded once.
+ */
+#pragma once
+#include "alg.h"
+
+/* Key quality for certification (requirements 7.3): RSA modulus size, odd, no small factor, exponent 65537, no Fermat-close
+ * primes, no ROCA fingerprint; EC point on the named curve and not infinity. E_CRYPTO names the check that failed. */
+st pki_key_check(struct scope *s, span spki);
+/* A decoded public key: decoding costs 100 us in OpenSSL 3.0, so keep it. Safe for many threads. */
+struct pki_key;
+st pki_key_new(struct scope *s, span spki, struct pki_key **out);
+void pki_key_free(struct pki_key *key);
+/* E_CRYPTO when the signature (as X.509 carries it) does not fit. */
+st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature);
+/* SHA-1 over the content of the BIT STRING: subject key identifier, and the key hash of OCSP (rfc6960#4.2.1). */
+st pki_key_identifier(struct scope *s, span spki, uint8_t out[20]);

@@ -1,0 +1,81 @@
+/*
+ * store.h - transactions and named statements over a database; the callers see no dialect and no driver.
+ *
+ * SQL exists only as named statements, one file per service (ca_sql.c), with a slot for each dialect. Many threads may call
+ * db_tx at once: those that wait together are committed together (group commit), each still all or nothing by itself.
+ */
+#pragma once
+#include "buf.h"
+
+enum db_dialect { DB_SQLITE, DB_POSTGRES, DB_DIALECT_COUNT };
+
+struct db_statement {
+	const char *name;
+	const char *sql[DB_DIALECT_COUNT]; /* parameters ?1 ?2 ...; the PostgreSQL slot may be NULL where the same text serves */
+};
+/* A step of the schema: applied once, in order, recorded with its number. */
+struct db_migration {
+	int version;
+	const char *name;
+	const char *sql[DB_DIALECT_COUNT];
+};
+struct db_schema {
+	const char *service;
+	const struct db_migration *migrations;
+	size_t migration_count;
+};
+
+enum db_type { DB_NULL, DB_INTEGER, DB_TEXT, DB_BLOB };
+struct db_value {
+	enum db_type type;
+	int64_t integer;
+	span bytes;
+};
+static inline struct db_value db_null(void)
+{
+	return (struct db_value){ .type = DB_NULL };
+}
+static inline struct db_value db_integer(int64_t v)
+{
+	return (struct db_value){ .type = DB_INTEGER, .integer = v };
+}
+static inline struct db_value db_text(span utf8)
+{
+	return (struct db_value){ .type = DB_TEXT, .bytes = utf8 };
+}
+static inline struct db_value db_blob(span bytes)
+{
+	return (struct db_value){ .type = DB_BLOB, .bytes = bytes };
+}
+#define DB_COLUMNS_MAX 24
+/* One row. Spans are valid until the next row (db_each) or live in the scope (db_one). */
+struct db_row {
+	struct db_value column[DB_COLUMNS_MAX];
+	size_t count;
+};
+
+struct db;
+struct db_tx;
+/* `url` is "sqlite:PATH" (later "postgresql:..."). Checks and migrates the schema; E_STATE when the database is newer than
+ * this program knows, E_CONFIG when durability is not on. */
+st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out);
+void db_close(struct db *db);
+
+/* Runs `work` in a transaction that is durable when db_tx returns OK; any other outcome leaves no trace. `work` may be run
+ * again after a conflict, on another thread than the caller's, so it touches only `tx`, its scope and `arg`. */
+st db_tx(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg);
+/* The same for reading only: a consistent snapshot, runs beside writers. */
+st db_read(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg);
+
+/* E_CONFLICT when a uniqueness rule is broken. `out_changed` may be NULL. */
+st db_exec(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
+	   size_t value_count, int64_t *out_changed);
+/* Exactly one row, copied into the scope; E_NOTFOUND when there is none. */
+st db_one(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
+	  size_t value_count, struct db_row *out);
+/* Row by row, in constant memory; a failure of `row` ends it. */
+st db_each(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
+	   size_t value_count, st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg);
+#define DB_VALUES(...) (const struct db_value[]){ __VA_ARGS__ }, sizeof((const struct db_value[]){ __VA_ARGS__ }) / sizeof(struct db_value)
+/* A consistent copy of the whole database into a new file or directory, while it is in use. */
+st db_backup(struct scope *s, struct db *db, const char *path);
