@@ -22,6 +22,9 @@ struct http_request {
 	span peer_certificate;        /* DER of the verified client certificate; empty without one */
 	bool local;                   /* came over a Unix socket */
 	uid_t peer_uid;               /* of a local peer */
+	bool on_worker;               /* a worker runs the handler and it may block; false on a loop thread */
+	int body_file;                /* `spool` routes: the whole body in an unlinked file, at offset 0; else -1 */
+	uint64_t body_len;            /* of body or body_file */
 	void *state;                  /* given to http_server_new */
 	void *internal;
 };
@@ -39,6 +42,7 @@ struct http_reply {
 	void *owner;
 	int file;                     /* a descriptor to send instead of body, closed afterwards; -1 for none */
 	uint64_t file_len;
+	bool defer;                   /* from an on_loop handler: drop this reply, run the handler again on a worker */
 	struct {
 		const char *name;
 		const char *value;
@@ -53,6 +57,7 @@ struct http_route {
 	const char *media_type;       /* of the request body; NULL when it has none */
 	size_t max_body;
 	bool on_loop;                 /* answered by the loop thread itself: short and in memory, must not block */
+	bool spool;                   /* the body is written to a file as it arrives (max_body still holds), for uploads of any size */
 	const char *role;             /* for the service's own check and for OpenAPI; NULL: anybody */
 	st (*handle)(struct scope *s, const struct http_request *request, struct http_reply *reply);
 	const char *summary;          /* one line for OpenAPI */
@@ -69,6 +74,7 @@ struct http_settings {
 	unsigned loops;             /* loop threads, on a shared port */
 	unsigned workers;
 	unsigned max_connections;
+	const char *spool_directory; /* where `spool` routes keep bodies; NULL: no such routes */
 	size_t max_header;          /* octets of request line and headers, 431 above */
 	int idle_seconds;           /* a connection without a complete request for so long is closed */
 	const struct http_route *routes;
