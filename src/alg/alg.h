@@ -40,10 +40,18 @@ enum digest_alg alg_digest_of_identifier(span whole);
 span alg_digest_identifier(enum digest_alg digest);
 /* OID content of a digest, for CMS and OCSP. */
 enum digest_alg alg_digest_of_oid(span content);
+span alg_digest_oid(enum digest_alg digest);
 
+/* The parts of a public key, pointing into its SubjectPublicKeyInfo. */
+struct alg_public {
+	const struct alg_key *key;
+	span modulus, exponent; /* RSA: magnitudes */
+	span point;             /* EC: uncompressed point; Ed25519: the 32 octets */
+};
 /* Which type of key a SubjectPublicKeyInfo holds; E_CRYPTO for types, curves, sizes or exponents outside the table, for
  * an EC point not in uncompressed form or of the wrong length. Does not prove the point lies on the curve (pki_key.h). */
 st alg_key_of_spki(struct scope *s, span spki, const struct alg_key **out);
+st alg_public_of_spki(struct scope *s, span spki, struct alg_public *out);
 /* SubjectPublicKeyInfo from the public parts: EC: uncompressed point; RSA: `modulus` and `exponent`; Ed25519: 32 octets. */
 st alg_spki_ec(struct scope *s, const struct alg_key *key, span point, span *out);
 st alg_spki_rsa(struct scope *s, span modulus, span exponent, span *out);
@@ -64,6 +72,8 @@ struct alg_policy {
 	const char *source;     /* where the dates come from */
 };
 const struct alg_policy *alg_policy_at(size_t i);
+/* The row for this use, whatever its dates; NULL when there is none. */
+const struct alg_policy *alg_policy_of(const struct alg_key *key, const struct alg_signature *signature, enum alg_use use);
 /* E_CRYPTO with the clause when this key and algorithm may not be used at `now`; `fresh` for new keys and certificates. */
 //= ts119312#tables the algorithm policy is a dated table in data, applied at issue, re-key and sign time
 st alg_policy_check(struct scope *s, const struct alg_key *key, const struct alg_signature *signature, enum alg_use use,
