@@ -73,6 +73,9 @@ st db_exec(struct scope *s, struct db_tx *tx, const struct db_statement *stateme
 /* Exactly one row, copied into the scope; E_NOTFOUND when there is none. */
 st db_one(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
 	  size_t value_count, struct db_row *out);
+/* One row or none: *out_found tells. */
+st db_find(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
+	   size_t value_count, struct db_row *out, bool *out_found);
 /* Row by row, in constant memory; a failure of `row` ends it. */
 st db_each(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
 	   size_t value_count, st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg);

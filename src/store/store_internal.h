@@ -1,0 +1,45 @@
+/* What store.c, store_group.c and store_schema.c share. */
+#pragma once
+#include "store_driver.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define DB_IDLE_READERS 16
+#define DB_GROUP_MAX 256
+
+struct db_tx {
+	struct db *db;
+	struct db_connection *connection;
+};
+
+struct db_job;
+
+struct db {
+	const struct db_driver_ops *ops;
+	char *address;
+	void *lock;
+	struct db_connection *writer;
+
+	pthread_mutex_t mutex;
+	/* Group commit: jobs in order of arrival; the thread that has `leading` runs them. */
+	struct db_job *first, *last;
+	bool leading;
+	pthread_cond_t led;             /* for the keeper, which waits to hold writers off */
+	bool keeper_waits;
+
+	struct db_connection *idle[DB_IDLE_READERS];
+	size_t idle_count;
+
+	pthread_t keeper;
+	pthread_cond_t wanted;
+	_Atomic uint64_t pending;
+	bool stopping;
+};
+
+/* store_group.c */
+st db_group_run(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg);
+/* Hold writers off, and let them on again. */
+void db_group_hold(struct db *db);
+void db_group_release(struct db *db);
+/* store_schema.c */
+st db_schema_apply(struct scope *s, struct db *db, const struct db_schema *schema);
