@@ -1,9 +1,11 @@
 /*
  * wire.h - frames on local sockets: how the processes of one host talk. One request, one reply, blocking, in order.
  *
- * A frame is: u32 length of what follows, u16 kind, u16 version (WIRE_VERSION), body. A reply has the request's kind, or
- * WIRE_FAILED with u16 code and a message. Who is on the other side is known from the kernel (SO_PEERCRED), never from
- * what it says. Bad input closes that connection and is logged; it never ends the process.
+ * A frame is: u32 length of what follows, u16 kind, u16 version (WIRE_VERSION), in requests 16 octets transaction id, body.
+ * A reply has the request's kind, or WIRE_FAILED with u16 code and a message (u32 length, text). The transaction id is the
+ * id of the caller's scope; the handler's scope takes it over, so that records and log lines of all processes that worked on
+ * one request carry the same `tx`. Who is on the other side is known from the kernel (SO_PEERCRED), never from what it says.
+ * A malformed frame closes that connection and is logged; it never ends the process.
  */
 #pragma once
 #include "buf.h"

@@ -1,0 +1,378 @@
+#include "wire_frame.h"
+#include "log.h"
+#include "moment.h"
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A peer may stay silent between frames for ever (pools do), but a frame that has begun ends within this time, and a reply is
+ * taken within it: a stalled peer costs one thread for so long, and nobody else anything. */
+#define FRAME_TIMEOUT_MS 10000
+#define STACK_BYTES ((size_t)2 << 20)
+#define BACKLOG 128
+#define ACCEPT_PAUSE_US 100000
+
+struct connection {
+	struct wire_server *server;
+	struct wire_stream stream;
+	struct wire_peer peer;
+	struct connection *next, **link;
+};
+
+struct wire_server {
+	struct wire_service service;
+	struct wire_route *routes; /* a copy: the caller's table may live on its stack */
+	char *path;
+	dev_t device;
+	ino_t inode;
+	int listener;
+	int wake;
+	pthread_t acceptor;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct connection *connections;
+	unsigned count;
+	atomic_bool stopping;
+};
+
+/* ---- one connection ---- */
+
+static const struct wire_route *route_of(const struct wire_server *server, uint16_t kind)
+{
+	for (size_t i = 0; i < server->service.route_count; i++)
+		if (server->routes[i].kind == kind)
+			return &server->routes[i];
+	return NULL;
+}
+
+static st send_reply(struct scope *s, struct connection *c, uint16_t kind, span body)
+{
+	uint8_t head[WIRE_REQUEST_HEAD];
+	size_t len = wire_frame_head(WIRE_REPLY, kind, NULL, body.len, head);
+	return wire_stream_send(s, &c->stream, span_of(head, len), body);
+}
+
+static st send_failure(struct scope *s, struct connection *c, enum code code, const char *message)
+{
+	AUTO_BUF body;
+	buf_init(&body, WIRE_BODY_MAX);
+	struct wr w = wr_into(&body);
+	wire_failure_write(&w, code, message);
+	AUTO_SCOPE aside; /* the failure itself is still to be logged from `s` */
+	scope_init(&aside, s->source);
+	return send_reply(&aside, c, WIRE_FAILED, buf_span(&body));
+}
+
+static st check_route(struct scope *s, const struct connection *c, const struct wire_frame *frame,
+		      const struct wire_route **out)
+{
+	const struct wire_route *route = route_of(c->server, frame->kind);
+	if (route == NULL)
+		return fail(s, E_INPUT, "there is no request of kind %u here", frame->kind);
+	if (frame->body_len > route->max_body)
+		return fail(s, E_LIMIT, "%s: %zu bytes are over the limit of %zu", route->name, frame->body_len, route->max_body);
+	*out = route;
+	return OK;
+}
+
+static void log_peer_failure(const struct scope *s, const struct connection *c, const char *doing)
+{
+	char what[128];
+	(void)snprintf(what, sizeof what, "%s from uid %u pid %d", doing, (unsigned)c->peer.uid, (int)c->peer.pid);
+	log_failure(s, what);
+}
+
+static st handle(struct scope *s, struct connection *c, const struct wire_route *route, span body, struct buf *reply)
+{
+	if (route->permit != NULL && !route->permit(&c->peer))
+		return fail(s, E_DENIED, "%s: uid %u may not ask for this here", route->name, (unsigned)c->peer.uid);
+	struct rd r = rd_of(body);
+	struct wr w = wr_into(reply);
+	TRY(route->handle(s, &c->peer, &r, &w));
+	return wr_end(s, &w);
+}
+
+/* One frame from head to reply. A failure returned here ends the connection. */
+static st serve_frame(struct scope *s, struct connection *c, struct buf *reply)
+{
+	struct wire_frame frame;
+	const struct wire_route *route = NULL;
+	TRY(wire_stream_fill(s, &c->stream, WIRE_REQUEST_HEAD));
+	st status = wire_frame_read(s, buf_span(&c->stream.in), WIRE_REQUEST, &frame);
+	if (status.code == E_OK)
+		status = check_route(s, c, &frame, &route);
+	if (status.code != E_OK) {
+		(void)send_failure(s, c, status.code, s->message).code;
+		return status;
+	}
+	TRY(wire_stream_fill(s, &c->stream, WIRE_REQUEST_HEAD + frame.body_len));
+	TRY(wire_frame_read(s, buf_span(&c->stream.in), WIRE_REQUEST, &frame));
+	memcpy(s->id, frame.id, WIRE_ID_LEN);
+	status = handle(s, c, route, frame.body, reply);
+	wire_stream_consume(&c->stream, WIRE_REQUEST_HEAD + frame.body_len);
+	if (status.code == E_OK)
+		return route->silent ? OK : send_reply(s, c, route->kind, buf_span(reply));
+	st told = send_failure(s, c, status.code, s->message);
+	if (route->silent || told.code != E_OK)
+		return status;
+	log_peer_failure(s, c, route->name);
+	return OK;
+}
+
+static void forget(struct connection *c)
+{
+	struct wire_server *server = c->server;
+	(void)pthread_mutex_lock(&server->lock);
+	*c->link = c->next;
+	if (c->next != NULL)
+		c->next->link = c->link;
+	server->count--;
+	(void)pthread_cond_broadcast(&server->changed);
+	(void)pthread_mutex_unlock(&server->lock);
+}
+
+static void *connection_main(void *argument)
+{
+	struct connection *c = argument;
+	struct wire_server *server = c->server;
+	AUTO_BUF reply;
+	buf_init(&reply, WIRE_BODY_MAX);
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (;;) {
+		st status = serve_frame(&s, c, &reply);
+		bool ended_between_frames = c->stream.ended && !c->stream.begun;
+		if (status.code != E_OK && !ended_between_frames)
+			log_peer_failure(&s, c, "connection closed: request");
+		if (status.code != E_OK || atomic_load(&server->stopping))
+			break;
+		buf_clear(&reply);
+		scope_reset(&s);
+	}
+	if (server->service.close_session != NULL)
+		server->service.close_session(&c->peer);
+	/* The descriptor is closed under the lock of forget()'s list, so that stopping never shuts down a number reused. */
+	struct connection gone = *c;
+	forget(c);
+	wire_stream_end(&gone.stream);
+	free(c);
+	return NULL;
+}
+
+/* ---- accepting ---- */
+
+static bool start_thread(struct connection *c)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	if (pthread_attr_init(&attributes) != 0)
+		return false;
+	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	(void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	bool started = pthread_create(&thread, &attributes, connection_main, c) == 0;
+	(void)pthread_attr_destroy(&attributes);
+	return started;
+}
+
+static struct connection *remember(struct wire_server *server, int fd, const struct ucred *who)
+{
+	struct connection *c = heap_alloc(sizeof *c);
+	c->server = server;
+	c->peer = (struct wire_peer){ .uid = who->uid, .pid = who->pid, .service = server->service.state };
+	wire_stream_start(&c->stream, fd, FRAME_TIMEOUT_MS);
+	(void)pthread_mutex_lock(&server->lock);
+	c->next = server->connections;
+	c->link = &server->connections;
+	if (c->next != NULL)
+		c->next->link = &c->next;
+	server->connections = c;
+	server->count++;
+	(void)pthread_mutex_unlock(&server->lock);
+	return c;
+}
+
+static void refuse(int fd, const struct ucred *who, unsigned limit)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct connection c = { .peer = { .uid = who->uid, .pid = who->pid } };
+	wire_stream_start(&c.stream, fd, 1); /* the accepting thread does not wait for a peer that it refuses */
+	st status = fail(&s, E_BUSY, "all %u connections are taken; try again later", limit);
+	(void)send_failure(&s, &c, status.code, s.message).code;
+	log_peer_failure(&s, &c, "connection");
+	wire_stream_end(&c.stream);
+}
+
+static void accept_one(struct wire_server *server)
+{
+	struct ucred who;
+	socklen_t len = sizeof who;
+	AUTO_FD fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno != EINTR && errno != EAGAIN && errno != ECONNABORTED) {
+			log_put(LOG_LEVEL_ERROR, "accepting on %s: %s", server->path, strerror(errno));
+			(void)usleep(ACCEPT_PAUSE_US);
+		}
+		return;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0) {
+		log_put(LOG_LEVEL_ERROR, "the kernel does not say who connected to %s: %s", server->path, strerror(errno));
+		return;
+	}
+	(void)pthread_mutex_lock(&server->lock);
+	bool full = server->count >= server->service.max_connections;
+	(void)pthread_mutex_unlock(&server->lock);
+	if (full) {
+		refuse(take_fd(&fd), &who, server->service.max_connections);
+		return;
+	}
+	struct connection *c = remember(server, take_fd(&fd), &who);
+	if (start_thread(c))
+		return;
+	log_put(LOG_LEVEL_ERROR, "no thread for a connection to %s", server->path);
+	forget(c);
+	wire_stream_end(&c->stream);
+	free(c);
+}
+
+static void *acceptor_main(void *argument)
+{
+	struct wire_server *server = argument;
+	struct pollfd ready[2] = { { .fd = server->listener, .events = POLLIN }, { .fd = server->wake, .events = POLLIN } };
+	for (;;) {
+		if (poll(ready, 2, -1) < 0 && errno != EINTR)
+			log_die("waiting on %s: %s", server->path, strerror(errno));
+		if (atomic_load(&server->stopping))
+			return NULL;
+		if ((ready[0].revents & POLLIN) != 0)
+			accept_one(server);
+	}
+}
+
+/* ---- start and stop ---- */
+
+/* Bound beside and renamed into place with its final mode: there is no moment at which somebody else may connect. */
+static st bind_listener(struct scope *s, const char *path, gid_t group, int *out_fd, struct stat *out_about)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char *beside = scope_printf(s, "%s.%d", path, (int)getpid());
+	if (strlen(beside) >= sizeof address.sun_path)
+		return fail(s, E_CONFIG, "socket path %s is too long: the kernel allows %zu bytes with \".PID\" behind it", path,
+			    sizeof address.sun_path - 1);
+	memcpy(address.sun_path, beside, strlen(beside));
+	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return fail_errno(s, E_IO, "making a local socket");
+	(void)unlink(beside);
+	if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0)
+		return fail_errno(s, E_IO, "binding %s", beside);
+	bool own = group == (gid_t)-1;
+	if ((!own && chown(beside, (uid_t)-1, group) != 0) || chmod(beside, own ? 0600 : 0660) != 0 || listen(fd, BACKLOG) != 0 ||
+	    stat(beside, out_about) != 0 || rename(beside, path) != 0) {
+		st status = fail_errno(s, E_IO, "opening %s", path);
+		(void)unlink(beside);
+		return status;
+	}
+	*out_fd = take_fd(&fd);
+	return OK;
+}
+
+static st refuse_second_server(struct scope *s, const char *path)
+{
+	AUTO_SCOPE aside;
+	scope_init(&aside, s->source);
+	struct wire_client *other = NULL;
+	if (wire_connect(&aside, path, 1000, &other).code != E_OK)
+		return OK;
+	wire_close(other);
+	return fail(s, E_STATE, "another process serves %s already; stop it first", path);
+}
+
+st wire_serve(struct scope *s, const char *path, gid_t group, const struct wire_service *service, struct wire_server **out)
+{
+	TRY(refuse_second_server(s, path));
+	int listener = -1;
+	struct stat about = { 0 };
+	TRY(bind_listener(s, path, group, &listener, &about));
+	struct wire_server *server = heap_alloc(sizeof *server);
+	server->service = *service;
+	server->routes = heap_alloc(service->route_count * sizeof *server->routes);
+	memcpy(server->routes, service->routes, service->route_count * sizeof *server->routes);
+	server->path = heap_copy_str(path);
+	server->device = about.st_dev;
+	server->inode = about.st_ino;
+	server->listener = listener;
+	server->wake = eventfd(0, EFD_CLOEXEC);
+	(void)pthread_mutex_init(&server->lock, NULL);
+	(void)pthread_cond_init(&server->changed, NULL);
+	if (server->wake < 0 || pthread_create(&server->acceptor, NULL, acceptor_main, server) != 0)
+		log_die("no thread to serve %s: %s", path, strerror(errno));
+	*out = server;
+	return OK;
+}
+
+static void shut_all(struct wire_server *server, int how)
+{
+	for (struct connection *c = server->connections; c != NULL; c = c->next)
+		(void)shutdown(c->stream.fd, how);
+}
+
+static bool wait_for_all(struct wire_server *server, int64_t ms)
+{
+	struct timespec until;
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	int64_t ns = until.tv_nsec + ms % 1000 * 1000000;
+	until.tv_sec += ms / 1000 + ns / 1000000000;
+	until.tv_nsec = ns % 1000000000;
+	while (server->count > 0)
+		if (pthread_cond_timedwait(&server->changed, &server->lock, &until) == ETIMEDOUT)
+			break;
+	return server->count == 0;
+}
+
+static void remove_own_name(const struct wire_server *server)
+{
+	struct stat about;
+	if (stat(server->path, &about) == 0 && about.st_dev == server->device && about.st_ino == server->inode)
+		(void)unlink(server->path);
+}
+
+void wire_server_stop(struct wire_server *server, int grace_ms)
+{
+	if (server == NULL)
+		return;
+	uint64_t one = 1;
+	atomic_store(&server->stopping, true);
+	if (write(server->wake, &one, sizeof one) != (ssize_t)sizeof one)
+		log_die("cannot wake the thread that serves %s", server->path);
+	(void)pthread_join(server->acceptor, NULL);
+	remove_own_name(server);
+	fd_auto(&server->listener);
+	fd_auto(&server->wake);
+	(void)pthread_mutex_lock(&server->lock);
+	shut_all(server, SHUT_RD);
+	bool all = wait_for_all(server, grace_ms);
+	if (!all) {
+		shut_all(server, SHUT_RDWR);
+		all = wait_for_all(server, 1000);
+	}
+	(void)pthread_mutex_unlock(&server->lock);
+	if (!all) {
+		/* A handler still runs; what it uses stays until the process ends. */
+		log_put(LOG_LEVEL_WARNING, "%s: requests still run after %d ms of grace", server->path, grace_ms);
+		return;
+	}
+	(void)pthread_cond_destroy(&server->changed);
+	(void)pthread_mutex_destroy(&server->lock);
+	free(server->path);
+	free(server->routes);
+	free(server);
+}
