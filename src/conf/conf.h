@@ -5,10 +5,22 @@
 #pragma once
 #include "buf.h"
 
-enum conf_type { CONF_STRING, CONF_PATH, CONF_INTEGER, CONF_BOOLEAN, CONF_DURATION, CONF_ADDRESS, CONF_CHOICE, CONF_OID, CONF_LIST };
+enum conf_type {
+	CONF_STRING,
+	CONF_PATH,
+	CONF_INTEGER,
+	CONF_BOOLEAN, /* yes or no */
+	CONF_DURATION,
+	CONF_ADDRESS, /* 127.0.0.1:8080, [::1]:8080 or unix:/path; numbers only, so that no name service is asked */
+	CONF_CHOICE,
+	CONF_OID,
+	CONF_LIST,
+	CONF_PATHS, /* as LIST, each a path */
+	CONF_TYPE_COUNT
+};
 
-/* CONF_STRING, PATH, ADDRESS, OID, CHOICE fill a `const char *`; INTEGER, DURATION (value in microseconds, written 30s, 5m, 12h,
- * 7d) an int64_t; BOOLEAN a bool; LIST (the name may be repeated) a struct conf_list. */
+/* CONF_STRING, PATH, ADDRESS, OID, CHOICE fill a `const char *`; INTEGER, DURATION (value in microseconds, written 500ms, 30s,
+ * 5m, 12h, 7d) an int64_t; BOOLEAN a bool; LIST and PATHS (the name may be repeated) a struct conf_list. */
 struct conf_list {
 	const char **item;
 	size_t count;
@@ -17,13 +29,14 @@ struct conf_row {
 	const char *name;
 	enum conf_type type;
 	size_t offset;        /* into the section's struct */
-	const char *standard; /* default as it would be written; NULL: required */
+	const char *standard; /* default as it would be written; NULL: required; "": optional, and then NULL, 0, false or no items */
 	int64_t min, max;     /* INTEGER and DURATION (microseconds); both 0: not limited */
 	const char *choices;  /* CHOICE: words, space separated */
 	const char *help;     /* one sentence */
 	const char *clause;   /* the standard's clause behind it, or NULL */
 };
-/* A section: name "" is the head of the file. `many`: may occur more than once, each with a label. */
+/* A section: name "" is the head of the file. `many`: may occur any number of times, each with a label of its own; else it has
+ * no label, and when the file has none of it, its defaults hold (an error if one of its rows is required). */
 struct conf_section {
 	const char *name;
 	bool many;
