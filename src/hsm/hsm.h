@@ -1,0 +1,83 @@
+/*
+ * hsm.h - PKCS#11: modules, tokens, sessions and keys. The only code that loads a library at run time.
+ *
+ * A token is logged in to once and for all its sessions, so whoever may use one of its keys may use all: keys that must be
+ * apart lie on tokens of their own. A token that goes away is opened and logged in to again when it returns.
+ */
+#pragma once
+#include "alg.h"
+
+/* ---- a module ---- */
+struct hsm;
+struct hsm_settings {
+	const char *module;         /* path of the PKCS#11 library */
+	const char *init_args;      /* CK_C_INITIALIZE_ARGS.pReserved for modules that need it, or NULL */
+	const char *sync_directory; /* synced after every change of a token: SoftHSM never does it itself; or NULL */
+};
+/* One module a process; its own threads and locks are allowed. */
+st hsm_load(struct scope *s, const struct hsm_settings *settings, struct hsm **out);
+void hsm_unload(struct hsm *h);
+/* "Vendor: description 2.6, PKCS#11 2.40" */
+const char *hsm_description(const struct hsm *h);
+
+struct hsm_token_info {
+	char label[33];
+	char manufacturer[33];
+	char model[17];
+	char serial[17];
+	bool initialised;
+};
+/* Every slot with a token in it, initialised or not. */
+st hsm_tokens(struct scope *s, struct hsm *h, struct hsm_token_info **out, size_t *out_count);
+/* Initialise a free token: label, officer's PIN, user's PIN. E_CONFLICT when the label is taken, E_UNAVAILABLE without a
+ * free one. Durable when it returns. */
+st hsm_token_create(struct scope *s, struct hsm *h, const char *label, span pin, span officer_pin);
+
+/* ---- a token in use ---- */
+struct hsm_token;
+/* Keeps the PIN in locked memory that no dump shows. Does not need the token to be there yet. */
+st hsm_token_new(struct scope *s, struct hsm *h, const char *label, span pin, struct hsm_token **out);
+void hsm_token_free(struct hsm_token *t);
+const char *hsm_token_label(const struct hsm_token *t);
+/* There and logged in to, now; opens it when it was not. E_UNAVAILABLE when it is not there (tried at most once a second),
+ * E_DENIED when its PIN was refused (never tried twice with the same PIN: tokens lock). */
+st hsm_token_ready(struct scope *s, struct hsm_token *t);
+
+/* ---- keys ---- */
+struct hsm_key;
+enum hsm_backup { HSM_BACKUP_NONE, HSM_BACKUP_WRAPPED };
+
+/* What the module said of a new key's attributes. */
+struct hsm_report {
+	const char *attributes; /* "TOKEN=1 PRIVATE=1 ...", as read back */
+	const char *missing;    /* names the module does not provide, comma separated; empty when all are */
+};
+/* Generate on the token, read the attributes back, sign and verify once; durable when it returns. A key that is not
+ * as requirements 7.1 want it is destroyed and refused (E_CRYPTO). E_CONFLICT when the label is taken. */
+st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
+		struct hsm_report *out_report, struct hsm_key **out);
+/* The private key with this label; E_NOTFOUND, or E_CONFLICT when there are several. */
+st hsm_find(struct scope *s, struct hsm_token *t, const char *label, struct hsm_key **out);
+void hsm_key_free(struct hsm_key *k);
+/* Remove both halves from the token. */
+st hsm_destroy(struct scope *s, struct hsm_key *k);
+const struct alg_key *hsm_key_type(const struct hsm_key *k);
+span hsm_key_spki(const struct hsm_key *k); /* whole SubjectPublicKeyInfo, lives as long as the key */
+span hsm_key_id(const struct hsm_key *k);   /* CKA_ID */
+
+/* Sign a digest made with algorithm->digest, or the message itself when that is DIGEST_NONE. The value is as X.509 carries
+ * it. E_CRYPTO: algorithm and key do not fit; E_UNAVAILABLE: no token. Any number of threads at once. */
+st hsm_sign(struct scope *s, struct hsm_key *k, const struct alg_signature *algorithm, span digest, span *out_signature);
+/* The value verifies under the key, decided in this process and not by the module. E_CRYPTO when not. */
+st hsm_verify(struct scope *s, span spki, const struct alg_signature *algorithm, span digest, span signature);
+
+/* ---- what can it do for us ---- */
+enum hsm_finding { HSM_PROVIDED, HSM_MISSING, HSM_UNKNOWN };
+struct hsm_probe_row {
+	const char *kind;  /* "mechanism", "attribute", "token" */
+	const char *name;
+	enum hsm_finding finding;
+	const char *note;  /* what it is for, or what its absence costs */
+};
+/* Reads only, unless the token is given: then throw-away session keys are made to see which attributes hold. */
+st hsm_probe(struct scope *s, struct hsm *h, const char *label, struct hsm_token *t, struct hsm_probe_row **out, size_t *out_count);

@@ -1,0 +1,309 @@
+/*
+ * hsm_generate.c - key pairs with the attributes of requirements 7.1, read back from the token and tried once.
+ *
+ * Attributes come in two kinds. The required ones are in every module's reach: the key is refused unless each reads back
+ * as wanted. The optional ones narrow the key further where the module knows them; where it does not, that is recorded.
+ */
+#include "hsm_internal.h"
+
+#define TEMPLATE_MAX 24
+#define ID_LEN 16
+
+struct attribute_row {
+	const char *name;
+	CK_ATTRIBUTE_TYPE type;
+	bool given;    /* part of the template; the others are set by the token alone */
+	bool required; /* must read back as wanted, or the key is refused */
+	bool none;     /* value wanted without backup */
+	bool wrapped;  /* value wanted with wrapped backup */
+};
+
+//= req7.1 attributes of private keys of CA, OCSP, TSU and log
+//= en319411-1#GEN-6.5.2 a wrapped backup needs EXTRACTABLE with WRAP_WITH_TRUSTED; NEVER_EXTRACTABLE is then false
+static const struct attribute_row private_attributes[] = {
+	{ "TOKEN", CKA_TOKEN, true, true, true, true },
+	{ "PRIVATE", CKA_PRIVATE, true, true, true, true },
+	{ "SENSITIVE", CKA_SENSITIVE, true, true, true, true },
+	{ "EXTRACTABLE", CKA_EXTRACTABLE, true, true, false, true },
+	{ "ALWAYS_SENSITIVE", CKA_ALWAYS_SENSITIVE, false, true, true, true },
+	{ "NEVER_EXTRACTABLE", CKA_NEVER_EXTRACTABLE, false, true, true, false },
+	{ "SIGN", CKA_SIGN, true, true, true, true },
+	{ "DECRYPT", CKA_DECRYPT, true, true, false, false },
+	{ "UNWRAP", CKA_UNWRAP, true, true, false, false },
+	{ "DERIVE", CKA_DERIVE, true, true, false, false },
+	{ "SIGN_RECOVER", CKA_SIGN_RECOVER, true, false, false, false },
+	{ "LOCAL", CKA_LOCAL, false, false, true, true },
+	{ "COPYABLE", CKA_COPYABLE, true, false, false, false },
+	{ "MODIFIABLE", CKA_MODIFIABLE, true, false, false, false },
+	{ "WRAP_WITH_TRUSTED", CKA_WRAP_WITH_TRUSTED, true, false, false, true },
+};
+enum { PRIVATE_ATTRIBUTES = sizeof private_attributes / sizeof private_attributes[0] };
+
+static CK_BBOOL bool_true = CK_TRUE;
+static CK_BBOOL bool_false = CK_FALSE;
+
+struct template {
+	CK_ATTRIBUTE item[TEMPLATE_MAX];
+	bool optional[TEMPLATE_MAX];
+	CK_ULONG count;
+};
+
+static void put(struct template *t, CK_ATTRIBUTE_TYPE type, const void *value, size_t len, bool optional)
+{
+	union {
+		const void *in;
+		void *out;
+	} u = { .in = value };
+	t->item[t->count] = (CK_ATTRIBUTE){ type, u.out, len };
+	t->optional[t->count++] = optional;
+}
+
+static void put_flag(struct template *t, CK_ATTRIBUTE_TYPE type, bool value, bool optional)
+{
+	put(t, type, value ? &bool_true : &bool_false, sizeof bool_true, optional);
+}
+
+/* Leave out the last optional attribute; false when there is none left. */
+static bool drop_optional(struct template *t)
+{
+	for (CK_ULONG i = t->count; i > 0; i--) {
+		if (!t->optional[i - 1])
+			continue;
+		for (CK_ULONG j = i; j < t->count; j++) {
+			t->item[j - 1] = t->item[j];
+			t->optional[j - 1] = t->optional[j];
+		}
+		t->count--;
+		return true;
+	}
+	return false;
+}
+
+span hsm_curve_parameters(struct scope *s, const struct alg_key *type)
+{
+	static const uint8_t edwards25519[] = { 0x06, 0x03, 0x2b, 0x65, 0x70 };
+	if (type->family == ALG_ED25519)
+		return SPAN_ARRAY(edwards25519);
+	uint8_t *whole = scope_alloc(s, type->curve.len + 2);
+	whole[0] = DER_OID;
+	whole[1] = (uint8_t)type->curve.len;
+	memcpy(whole + 2, type->curve.data, type->curve.len);
+	return span_of(whole, type->curve.len + 2);
+}
+
+static void private_template(struct template *t, const char *label, span id, const struct hsm_family *family, enum hsm_backup backup,
+			     bool token_object)
+{
+	put(t, CKA_LABEL, label, strlen(label), false);
+	put(t, CKA_ID, id.data, id.len, false);
+	for (size_t i = 0; i < PRIVATE_ATTRIBUTES; i++) {
+		const struct attribute_row *row = &private_attributes[i];
+		bool value = backup == HSM_BACKUP_WRAPPED ? row->wrapped : row->none;
+		if (row->type == CKA_TOKEN)
+			value = token_object;
+		bool redundant = row->type == CKA_WRAP_WITH_TRUSTED && !value;
+		if (row->given && !redundant)
+			put_flag(t, row->type, value, !row->required);
+	}
+	put(t, CKA_ALLOWED_MECHANISMS, family->sign, family->sign_count * sizeof family->sign[0], true);
+}
+
+static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct alg_key *type, bool token_object)
+{
+	static const uint8_t f4[] = { 1, 0, 1 };
+	put(t, CKA_LABEL, label, strlen(label), false);
+	put(t, CKA_ID, id.data, id.len, false);
+	put_flag(t, CKA_TOKEN, token_object, false);
+	put_flag(t, CKA_PRIVATE, false, false);
+	put_flag(t, CKA_VERIFY, true, false);
+	put_flag(t, CKA_MODIFIABLE, false, true);
+	if (type->family == ALG_RSA) {
+		CK_ULONG *bits = scope_new(s, CK_ULONG);
+		*bits = type->bits;
+		put(t, CKA_MODULUS_BITS, bits, sizeof *bits, false);
+		put(t, CKA_PUBLIC_EXPONENT, f4, sizeof f4, false);
+		return;
+	}
+	span parameters = hsm_curve_parameters(s, type);
+	put(t, CKA_EC_PARAMS, parameters.data, parameters.len, false);
+}
+
+/* The module does not know some attribute: worth another try with fewer of the optional ones. */
+static bool template_refused(CK_RV rv)
+{
+	return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID || rv == CKR_TEMPLATE_INCONSISTENT ||
+	       rv == CKR_ATTRIBUTE_READ_ONLY;
+}
+
+st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id, const struct alg_key *type,
+		     enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private)
+{
+	const struct hsm_family *family = hsm_family_of(type);
+	CK_MECHANISM mechanism = { .mechanism = family->generate };
+	struct template private = { .count = 0 }, public = { .count = 0 };
+	private_template(&private, label, id, family, backup, token_object);
+	public_template(s, &public, label, id, type, token_object);
+	CK_RV rv;
+	do
+		rv = h->p11->C_GenerateKeyPair(session, &mechanism, public.item, public.count, private.item, private.count, out_public,
+					       out_private);
+	while (template_refused(rv) && (drop_optional(&private) || drop_optional(&public)));
+	return rv == CKR_OK ? OK : hsm_fail(s, rv, scope_printf(s, "generating a key of type %s (C_GenerateKeyPair)", type->name));
+}
+
+static void note_missing(struct buf *missing, const char *name)
+{
+	if (missing->len > 0)
+		(void)buf_append(missing, span_str(","));
+	(void)buf_append(missing, span_str(name));
+}
+
+static st read_flag(struct scope *s, const struct attribute_row *row, CK_RV rv, span value, bool want, struct buf *text, struct buf *missing)
+{
+	if (rv != CKR_OK || value.len != sizeof(CK_BBOOL)) {
+		if (row->required)
+			return fail(s, E_CRYPTO, "the module does not say whether the new key is %s; such a key is not used (PKCS#11 attribute CKA_%s)",
+				    row->name, row->name);
+		note_missing(missing, row->name);
+		return OK;
+	}
+	bool got = value.data[0] != CK_FALSE;
+	(void)buf_append(text, span_str(scope_printf(s, "%s%s=%d", text->len > 0 ? " " : "", row->name, got)));
+	if (got == want)
+		return OK;
+	if (row->required)
+		return fail(s, E_CRYPTO, "the new key has CKA_%s %s where %s is required; it is not used", row->name,
+			    got ? "true" : "false", want ? "true" : "false");
+	note_missing(missing, row->name);
+	return OK;
+}
+
+static bool mechanisms_limited(span value, const struct hsm_family *family)
+{
+	size_t width = sizeof(CK_MECHANISM_TYPE);
+	if (value.len == 0 || value.len % width != 0)
+		return false;
+	for (size_t at = 0; at < value.len; at += width) {
+		CK_MECHANISM_TYPE got;
+		memcpy(&got, value.data + at, width);
+		bool listed = false;
+		for (size_t i = 0; i < family->sign_count; i++)
+			listed = listed || family->sign[i] == got;
+		if (!listed)
+			return false;
+	}
+	return true;
+}
+
+//= req7.1#HSM-01 read back all attributes after generation and refuse the key if any differs
+st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct alg_key *type,
+		 enum hsm_backup backup, bool token_object, struct hsm_report *out)
+{
+	AUTO_BUF text = { .cap = 4096 };
+	AUTO_BUF missing = { .cap = 4096 };
+	for (size_t i = 0; i < PRIVATE_ATTRIBUTES; i++) {
+		const struct attribute_row *row = &private_attributes[i];
+		bool want = backup == HSM_BACKUP_WRAPPED ? row->wrapped : row->none;
+		if (row->type == CKA_TOKEN)
+			want = token_object;
+		span value = { 0 };
+		CK_RV rv = hsm_attribute(s, h, session, key, row->type, &value);
+		TRY(read_flag(s, row, rv, value, want, &text, &missing));
+	}
+	span value = { 0 };
+	CK_RV rv = hsm_attribute(s, h, session, key, CKA_ALLOWED_MECHANISMS, &value);
+	if (rv == CKR_OK && mechanisms_limited(value, hsm_family_of(type)))
+		(void)buf_append(&text, span_str(" ALLOWED_MECHANISMS=limited"));
+	else
+		note_missing(&missing, "ALLOWED_MECHANISMS");
+	out->attributes = scope_cstr(s, buf_span(&text));
+	out->missing = scope_cstr(s, buf_span(&missing));
+	return OK;
+}
+
+/* req7.3 HSM-20: pairwise test; decoding the public key proves the point lies on its curve. */
+static st pairwise_test(struct scope *s, struct hsm_key *k)
+{
+	const struct alg_signature *algorithm;
+	for (size_t i = 0; (algorithm = alg_signature_at(i)) != NULL; i++) {
+		if (algorithm->family != k->type->family)
+			continue;
+		uint8_t message[DIGEST_MAX];
+		scope_random(s, message, sizeof message);
+		size_t len = algorithm->digest == DIGEST_NONE ? sizeof message : digest_len(algorithm->digest);
+		span signature;
+		TRY(hsm_sign(s, k, algorithm, span_of(message, len), &signature));
+		TRY(hsm_verify(s, hsm_key_spki(k), algorithm, span_of(message, len), signature));
+	}
+	return OK;
+}
+
+static st require_free_label(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label)
+{
+	CK_OBJECT_HANDLE existing;
+	st status = hsm_find_object(s, h, session, CKO_PRIVATE_KEY, label, &existing);
+	if (status.code == E_OK || status.code == E_CONFLICT)
+		return fail(s, E_CONFLICT, "the token has a key with the label \"%s\" already; choose another label", label);
+	if (status.code != E_NOTFOUND)
+		return status;
+	scope_clear_error(s);
+	return OK;
+}
+
+/* Generate and read back in a session that may write; what is refused is destroyed again. */
+static st generate_in_session(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE writer, unsigned epoch, const char *label,
+			      const struct alg_key *type, enum hsm_backup backup, struct hsm_report *out_report, struct hsm_key **out)
+{
+	struct hsm *h = t->module;
+	TRY(require_free_label(s, h, writer, label));
+	uint8_t id[ID_LEN];
+	scope_random(s, id, sizeof id);
+	CK_OBJECT_HANDLE public = CK_INVALID_HANDLE, private = CK_INVALID_HANDLE;
+	TRY(hsm_generate_pair(s, h, writer, label, SPAN_ARRAY(id), type, backup, true, &public, &private));
+	span spki;
+	const struct alg_key *got = NULL;
+	st status = hsm_read_back(s, h, writer, private, type, backup, true, out_report);
+	if (status.code == E_OK)
+		status = hsm_read_public(s, h, writer, public, &spki);
+	if (status.code == E_OK)
+		status = alg_key_of_spki(s, spki, &got);
+	if (status.code == E_OK && got != type)
+		status = fail(s, E_CRYPTO, "a key of type %s was asked for, the token made one of type %s", type->name, got->name);
+	if (status.code != E_OK) {
+		(void)h->p11->C_DestroyObject(writer, private);
+		(void)h->p11->C_DestroyObject(writer, public);
+		return status;
+	}
+	*out = hsm_key_new(t, label, SPAN_ARRAY(id), type, spki, private, epoch);
+	return OK;
+}
+
+st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
+		struct hsm_report *out_report, struct hsm_key **out)
+{
+	struct hsm *h = t->module;
+	struct hsm_session session;
+	TRY(hsm_session_take(s, t, &session));
+	CK_SESSION_HANDLE writer;
+	CK_RV rv = h->p11->C_OpenSession(t->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &writer);
+	if (rv != CKR_OK) {
+		hsm_session_give(t, &session, hsm_rv_lost(rv));
+		return hsm_fail(s, rv, "opening a session to generate a key (C_OpenSession)");
+	}
+	struct hsm_key *key = NULL;
+	st status = generate_in_session(s, t, writer, session.epoch, label, type, backup, out_report, &key);
+	(void)h->p11->C_CloseSession(writer);
+	hsm_session_give(t, &session, false);
+	if (status.code != E_OK)
+		return status;
+	status = pairwise_test(s, key);
+	if (status.code == E_OK)
+		status = hsm_sync(s, h);
+	if (status.code != E_OK) {
+		st destroyed = hsm_destroy(s, key);
+		hsm_key_free(key);
+		return destroyed.code == E_OK ? status : fail_context(s, status, "a bad key \"%s\" could not be destroyed", label);
+	}
+	*out = key;
+	return OK;
+}

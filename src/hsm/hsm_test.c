@@ -1,0 +1,270 @@
+/*
+ * hsm_test.c - against SoftHSM: a directory of tokens of its own, made anew for each run.
+ */
+#include "hsm.h"
+#include "unit.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const modules[] = { "/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+				       "/usr/lib64/softhsm/libsofthsm2.so" };
+static char directory[] = "/tmp/chancery-hsm-XXXXXX";
+static struct scope setup_scope;
+static struct hsm *module;
+static struct hsm_token *token;
+
+static const char *module_path(void)
+{
+	for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
+		if (access(modules[i], R_OK) == 0)
+			return modules[i];
+	return modules[0];
+}
+
+static int start(void **state)
+{
+	(void)state;
+	struct scope *s = &setup_scope;
+	scope_init(s, NULL);
+	if (mkdtemp(directory) == NULL)
+		return -1;
+	const char *tokens = scope_printf(s, "%s/tokens", directory);
+	const char *file = scope_printf(s, "%s/softhsm2.conf", directory);
+	if (mkdir(tokens, 0700) != 0)
+		return -1;
+	FILE *f = fopen(file, "w");
+	if (f == NULL || fprintf(f, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", tokens) < 0 || fclose(f) != 0)
+		return -1;
+	if (setenv("SOFTHSM2_CONF", file, 1) != 0)
+		return -1;
+	struct hsm_settings settings = { .module = module_path(), .sync_directory = tokens };
+	if (hsm_load(s, &settings, &module).code != E_OK || hsm_token_create(s, module, "one", span_str("1234"), span_str("87654321")).code != E_OK ||
+	    hsm_token_new(s, module, "one", span_str("1234"), &token).code != E_OK) {
+		print_error("%s\n", s->message);
+		return -1;
+	}
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	hsm_token_free(token);
+	hsm_unload(module);
+	char *command = scope_printf(&setup_scope, "rm -rf %s", directory);
+	int result = system(command);
+	scope_done(&setup_scope);
+	return result;
+}
+
+static void a_token_is_created_once(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	assert_fails(&s, E_CONFLICT, hsm_token_create(&s, module, "one", span_str("1234"), span_str("87654321")));
+	assert_fails(&s, E_INPUT, hsm_token_create(&s, module, "", span_str("1234"), span_str("87654321")));
+	struct hsm_token_info *infos;
+	size_t count;
+	assert_ok(&s, hsm_tokens(&s, module, &infos, &count));
+	assert_int_equal(count, 2); /* SoftHSM always shows one more that is free */
+	assert_string_equal(infos[0].label, "one");
+	assert_true(infos[0].initialised);
+}
+
+static void a_wrong_pin_is_offered_only_once(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	assert_ok(&s, hsm_token_create(&s, module, "guarded", span_str("1234"), span_str("87654321")));
+	struct hsm_token *wrong;
+	assert_ok(&s, hsm_token_new(&s, module, "guarded", span_str("4321"), &wrong));
+	assert_fails(&s, E_DENIED, hsm_token_ready(&s, wrong));
+	st again = hsm_token_ready(&s, wrong);
+	assert_int_equal(again.code, E_DENIED);
+	assert_non_null(strstr(s.message, "not offered again"));
+	hsm_token_free(wrong);
+}
+
+static void a_token_that_is_not_there_is_unavailable(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_token *absent;
+	assert_ok(&s, hsm_token_new(&s, module, "nowhere", span_str("1234"), &absent));
+	assert_fails(&s, E_UNAVAILABLE, hsm_token_ready(&s, absent));
+	hsm_token_free(absent);
+	assert_ok(&s, hsm_token_ready(&s, token));
+}
+
+//= req7.1#HSM-01 every type of key comes off the token with its attributes as wanted and signs with all its algorithms
+static void every_type_of_key_is_generated_and_signs(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	const struct alg_key *type;
+	for (size_t i = 0; (type = alg_key_at(i)) != NULL; i++) {
+		struct hsm_report report;
+		struct hsm_key *made, *found;
+		assert_ok(&s, hsm_generate(&s, token, type->name, type, HSM_BACKUP_NONE, &report, &made));
+		assert_non_null(strstr(report.attributes, "TOKEN=1 PRIVATE=1 SENSITIVE=1 EXTRACTABLE=0 ALWAYS_SENSITIVE=1 NEVER_EXTRACTABLE=1 SIGN=1 "
+							  "DECRYPT=0 UNWRAP=0 DERIVE=0"));
+		assert_ok(&s, hsm_find(&s, token, type->name, &found));
+		assert_ptr_equal(hsm_key_type(found), type);
+		assert_true(span_equal(hsm_key_spki(found), hsm_key_spki(made)));
+		assert_true(span_equal(hsm_key_id(found), hsm_key_id(made)));
+		uint8_t digest[DIGEST_MAX] = { 1, 2, 3 };
+		const struct alg_signature *algorithm = alg_signature_default(type);
+		span input = span_of(digest, algorithm->digest == DIGEST_NONE ? 64 : digest_len(algorithm->digest));
+		span signature;
+		assert_ok(&s, hsm_sign(&s, found, algorithm, input, &signature));
+		assert_ok(&s, hsm_verify(&s, hsm_key_spki(made), algorithm, input, signature));
+		digest[0] ^= 1;
+		assert_fails(&s, E_CRYPTO, hsm_verify(&s, hsm_key_spki(made), algorithm, input, signature));
+		hsm_key_free(found);
+		hsm_key_free(made);
+	}
+}
+
+static void a_key_made_for_wrapped_backup_says_so(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_report report;
+	struct hsm_key *key;
+	assert_ok(&s, hsm_generate(&s, token, "wrapped", alg_key_named(span_str("ec-p256")), HSM_BACKUP_WRAPPED, &report, &key));
+	assert_non_null(strstr(report.attributes, "EXTRACTABLE=1 ALWAYS_SENSITIVE=1 NEVER_EXTRACTABLE=0"));
+	assert_non_null(strstr(report.attributes, "WRAP_WITH_TRUSTED=1"));
+	assert_fails(&s, E_CONFLICT, hsm_generate(&s, token, "wrapped", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
+	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "wrapped", &key));
+}
+
+static void an_algorithm_that_does_not_fit_the_key_is_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_key *key;
+	assert_ok(&s, hsm_find(&s, token, "ec-p256", &key));
+	uint8_t digest[32] = { 0 };
+	span signature;
+	assert_fails(&s, E_CRYPTO, hsm_sign(&s, key, alg_signature_named(span_str("rsa-pss-sha256")), SPAN_ARRAY(digest), &signature));
+	assert_fails(&s, E_INPUT, hsm_sign(&s, key, alg_signature_named(span_str("ecdsa-sha384")), SPAN_ARRAY(digest), &signature));
+	hsm_key_free(key);
+}
+
+static void *sign_often(void *argument)
+{
+	struct hsm_key *key = argument;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	const struct alg_signature *algorithm = alg_signature_default(hsm_key_type(key));
+	uint8_t digest[32];
+	uintptr_t failures = 0;
+	for (int i = 0; i < 200; i++) {
+		span signature;
+		scope_random(&s, digest, sizeof digest);
+		if (hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature).code != E_OK ||
+		    hsm_verify(&s, hsm_key_spki(key), algorithm, SPAN_ARRAY(digest), signature).code != E_OK)
+			failures++;
+		scope_reset(&s);
+	}
+	return (void *)failures;
+}
+
+static void many_threads_sign_at_once(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_key *key;
+	assert_ok(&s, hsm_find(&s, token, "ec-p256", &key));
+	pthread_t threads[8];
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, sign_often, key), 0);
+	for (size_t i = 0; i < 8; i++) {
+		void *failures;
+		assert_int_equal(pthread_join(threads[i], &failures), 0);
+		assert_null(failures);
+	}
+	hsm_key_free(key);
+}
+
+/* The token's directory is taken away and put back. */
+static void a_token_that_went_away_signs_again_when_it_returns(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_key *key;
+	assert_ok(&s, hsm_find(&s, token, "ec-p256", &key));
+	uint8_t digest[32] = { 7 };
+	span signature;
+	const struct alg_signature *algorithm = alg_signature_default(hsm_key_type(key));
+	char *here = scope_printf(&s, "%s/tokens", directory);
+	char *away = scope_printf(&s, "%s/away", directory);
+	assert_int_equal(rename(here, away), 0);
+	assert_int_equal(mkdir(here, 0700), 0);
+	assert_fails(&s, E_UNAVAILABLE, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
+	assert_int_equal(rmdir(here), 0);
+	assert_int_equal(rename(away, here), 0);
+	bool signs = false;
+	for (int i = 0; i < 100 && !signs; i++) {
+		signs = hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature).code == E_OK;
+		scope_clear_error(&s);
+		(void)usleep(100000);
+	}
+	assert_true(signs);
+	assert_ok(&s, hsm_verify(&s, hsm_key_spki(key), algorithm, SPAN_ARRAY(digest), signature));
+	hsm_key_free(key);
+}
+
+static enum hsm_finding finding_of(const struct hsm_probe_row *rows, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return rows[i].finding;
+	return HSM_UNKNOWN;
+}
+
+static void a_probe_tells_what_the_token_can_do(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_probe_row *rows;
+	size_t count;
+	assert_ok(&s, hsm_probe(&s, module, "one", NULL, &rows, &count));
+	assert_int_equal(finding_of(rows, count, "CKM_ECDSA"), HSM_PROVIDED);
+	assert_int_equal(finding_of(rows, count, "login"), HSM_UNKNOWN);
+	assert_ok(&s, hsm_probe(&s, module, "one", token, &rows, &count));
+	assert_int_equal(finding_of(rows, count, "login"), HSM_PROVIDED);
+	assert_int_equal(finding_of(rows, count, "backup=none"), HSM_PROVIDED);
+	assert_int_equal(finding_of(rows, count, "CKA_MODIFIABLE"), HSM_PROVIDED);
+	struct hsm_key *left;
+	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "chancery-probe", &left));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_token_is_created_once),
+		cmocka_unit_test(a_wrong_pin_is_offered_only_once),
+		cmocka_unit_test(a_token_that_is_not_there_is_unavailable),
+		cmocka_unit_test(every_type_of_key_is_generated_and_signs),
+		cmocka_unit_test(a_key_made_for_wrapped_backup_says_so),
+		cmocka_unit_test(an_algorithm_that_does_not_fit_the_key_is_refused),
+		cmocka_unit_test(many_threads_sign_at_once),
+		cmocka_unit_test(a_token_that_went_away_signs_again_when_it_returns),
+		cmocka_unit_test(a_probe_tells_what_the_token_can_do),
+	};
+	return cmocka_run_group_tests(tests, start, stop);
+}

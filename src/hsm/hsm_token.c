@@ -1,0 +1,246 @@
+#include "hsm_internal.h"
+#include "log.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SESSIONS_MAX 128
+#define PIN_MAX 255
+#define RETRY_INTERVAL MOMENT_SECOND
+
+/* A page that is never swapped and in no dump, for one PIN. */
+static st pin_page(struct scope *s, span pin, char **out)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	if (pin.len == 0 || pin.len > PIN_MAX)
+		return fail(s, E_INPUT, "a PIN has 1 to %d bytes", PIN_MAX);
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return fail_errno(s, E_IO, "reserving a page for a PIN");
+	if (mlock(page, size) != 0 || madvise(page, size, MADV_DONTDUMP) != 0) {
+		(void)munmap(page, size);
+		return fail_errno(s, E_IO, "locking the page for a PIN in memory; raise the limit of locked memory (ulimit -l)");
+	}
+	memcpy(page, pin.data, pin.len);
+	*out = page;
+	return OK;
+}
+
+static void pin_page_free(char *page)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	wipe(page, size);
+	(void)munmap(page, size);
+}
+
+st hsm_token_new(struct scope *s, struct hsm *h, const char *label, span pin, struct hsm_token **out)
+{
+	if (label[0] == 0 || strlen(label) > 32)
+		return fail(s, E_INPUT, "a token's label has 1 to 32 bytes (PKCS#11, CK_TOKEN_INFO)");
+	char *page = NULL;
+	TRY(pin_page(s, pin, &page));
+	struct hsm_token *t = heap_alloc(sizeof *t);
+	t->module = h;
+	t->pin = page;
+	t->pin_len = pin.len;
+	t->max = SESSIONS_MAX;
+	t->idle = heap_alloc(SESSIONS_MAX * sizeof *t->idle);
+	memcpy(t->label, label, strlen(label) + 1);
+	if (pthread_mutex_init(&t->lock, NULL) != 0 || pthread_cond_init(&t->returned, NULL) != 0)
+		log_die("no lock for a token");
+	*out = t;
+	return OK;
+}
+
+/* With the lock held. */
+static void forget_sessions(struct hsm_token *t)
+{
+	if (t->ready && t->generation == t->module->generation)
+		(void)t->module->p11->C_CloseAllSessions(t->slot);
+	t->ready = false;
+	t->idle_count = 0;
+	t->open_count = 0;
+	t->epoch++;
+	(void)pthread_cond_broadcast(&t->returned);
+}
+
+void hsm_token_free(struct hsm_token *t)
+{
+	if (t == NULL)
+		return;
+	(void)pthread_rwlock_rdlock(&t->module->running);
+	(void)pthread_mutex_lock(&t->lock);
+	forget_sessions(t);
+	(void)pthread_mutex_unlock(&t->lock);
+	(void)pthread_rwlock_unlock(&t->module->running);
+	pin_page_free(t->pin);
+	(void)pthread_mutex_destroy(&t->lock);
+	(void)pthread_cond_destroy(&t->returned);
+	free(t->idle);
+	free(t);
+}
+
+const char *hsm_token_label(const struct hsm_token *t)
+{
+	return t->label;
+}
+
+static st login(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE session)
+{
+	CK_FUNCTION_LIST *p11 = t->module->p11;
+	CK_RV rv = p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)t->pin, t->pin_len);
+	if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
+		return OK;
+	st status = hsm_fail(s, rv, scope_printf(s, "logging in to token \"%s\" (C_Login)", t->label));
+	/* Offered once: most tokens lock after a few wrong ones. */
+	t->pin_refused = status.code == E_DENIED;
+	return status;
+}
+
+static st open_token(struct scope *s, struct hsm_token *t)
+{
+	CK_FUNCTION_LIST *p11 = t->module->p11;
+	TRY(hsm_slot_of(s, t->module, t->label, &t->slot));
+	CK_TOKEN_INFO info = { 0 };
+	CK_RV rv = p11->C_GetTokenInfo(t->slot, &info);
+	if (rv != CKR_OK)
+		return hsm_fail(s, rv, scope_printf(s, "looking at token \"%s\" (C_GetTokenInfo)", t->label));
+	CK_SESSION_HANDLE session;
+	rv = p11->C_OpenSession(t->slot, CKF_SERIAL_SESSION, NULL, NULL, &session);
+	if (rv != CKR_OK)
+		return hsm_fail(s, rv, scope_printf(s, "opening a session on token \"%s\" (C_OpenSession)", t->label));
+	st status = login(s, t, session);
+	if (status.code != E_OK) {
+		(void)p11->C_CloseSession(session);
+		return status;
+	}
+	bool limited = info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
+	t->max = limited && info.ulMaxSessionCount < SESSIONS_MAX ? info.ulMaxSessionCount : SESSIONS_MAX;
+	t->generation = t->module->generation;
+	t->idle[0] = session;
+	t->idle_count = 1;
+	t->open_count = 1;
+	t->ready = true;
+	return OK;
+}
+
+static st refused_pin(struct scope *s, const struct hsm_token *t)
+{
+	return fail(s, E_DENIED, "token \"%s\" refused its PIN (%s); it is not offered again: restart with the right one", t->label,
+		    t->reason);
+}
+
+/* With the lock held: make the token ready, or say why not. */
+static st ensure_ready(struct scope *s, struct hsm_token *t)
+{
+	if (t->ready && t->generation == t->module->generation)
+		return OK;
+	if (t->ready)
+		forget_sessions(t);
+	if (t->pin_refused)
+		return refused_pin(s, t);
+	int64_t now = moment_monotonic();
+	if (now < t->retry_at)
+		return fail(s, E_UNAVAILABLE, "token \"%s\" is not there: %s", t->label, t->reason);
+	st status = open_token(s, t);
+	if (status.code != E_OK) {
+		t->retry_at = now + RETRY_INTERVAL;
+		(void)snprintf(t->reason, sizeof t->reason, "%s", s->message);
+	}
+	return status;
+}
+
+/* With the lock held: an idle session, a new one, or wait for one to come back. */
+static st pick_session(struct scope *s, struct hsm_token *t, struct hsm_session *out)
+{
+	unsigned epoch = t->epoch;
+	while (t->idle_count == 0 && t->open_count >= t->max && t->ready && t->epoch == epoch)
+		(void)pthread_cond_wait(&t->returned, &t->lock);
+	if (!t->ready || t->epoch != epoch)
+		return fail(s, E_UNAVAILABLE, "token \"%s\" went away", t->label);
+	out->epoch = epoch;
+	if (t->idle_count > 0) {
+		out->handle = t->idle[--t->idle_count];
+		return OK;
+	}
+	CK_RV rv = t->module->p11->C_OpenSession(t->slot, CKF_SERIAL_SESSION, NULL, NULL, &out->handle);
+	if (rv == CKR_OK) {
+		t->open_count++;
+		return OK;
+	}
+	if (rv == CKR_SESSION_COUNT && t->open_count > 0) {
+		t->max = t->open_count;
+		return pick_session(s, t, out);
+	}
+	if (hsm_rv_lost(rv))
+		forget_sessions(t);
+	return hsm_fail(s, rv, scope_printf(s, "opening a session on token \"%s\" (C_OpenSession)", t->label));
+}
+
+static st take_once(struct scope *s, struct hsm_token *t, struct hsm_session *out)
+{
+	(void)pthread_rwlock_rdlock(&t->module->running);
+	(void)pthread_mutex_lock(&t->lock);
+	st status = ensure_ready(s, t);
+	if (status.code == E_OK)
+		status = pick_session(s, t, out);
+	(void)pthread_mutex_unlock(&t->lock);
+	if (status.code != E_OK)
+		(void)pthread_rwlock_unlock(&t->module->running);
+	return status;
+}
+
+/* HSM-05: is the session still logged in? A token that was pulled and put back has open-looking sessions without login. */
+static bool session_sound(struct hsm_token *t, const struct hsm_session *session)
+{
+	CK_SESSION_INFO info = { 0 };
+	if (t->module->p11->C_GetSessionInfo(session->handle, &info) != CKR_OK)
+		return false;
+	return info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS;
+}
+
+st hsm_session_take(struct scope *s, struct hsm_token *t, struct hsm_session *out)
+{
+	for (int attempt = 0;; attempt++) {
+		unsigned generation = t->module->generation;
+		st status = take_once(s, t, out);
+		if (status.code == E_OK && session_sound(t, out))
+			return OK;
+		if (status.code == E_OK) {
+			hsm_session_give(t, out, true);
+			status = fail(s, E_UNAVAILABLE, "token \"%s\" is no longer logged in to", t->label);
+		}
+		if (attempt >= 2 || status.code != E_UNAVAILABLE)
+			return status;
+		if (attempt == 1)
+			hsm_restart(t->module, generation);
+		if (attempt == 1 && generation == t->module->generation)
+			return status;
+		(void)pthread_mutex_lock(&t->lock);
+		t->retry_at = attempt == 1 ? 0 : t->retry_at;
+		(void)pthread_mutex_unlock(&t->lock);
+		scope_clear_error(s);
+	}
+}
+
+void hsm_session_give(struct hsm_token *t, const struct hsm_session *session, bool lost)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	if (session->epoch == t->epoch && lost)
+		forget_sessions(t);
+	else if (session->epoch == t->epoch) {
+		t->idle[t->idle_count++] = session->handle;
+		(void)pthread_cond_signal(&t->returned);
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	(void)pthread_rwlock_unlock(&t->module->running);
+}
+
+st hsm_token_ready(struct scope *s, struct hsm_token *t)
+{
+	struct hsm_session session;
+	TRY(hsm_session_take(s, t, &session));
+	hsm_session_give(t, &session, false);
+	return OK;
+}
