@@ -31,6 +31,8 @@ st pki_certificate_read_tbs(struct scope *s, span tbs, struct pki_certificate *o
 /* NULL when absent. */
 const struct pki_extension *pki_certificate_extension(const struct pki_certificate *c, span oid);
 st pki_certificate_assemble(struct scope *s, span tbs, const struct alg_signature *algorithm, span signature, span *out_der);
+/* SEQUENCE { what was signed, algorithm, BIT STRING }: the outer shape of certificates and certification requests. */
+st pki_signed_assemble(struct scope *s, span tbs, const struct alg_signature *algorithm, span signature, span *out_der);
 
 /* A serial number: 16 random octets, positive, first octet not zero (rfc5280#4.1.2.2, en319411-1#GEN-6.3.3-02A). */
 void pki_serial_new(struct scope *s, uint8_t out[16]);

@@ -10,7 +10,10 @@ st pki_key_check(struct scope *s, span spki);
 /* A decoded public key: decoding costs 100 us in OpenSSL 3.0, so keep it. Safe for many threads. */
 struct pki_key;
 st pki_key_new(struct scope *s, span spki, struct pki_key **out);
+/* As pki_key_new, after the checks of pki_key_check. */
+st pki_key_new_checked(struct scope *s, span spki, struct pki_key **out);
 void pki_key_free(struct pki_key *key);
+const struct alg_key *pki_key_type(const struct pki_key *key);
 /* E_CRYPTO when the signature (as X.509 carries it) does not fit. */
 st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature);
 /* SHA-1 over the content of the BIT STRING: subject key identifier, and the key hash of OCSP (rfc6960#4.2.1). */

@@ -15,3 +15,5 @@ st pki_name_get(struct scope *s, span der, const char *attribute, span *out_valu
 st pki_name_each(struct scope *s, span der, st (*each)(struct scope *s, span oid, int tag, span value, void *arg), void *arg);
 /* Short name of an attribute OID, or NULL. */
 const char *pki_name_attribute(span oid);
+/* One RDN, for names that are put together from checked attributes; known attributes get the string type of their definition. */
+void pki_name_put(struct der_wr *w, span oid, int tag, span value);

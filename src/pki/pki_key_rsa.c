@@ -1,0 +1,168 @@
+#include "pki_key_rsa.h"
+#include "log.h"
+#include <openssl/bn.h>
+#include <pthread.h>
+
+DEFINE_AUTO(BIGNUM, BN_free)
+DEFINE_AUTO(BN_CTX, BN_CTX_free)
+
+#define SMALL_FACTOR_LIMIT 65536u
+#define FERMAT_ROUNDS 100
+#define ROCA_LAST_PRIME 167
+
+static BIGNUM *new_number(void)
+{
+	BIGNUM *n = BN_new();
+	if (n == NULL)
+		log_die("out of memory for a number");
+	return n;
+}
+
+static void must(int done)
+{
+	if (done != 1)
+		log_die("libcrypto cannot compute with numbers of this size");
+}
+
+static bool is_prime(unsigned n)
+{
+	for (unsigned d = 3; d * d <= n; d += 2)
+		if (n % d == 0)
+			return false;
+	return n > 2 && n % 2 == 1;
+}
+
+static uint64_t remainder_of(const BIGNUM *n, uint64_t divisor)
+{
+	BN_ULONG r = BN_mod_word(n, (BN_ULONG)divisor);
+	if (r == (BN_ULONG)-1)
+		log_die("libcrypto cannot divide");
+	return r;
+}
+
+/* Does any prime factor of `product` divide a number with this remainder by the product? */
+static bool common_factor(uint64_t remainder, uint64_t product)
+{
+	while (remainder != 0) {
+		uint64_t next = product % remainder;
+		product = remainder;
+		remainder = next;
+	}
+	return product != 1;
+}
+
+static uint64_t products[2048];
+static size_t product_count;
+static pthread_once_t products_once = PTHREAD_ONCE_INIT;
+
+/* The primes below the limit, multiplied together into as few machine words as hold them. */
+static void multiply_primes(void)
+{
+	uint64_t product = 1;
+	for (unsigned p = 3; p < SMALL_FACTOR_LIMIT; p += 2) {
+		if (!is_prime(p))
+			continue;
+		if (product > UINT64_MAX / p) {
+			/* 6541 primes, three or more to a word, never come near the end of the array */
+			products[product_count++] = product;
+			product = 1;
+		}
+		product *= p;
+	}
+	products[product_count++] = product;
+}
+
+static bool has_small_factor(const BIGNUM *n)
+{
+	(void)pthread_once(&products_once, multiply_primes);
+	for (size_t i = 0; i < product_count; i++)
+		if (common_factor(remainder_of(n, products[i]), products[i]))
+			return true;
+	return false;
+}
+
+/* ROCA (CVE-2017-15361): primes of the form k*M + 65537^a mod M leave n, modulo each small prime, a power of 65537. */
+static bool power_of_65537(uint64_t r, unsigned p)
+{
+	unsigned generator = 65537 % p, power = 1;
+	do {
+		if (power == r)
+			return true;
+		power = power * generator % p;
+	} while (power != 1);
+	return false;
+}
+
+static bool has_roca_fingerprint(const BIGNUM *n)
+{
+	for (unsigned p = 3; p <= ROCA_LAST_PRIME; p += 2)
+		if (is_prime(p) && !power_of_65537(remainder_of(n, p), p))
+			return false;
+	return true;
+}
+
+/* Largest a with a*a <= n, by Newton's method from above. */
+static void square_root(BIGNUM *a, const BIGNUM *n, BN_CTX *context)
+{
+	AUTO(BIGNUM) *next = new_number();
+	must(BN_set_bit(a, (BN_num_bits(n) + 1) / 2));
+	for (;;) {
+		must(BN_div(next, NULL, n, a, context));
+		must(BN_add(next, next, a));
+		must(BN_rshift1(next, next));
+		if (BN_cmp(next, a) >= 0)
+			return;
+		if (BN_copy(a, next) == NULL)
+			must(0);
+	}
+}
+
+static bool is_square(const BIGNUM *n, BN_CTX *context)
+{
+	/* Squares have few remainders by 64 and 63: most numbers end here. */
+	static const uint64_t squares_by_64 = UINT64_C(0x0202021202030213), squares_by_63 = UINT64_C(0x0402483012450293);
+	if ((squares_by_64 >> remainder_of(n, 64) & 1) == 0 || (squares_by_63 >> remainder_of(n, 63) & 1) == 0)
+		return false;
+	AUTO(BIGNUM) *root = new_number();
+	square_root(root, n, context);
+	must(BN_sqr(root, root, context));
+	return BN_cmp(root, n) == 0;
+}
+
+/* Fermat's factorization finds primes that lie close together. */
+static bool has_close_factors(const BIGNUM *n)
+{
+	AUTO(BN_CTX) *context = BN_CTX_new();
+	if (context == NULL)
+		log_die("out of memory for numbers");
+	AUTO(BIGNUM) *a = new_number(), *difference = new_number();
+	square_root(a, n, context);
+	must(BN_sqr(difference, a, context));
+	if (BN_cmp(difference, n) == 0)
+		return true;
+	for (int round = 0; round < FERMAT_ROUNDS; round++) {
+		must(BN_add_word(a, 1));
+		must(BN_sqr(difference, a, context));
+		must(BN_sub(difference, difference, n)); /* never 0: a*a lies above n */
+		if (is_square(difference, context))
+			return true;
+	}
+	return false;
+}
+
+//= requirements#HSM-20 n odd, no small factor, no close primes, no ROCA fingerprint
+st pki_key_check_modulus(struct scope *s, span modulus)
+{
+	AUTO(BIGNUM) *n = BN_bin2bn(modulus.data, (int)modulus.len, NULL);
+	if (n == NULL)
+		log_die("out of memory for a number");
+	if (!BN_is_odd(n))
+		return fail(s, E_CRYPTO, "the RSA modulus is even (SP 800-89, 5.3.3); make a new key");
+	if (has_small_factor(n))
+		return fail(s, E_CRYPTO, "the RSA modulus has a factor below 65536 (SP 800-89, 5.3.3); make a new key");
+	if (has_roca_fingerprint(n))
+		return fail(s, E_CRYPTO, "the RSA modulus has the fingerprint of ROCA keys (CVE-2017-15361); make a new key elsewhere");
+	if (has_close_factors(n))
+		return fail(s, E_CRYPTO, "the primes of the RSA modulus lie too close together (FIPS 186-5, A.1.1); make a new key");
+	return OK;
+}

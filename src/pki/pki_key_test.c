@@ -1,0 +1,211 @@
+#include "pki_key.h"
+#include "pki_test_keys.h"
+#include <openssl/bn.h>
+
+static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char *const rows[][2] = {
+		{ "ec-p256", "ecdsa-sha256" }, { "ec-p384", "ecdsa-sha384" }, { "ec-p384", "ecdsa-sha256" },
+		{ "rsa-2048", "rsa-pss-sha256" }, { "rsa-2048", "rsa-pss-sha384" }, { "rsa-2048", "rsa-pkcs1-sha256" },
+		{ "rsa-2048", "rsa-pkcs1-sha384" }, { "ed25519", "ed25519" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		AUTO(EVP_PKEY) *pkey = test_key(rows[i][0]);
+		const struct alg_signature *algorithm = alg_signature_named(span_str(rows[i][1]));
+		struct pki_key *key;
+		assert_ok(&s, pki_key_new(&s, test_spki(&s, pkey), &key));
+		assert_string_equal(pki_key_type(key)->name, rows[i][0]);
+		span message = span_str("to be signed"), signature = test_sign(&s, pkey, algorithm, message);
+		assert_ok(&s, pki_key_verify(&s, key, algorithm, message, signature));
+		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, span_str("to be signeD"), signature));
+		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, message, span_first(signature, signature.len - 1)));
+		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, message, (span){ 0 }));
+		const struct alg_signature *other = alg_signature_named(span_str(i == 0 ? "ed25519" : "ecdsa-sha256"));
+		if (other->family != algorithm->family)
+			assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, other, message, signature));
+		pki_key_free(key);
+	}
+}
+
+static void a_salt_of_another_length_is_no_signature_of_this_algorithm(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO(EVP_PKEY) *pkey = test_key("rsa-2048");
+	struct pki_key *key;
+	assert_ok(&s, pki_key_new(&s, test_spki(&s, pkey), &key));
+	const struct alg_signature *pss = alg_signature_named(span_str("rsa-pss-sha256"));
+	const struct alg_signature *pkcs1 = alg_signature_named(span_str("rsa-pkcs1-sha256"));
+	span message = span_str("m");
+	assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, pss, message, test_sign(&s, pkey, pkcs1, message)));
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *settings;
+	assert_int_equal(EVP_DigestSignInit_ex(context, &settings, "SHA256", NULL, NULL, pkey, NULL), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PSS_PADDING), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, 20), 1);
+	uint8_t signature[256];
+	size_t len = sizeof signature;
+	assert_int_equal(EVP_DigestSign(context, signature, &len, message.data, message.len), 1);
+	EVP_MD_CTX_free(context);
+	assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, pss, message, span_of(signature, len)));
+	pki_key_free(key);
+}
+
+static void good_keys_pass_every_check(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char *const names[] = { "ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "ed25519" };
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		AUTO(EVP_PKEY) *pkey = test_key(names[i]);
+		assert_ok(&s, pki_key_check(&s, test_spki(&s, pkey)));
+	}
+}
+
+//= sp800-56a#5.6.2.3.4 the point lies on the curve
+static void points_off_the_curve_are_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char *const names[] = { "ec-p256", "ec-p384" };
+	for (size_t i = 0; i < 2; i++) {
+		AUTO(EVP_PKEY) *pkey = test_key(names[i]);
+		span spki = test_spki(&s, pkey);
+		uint8_t *last = (uint8_t *)scope_cstr(&s, spki);
+		last[spki.len - 1] ^= 1;
+		assert_fails(&s, E_CRYPTO, pki_key_check(&s, span_of(last, spki.len)));
+		memset(last + spki.len - 2 * alg_key_named(span_str(names[i]))->coordinate, 0,
+		       2 * alg_key_named(span_str(names[i]))->coordinate);
+		assert_fails(&s, E_CRYPTO, pki_key_check(&s, span_of(last, spki.len)));
+	}
+}
+
+/* ---- RSA moduli that fail one check each ---- */
+
+static void refused_because(struct scope *s, const BIGNUM *n, const char *why)
+{
+	uint8_t modulus[256];
+	assert_int_equal(BN_bn2binpad(n, modulus, sizeof modulus), sizeof modulus);
+	span spki;
+	assert_ok(s, alg_spki_rsa(s, SPAN_ARRAY(modulus), SPAN_LITERAL("\x01\x00\x01"), &spki));
+	st status = pki_key_check(s, spki);
+	assert_int_equal(status.code, E_CRYPTO);
+	if (strstr(s->message, why) == NULL)
+		print_error("%s\n", s->message);
+	assert_non_null(strstr(s->message, why));
+	scope_clear_error(s);
+}
+
+static void even_moduli_and_small_factors_are_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	BIGNUM *n = BN_new();
+	assert_int_equal(BN_rand(n, 2048, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD), 1);
+	assert_int_equal(BN_clear_bit(n, 0), 1);
+	refused_because(&s, n, "even");
+	static const unsigned factors[] = { 3, 257, 65521 }; /* 65521 is the largest prime below 65536 */
+	for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+		assert_int_equal(BN_generate_prime_ex(n, 2049 - (i == 0 ? 2 : i == 1 ? 8 : 16), 0, NULL, NULL, NULL), 1);
+		assert_int_equal(BN_mul_word(n, factors[i]), 1);
+		if (BN_num_bits(n) == 2048)
+			refused_because(&s, n, "factor below 65536");
+		else
+			assert_int_equal(BN_num_bits(n), 2049);
+	}
+	BN_free(n);
+}
+
+static void close_primes_are_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	BIGNUM *p = BN_new(), *q = BN_new(), *n = BN_new();
+	BN_CTX *context = BN_CTX_new();
+	do
+		assert_int_equal(BN_generate_prime_ex(p, 1024, 0, NULL, NULL, NULL), 1);
+	while (!BN_is_bit_set(p, 1022));
+	assert_non_null(BN_copy(q, p));
+	do
+		assert_int_equal(BN_add_word(q, 2), 1);
+	while (BN_check_prime(q, context, NULL) != 1);
+	assert_int_equal(BN_mul(n, p, q, context), 1);
+	refused_because(&s, n, "close together");
+	assert_int_equal(BN_sqr(n, p, context), 1);
+	refused_because(&s, n, "close together");
+	BN_free(p);
+	BN_free(q);
+	BN_free(n);
+	BN_CTX_free(context);
+}
+
+/* A modulus as the faulty generator made them: a power of 65537 modulo the product of the small primes. */
+static void roca_moduli_are_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	BIGNUM *m = BN_new(), *k = BN_new(), *n = BN_new();
+	BN_CTX *context = BN_CTX_new();
+	assert_int_equal(BN_set_word(m, 2), 1);
+	for (BN_ULONG p = 3; p <= 167; p += 2) {
+		bool prime = true;
+		for (BN_ULONG d = 3; d * d <= p; d += 2)
+			prime = prime && p % d != 0;
+		if (prime)
+			assert_int_equal(BN_mul_word(m, p), 1);
+	}
+	bool small = true;
+	while (small) {
+		assert_int_equal(BN_rand(k, 2048 - BN_num_bits(m) + 1, BN_RAND_TOP_TWO, BN_RAND_BOTTOM_ANY), 1);
+		assert_int_equal(BN_mul(n, m, k, context), 1);
+		assert_int_equal(BN_add_word(n, 65537), 1);
+		small = BN_num_bits(n) != 2048;
+		for (BN_ULONG d = 3; d < 65536 && !small; d += 2)
+			small = BN_mod_word(n, d) == 0;
+	}
+	refused_because(&s, n, "ROCA");
+	BN_free(m);
+	BN_free(k);
+	BN_free(n);
+	BN_CTX_free(context);
+}
+
+static void the_key_identifier_is_what_openssl_computes(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO(EVP_PKEY) *pkey = test_key("ec-p256");
+	X509 *certificate = X509_new();
+	assert_int_equal(X509_set_pubkey(certificate, pkey), 1);
+	uint8_t theirs[EVP_MAX_MD_SIZE], ours[20];
+	unsigned len;
+	assert_int_equal(X509_pubkey_digest(certificate, EVP_sha1(), theirs, &len), 1);
+	assert_ok(&s, pki_key_identifier(&s, test_spki(&s, pkey), ours));
+	assert_memory_equal(ours, theirs, 20);
+	X509_free(certificate);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(signatures_by_openssl_verify_and_altered_ones_do_not),
+		cmocka_unit_test(a_salt_of_another_length_is_no_signature_of_this_algorithm),
+		cmocka_unit_test(good_keys_pass_every_check),
+		cmocka_unit_test(points_off_the_curve_are_refused),
+		cmocka_unit_test(even_moduli_and_small_factors_are_refused),
+		cmocka_unit_test(close_primes_are_refused),
+		cmocka_unit_test(roca_moduli_are_refused),
+		cmocka_unit_test(the_key_identifier_is_what_openssl_computes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
