@@ -54,6 +54,22 @@ struct key_client;
 struct key_client *key_client_new(const char *socket);
 void key_client_free(struct key_client *c);
 
+/* How the zone is: for status screens. */
+struct key_token_status {
+	const char *label;
+	bool ready;             /* there and logged in to */
+	const char *reason;     /* why not, else empty */
+};
+struct key_status {
+	const char *zone;
+	const char *module;     /* what the PKCS#11 module says of itself */
+	uint64_t signatures;    /* since start */
+	uint64_t refusals;
+	struct key_token_status *tokens;
+	size_t token_count;
+};
+st key_status(struct scope *s, struct key_client *c, struct key_status *out);
+
 st key_find(struct scope *s, struct key_client *c, const char *label, struct key_info *out);
 st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t *out_count);
 /* A token (key group) of its own, initialised with this PIN (user) and officer PIN; administrators only. */

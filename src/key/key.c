@@ -1,0 +1,210 @@
+#include "key.h"
+#include "key_protocol.h"
+#include <stdlib.h>
+
+/* Generating RSA keys takes a token seconds; everything else answers at once. */
+#define TIMEOUT_MS 60000
+
+struct key_client {
+	struct wire_pool *pool;
+};
+
+struct key_client *key_client_new(const char *socket)
+{
+	struct key_client *c = heap_alloc(sizeof *c);
+	c->pool = wire_pool_new(socket, TIMEOUT_MS);
+	return c;
+}
+
+void key_client_free(struct key_client *c)
+{
+	if (c == NULL)
+		return;
+	wire_pool_free(c->pool);
+	free(c);
+}
+
+static st call(struct scope *s, struct key_client *c, enum key_kind kind, const struct wr *w, span *out_reply)
+{
+	TRY(wr_end(s, w));
+	return wire_pool_call(s, c->pool, (uint16_t)kind, buf_span(w->out), out_reply);
+}
+
+/* For what must not happen twice: no second try on a new connection. */
+static st call_once(struct scope *s, struct key_client *c, enum key_kind kind, const struct wr *w, span *out_reply)
+{
+	TRY(wr_end(s, w));
+	struct wire_client *connection;
+	TRY(wire_pool_take(s, c->pool, &connection));
+	st status = wire_call(s, connection, (uint16_t)kind, buf_span(w->out), out_reply);
+	wire_pool_give(c->pool, connection);
+	return status;
+}
+
+static st call_with_label(struct scope *s, struct key_client *c, enum key_kind kind, const char *label, span *out_reply)
+{
+	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
+	struct wr w = wr_into(&body);
+	if (label != NULL)
+		wr_str(&w, label);
+	return call(s, c, kind, &w, out_reply);
+}
+
+st key_status(struct scope *s, struct key_client *c, struct key_status *out)
+{
+	span reply;
+	TRY(call_with_label(s, c, KEY_KIND_STATUS, NULL, &reply));
+	struct rd r = rd_of(reply);
+	return key_status_read(s, &r, out);
+}
+
+st key_find(struct scope *s, struct key_client *c, const char *label, struct key_info *out)
+{
+	span reply;
+	TRY(call_with_label(s, c, KEY_KIND_FIND, label, &reply));
+	struct rd r = rd_of(reply);
+	struct key_info info;
+	TRY(key_info_read(s, &r, &info));
+	TRY(rd_end(s, &r, "the description of a key"));
+	*out = info;
+	return OK;
+}
+
+st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t *out_count)
+{
+	span reply;
+	TRY(call_with_label(s, c, KEY_KIND_LIST, NULL, &reply));
+	struct rd r = rd_of(reply);
+	uint32_t count = rd_u32(&r);
+	if (count > KEY_LIST_MAX)
+		return fail(s, E_INPUT, "a list of %u keys is over the limit", count);
+	struct key_info *list = scope_alloc(s, (count + 1) * sizeof *list);
+	for (uint32_t i = 0; i < count; i++)
+		TRY(key_info_read(s, &r, &list[i]));
+	TRY(rd_end(s, &r, "the list of keys"));
+	*out = list;
+	*out_count = count;
+	return OK;
+}
+
+st key_token_create(struct scope *s, struct key_client *c, const char *token, span pin, span officer_pin)
+{
+	AUTO_BUF body = { .cap = 4096 };
+	struct wr w = wr_into(&body);
+	const struct key_token_request request = { token, pin, officer_pin };
+	key_token_request_write(&w, &request);
+	span reply;
+	return call_once(s, c, KEY_KIND_TOKEN_CREATE, &w, &reply);
+}
+
+st key_generate(struct scope *s, struct key_client *c, const struct key_info *want, struct key_info *out)
+{
+	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
+	struct wr w = wr_into(&body);
+	key_info_write(&w, want);
+	span reply;
+	TRY(call_once(s, c, KEY_KIND_GENERATE, &w, &reply));
+	struct rd r = rd_of(reply);
+	struct key_info info;
+	TRY(key_info_read(s, &r, &info));
+	TRY(rd_end(s, &r, "the description of a key"));
+	*out = info;
+	return OK;
+}
+
+st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose, const struct alg_signature *algorithm, span tbs,
+	    span *out_signature)
+{
+	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
+	struct wr w = wr_into(&body);
+	const struct key_sign_request request = { label, purpose, algorithm, tbs };
+	key_sign_request_write(&w, &request);
+	return call(s, c, KEY_KIND_SIGN, &w, out_signature);
+}
+
+st key_sign_time_stamp(struct scope *s, struct key_client *c, const char *label, const struct alg_signature *algorithm, span tst_info,
+		       span signed_attributes, span *out_signature)
+{
+	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
+	struct wr w = wr_into(&body);
+	const struct key_time_stamp_request request = { label, algorithm, tst_info, signed_attributes };
+	key_time_stamp_request_write(&w, &request);
+	return call(s, c, KEY_KIND_SIGN_TIME_STAMP, &w, out_signature);
+}
+
+struct key_stream {
+	struct key_client *client;
+	struct wire_client *connection;
+};
+
+st key_stream_begin(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose, const struct alg_signature *algorithm,
+		    uint64_t total, struct key_stream **out)
+{
+	AUTO_BUF body = { .cap = 4096 };
+	struct wr w = wr_into(&body);
+	const struct key_stream_request request = { label, purpose, algorithm, total };
+	key_stream_request_write(&w, &request);
+	TRY(wr_end(s, &w));
+	struct wire_client *connection;
+	TRY(wire_pool_take(s, c->pool, &connection));
+	span reply;
+	st status = wire_call(s, connection, KEY_KIND_STREAM_BEGIN, buf_span(&body), &reply);
+	if (status.code != E_OK) {
+		wire_pool_give(c->pool, connection);
+		return status;
+	}
+	struct key_stream *stream = heap_alloc(sizeof *stream);
+	*stream = (struct key_stream){ c, connection };
+	*out = stream;
+	return OK;
+}
+
+st key_stream_data(struct scope *s, struct key_stream *stream, span part)
+{
+	while (part.len > 0) {
+		span piece = span_first(part, KEY_STREAM_PART);
+		TRY(wire_send(s, stream->connection, KEY_KIND_STREAM_DATA, piece));
+		part = span_from(part, piece.len);
+	}
+	return OK;
+}
+
+st key_stream_end(struct scope *s, struct key_stream *stream, span *out_signature)
+{
+	st status = wire_call(s, stream->connection, KEY_KIND_STREAM_END, (span){ 0 }, out_signature);
+	wire_pool_give(stream->client->pool, stream->connection);
+	free(stream);
+	return status;
+}
+
+/* keyd forgets a stream with its connection. */
+void key_stream_drop(struct key_stream *stream)
+{
+	if (stream == NULL)
+		return;
+	wire_close(stream->connection);
+	free(stream);
+}
+
+st key_log_head(struct scope *s, struct key_client *c, const char *label, uint64_t *out_size, uint8_t out_root[32])
+{
+	span reply;
+	TRY(call_with_label(s, c, KEY_KIND_LOG_HEAD, label, &reply));
+	struct rd r = rd_of(reply);
+	uint64_t size = rd_u64(&r);
+	span root = rd_raw(&r, 32);
+	TRY(rd_end(s, &r, "the last tree head"));
+	*out_size = size;
+	memcpy(out_root, root.data, root.len);
+	return OK;
+}
+
+st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size, const uint8_t root[32],
+		       span proof, span *out_signature)
+{
+	AUTO_BUF body = { .cap = 8192 };
+	struct wr w = wr_into(&body);
+	const struct key_checkpoint_request request = { label, origin, size, span_of(root, 32), proof };
+	key_checkpoint_request_write(&w, &request);
+	return call(s, c, KEY_KIND_CHECKPOINT, &w, out_signature);
+}

@@ -1,0 +1,291 @@
+#include "key_protocol.h"
+
+#define INFO_VERSION 1
+#define TOKENS_MAX 1000u
+
+static const struct {
+	enum key_purpose purpose;
+	const char *name;
+} purposes[] = {
+	{ KEY_FOR_CERTIFICATE, "certificate" }, { KEY_FOR_CRL, "crl" },	    { KEY_FOR_OCSP, "ocsp" },	  { KEY_FOR_TIME_STAMP, "time-stamp" },
+	{ KEY_FOR_LOG, "log" },			{ KEY_FOR_IDENTITY, "identity" }, { KEY_FOR_REQUEST, "request" },
+};
+#define PURPOSES (sizeof purposes / sizeof purposes[0])
+#define PURPOSE_ALL (KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_OCSP | KEY_FOR_TIME_STAMP | KEY_FOR_LOG | KEY_FOR_IDENTITY | KEY_FOR_REQUEST)
+
+const char *key_purpose_name(enum key_purpose purpose)
+{
+	for (size_t i = 0; i < PURPOSES; i++)
+		if (purposes[i].purpose == purpose)
+			return purposes[i].name;
+	return "unknown";
+}
+
+enum key_purpose key_purpose_named(span name)
+{
+	for (size_t i = 0; i < PURPOSES; i++)
+		if (span_is(name, purposes[i].name))
+			return purposes[i].purpose;
+	return 0;
+}
+
+static bool label_character(char c, bool first)
+{
+	bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+	return letter || (!first && (c == '-' || c == '_' || c == '.'));
+}
+
+st key_label_check(struct scope *s, const char *label)
+{
+	size_t len = strlen(label);
+	bool good = len > 0 && len <= KEY_LABEL_MAX;
+	for (size_t i = 0; i < len; i++)
+		good = good && label_character(label[i], i == 0);
+	return good ? OK : fail(s, E_INPUT, "a label has 1 to %d letters, digits, '-', '_' or '.', and begins with a letter or digit", KEY_LABEL_MAX);
+}
+
+st key_label_read(struct scope *s, struct rd *r, const char **out)
+{
+	const char *label = rd_str(s, r, KEY_LABEL_MAX);
+	TRY(rd_end(s, r, "the request"));
+	TRY(key_label_check(s, label));
+	*out = label;
+	return OK;
+}
+
+static void limits_write(struct wr *w, const struct key_limits *v)
+{
+	wr_bytes(w, v->issuer);
+	wr_u8(w, v->ca);
+	wr_u8(w, (uint8_t)v->policy_count);
+	for (size_t i = 0; i < v->policy_count; i++)
+		wr_bytes(w, v->policies[i]);
+	wr_u32(w, v->validity_days);
+	wr_u32(w, v->rate);
+	wr_u32(w, v->accuracy_ms);
+	wr_str(w, v->origin);
+}
+
+static void text_into(struct scope *s, struct rd *r, char *out, size_t room)
+{
+	const char *text = rd_str(s, r, room - 1);
+	memcpy(out, text, strlen(text) + 1);
+}
+
+static void limits_read(struct scope *s, struct rd *r, struct key_limits *out)
+{
+	out->issuer = rd_bytes(r, KEY_NAME_DER_MAX);
+	out->ca = rd_u8(r) != 0;
+	out->policy_count = rd_u8(r);
+	if (out->policy_count > KEY_POLICIES_MAX) {
+		r->bad = true;
+		out->policy_count = 0;
+	}
+	for (size_t i = 0; i < out->policy_count; i++)
+		out->policies[i] = rd_bytes(r, KEY_OID_MAX);
+	out->validity_days = rd_u32(r);
+	out->rate = rd_u32(r);
+	out->accuracy_ms = rd_u32(r);
+	text_into(s, r, out->origin, sizeof out->origin);
+}
+
+void key_info_write(struct wr *w, const struct key_info *v)
+{
+	wr_u16(w, INFO_VERSION);
+	wr_str(w, v->label);
+	wr_str(w, v->token);
+	wr_str(w, v->type != NULL ? v->type->name : "");
+	wr_u32(w, v->purposes);
+	limits_write(w, &v->limits);
+	wr_u8(w, v->backup);
+	wr_bytes(w, v->spki);
+	wr_i64(w, v->created);
+	wr_u8(w, v->usable);
+	wr_str(w, v->missing);
+}
+
+st key_info_read(struct scope *s, struct rd *r, struct key_info *out)
+{
+	struct key_info v = { 0 };
+	uint16_t version = rd_u16(r);
+	if (!r->bad && version != INFO_VERSION)
+		return fail(s, E_INPUT, "the description of a key is of version %u, this program reads version %d", version, INFO_VERSION);
+	text_into(s, r, v.label, sizeof v.label);
+	text_into(s, r, v.token, sizeof v.token);
+	v.type = alg_key_named(rd_bytes(r, 32));
+	v.purposes = rd_u32(r);
+	limits_read(s, r, &v.limits);
+	uint8_t backup = rd_u8(r);
+	v.backup = backup == KEY_BACKUP_WRAPPED ? KEY_BACKUP_WRAPPED : KEY_BACKUP_NONE;
+	v.spki = rd_bytes(r, 8192);
+	v.created = rd_i64(r);
+	v.usable = rd_u8(r) != 0;
+	v.missing = rd_str(s, r, 1024);
+	if (r->bad)
+		return rd_end(s, r, "the description of a key");
+	if (v.type == NULL)
+		return fail(s, E_CRYPTO, "that type of key is not in the table of algorithms");
+	if (v.purposes == 0 || (v.purposes & ~(unsigned)PURPOSE_ALL) != 0 || backup > KEY_BACKUP_WRAPPED)
+		return fail(s, E_INPUT, "a key needs one or more known purposes, and backup none or wrapped");
+	TRY(key_label_check(s, v.label));
+	TRY(key_label_check(s, v.token));
+	*out = v;
+	return OK;
+}
+
+void key_status_write(struct wr *w, const struct key_status *v)
+{
+	wr_str(w, v->zone);
+	wr_str(w, v->module);
+	wr_u64(w, v->signatures);
+	wr_u64(w, v->refusals);
+	wr_u32(w, (uint32_t)v->token_count);
+	for (size_t i = 0; i < v->token_count; i++) {
+		wr_str(w, v->tokens[i].label);
+		wr_u8(w, v->tokens[i].ready);
+		wr_str(w, v->tokens[i].reason);
+	}
+}
+
+st key_status_read(struct scope *s, struct rd *r, struct key_status *out)
+{
+	struct key_status v = { 0 };
+	v.zone = rd_str(s, r, KEY_LABEL_MAX);
+	v.module = rd_str(s, r, 1024);
+	v.signatures = rd_u64(r);
+	v.refusals = rd_u64(r);
+	uint32_t count = rd_u32(r);
+	if (count > TOKENS_MAX)
+		return fail(s, E_INPUT, "a zone of %u tokens is over the limit", count);
+	v.token_count = count;
+	v.tokens = scope_alloc(s, (count + 1) * sizeof *v.tokens);
+	for (uint32_t i = 0; i < count; i++) {
+		v.tokens[i].label = rd_str(s, r, KEY_LABEL_MAX);
+		v.tokens[i].ready = rd_u8(r) != 0;
+		v.tokens[i].reason = rd_str(s, r, SCOPE_MESSAGE_MAX);
+	}
+	TRY(rd_end(s, r, "the status of a zone"));
+	*out = v;
+	return OK;
+}
+
+static st algorithm_read(struct scope *s, struct rd *r, const struct alg_signature **out)
+{
+	span name = rd_bytes(r, 32);
+	const struct alg_signature *algorithm = alg_signature_named(name);
+	if (algorithm == NULL && !r->bad)
+		return fail(s, E_CRYPTO, "that signature algorithm is not in the table of algorithms");
+	*out = algorithm;
+	return OK;
+}
+
+static st head_read(struct scope *s, struct rd *r, const char **out_label, const struct alg_signature **out_algorithm)
+{
+	const char *label = rd_str(s, r, KEY_LABEL_MAX);
+	TRY(algorithm_read(s, r, out_algorithm));
+	*out_label = label;
+	return OK;
+}
+
+static void head_write(struct wr *w, const char *label, const struct alg_signature *algorithm)
+{
+	wr_str(w, label);
+	wr_str(w, algorithm->name);
+}
+
+void key_sign_request_write(struct wr *w, const struct key_sign_request *v)
+{
+	head_write(w, v->label, v->algorithm);
+	wr_u32(w, v->purpose);
+	wr_bytes(w, v->tbs);
+}
+
+st key_sign_request_read(struct scope *s, struct rd *r, struct key_sign_request *out)
+{
+	struct key_sign_request v;
+	TRY(head_read(s, r, &v.label, &v.algorithm));
+	v.purpose = rd_u32(r);
+	v.tbs = rd_bytes(r, WIRE_BODY_MAX);
+	TRY(rd_end(s, r, "a request to sign"));
+	*out = v;
+	return OK;
+}
+
+void key_time_stamp_request_write(struct wr *w, const struct key_time_stamp_request *v)
+{
+	head_write(w, v->label, v->algorithm);
+	wr_bytes(w, v->tst_info);
+	wr_bytes(w, v->signed_attributes);
+}
+
+st key_time_stamp_request_read(struct scope *s, struct rd *r, struct key_time_stamp_request *out)
+{
+	struct key_time_stamp_request v;
+	TRY(head_read(s, r, &v.label, &v.algorithm));
+	v.tst_info = rd_bytes(r, WIRE_BODY_MAX);
+	v.signed_attributes = rd_bytes(r, WIRE_BODY_MAX);
+	TRY(rd_end(s, r, "a request to sign a time-stamp"));
+	*out = v;
+	return OK;
+}
+
+void key_stream_request_write(struct wr *w, const struct key_stream_request *v)
+{
+	head_write(w, v->label, v->algorithm);
+	wr_u32(w, v->purpose);
+	wr_u64(w, v->total);
+}
+
+st key_stream_request_read(struct scope *s, struct rd *r, struct key_stream_request *out)
+{
+	struct key_stream_request v;
+	TRY(head_read(s, r, &v.label, &v.algorithm));
+	v.purpose = rd_u32(r);
+	v.total = rd_u64(r);
+	TRY(rd_end(s, r, "a request to sign a stream"));
+	if (v.total == 0 || v.total > KEY_STREAM_MAX)
+		return fail(s, E_LIMIT, "a stream to be signed has 1 to %llu bytes", (unsigned long long)KEY_STREAM_MAX);
+	*out = v;
+	return OK;
+}
+
+void key_checkpoint_request_write(struct wr *w, const struct key_checkpoint_request *v)
+{
+	wr_str(w, v->label);
+	wr_str(w, v->origin);
+	wr_u64(w, v->size);
+	wr_raw(w, v->root);
+	wr_bytes(w, v->proof);
+}
+
+st key_checkpoint_request_read(struct scope *s, struct rd *r, struct key_checkpoint_request *out)
+{
+	struct key_checkpoint_request v;
+	v.label = rd_str(s, r, KEY_LABEL_MAX);
+	v.origin = rd_str(s, r, sizeof((struct key_limits *)0)->origin - 1);
+	v.size = rd_u64(r);
+	v.root = rd_raw(r, 32);
+	v.proof = rd_bytes(r, KEY_PROOF_MAX);
+	TRY(rd_end(s, r, "a request to sign a checkpoint"));
+	*out = v;
+	return OK;
+}
+
+void key_token_request_write(struct wr *w, const struct key_token_request *v)
+{
+	wr_str(w, v->token);
+	wr_bytes(w, v->pin);
+	wr_bytes(w, v->officer_pin);
+}
+
+st key_token_request_read(struct scope *s, struct rd *r, struct key_token_request *out)
+{
+	struct key_token_request v;
+	v.token = rd_str(s, r, KEY_LABEL_MAX);
+	v.pin = rd_bytes(r, 255);
+	v.officer_pin = rd_bytes(r, 255);
+	TRY(rd_end(s, r, "a request for a token"));
+	TRY(key_label_check(s, v.token));
+	*out = v;
+	return OK;
+}

@@ -1,0 +1,78 @@
+/*
+ * key_protocol.h - what passes between key.h's client and keyd: the kinds of frames and, for each structure, the writer and
+ * the reader as a pair. A structure that is also kept in a file opens with its version.
+ */
+#pragma once
+#include "key.h"
+
+enum key_kind {
+	KEY_KIND_STATUS = 0x0100,       /* - / struct key_status */
+	KEY_KIND_LIST = 0x0101,         /* - / u32 count, that many struct key_info */
+	KEY_KIND_FIND = 0x0102,         /* label / struct key_info */
+	KEY_KIND_TOKEN_CREATE = 0x0103, /* struct key_token_request / - */
+	KEY_KIND_GENERATE = 0x0104,     /* struct key_info / struct key_info */
+	KEY_KIND_SIGN = 0x0110,         /* struct key_sign_request / signature */
+	KEY_KIND_SIGN_TIME_STAMP = 0x0111, /* struct key_time_stamp_request / signature */
+	KEY_KIND_STREAM_BEGIN = 0x0112, /* struct key_stream_request / - */
+	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */
+	KEY_KIND_STREAM_END = 0x0114,   /* - / signature */
+	KEY_KIND_LOG_HEAD = 0x0120,     /* label / u64 size, 32 octets root */
+	KEY_KIND_CHECKPOINT = 0x0121,   /* struct key_checkpoint_request / payload of the signature line */
+};
+
+#define KEY_NAME_DER_MAX 4096u      /* an issuer's Name */
+#define KEY_OID_MAX 64u
+#define KEY_PROOF_MAX (64u * 32u)   /* rfc6962: at most one hash a level on each side */
+#define KEY_STREAM_MAX (UINT64_C(4) << 30)
+#define KEY_STREAM_PART (256u << 10)
+#define KEY_LIST_MAX 10000u
+
+struct key_sign_request {
+	const char *label;
+	enum key_purpose purpose;
+	const struct alg_signature *algorithm;
+	span tbs;
+};
+struct key_time_stamp_request {
+	const char *label;
+	const struct alg_signature *algorithm;
+	span tst_info;
+	span signed_attributes;
+};
+struct key_stream_request {
+	const char *label;
+	enum key_purpose purpose;
+	const struct alg_signature *algorithm;
+	uint64_t total;
+};
+struct key_checkpoint_request {
+	const char *label;
+	const char *origin;
+	uint64_t size;
+	span root; /* 32 octets */
+	span proof;
+};
+struct key_token_request {
+	const char *token;
+	span pin;
+	span officer_pin;
+};
+
+/* Readers leave spans pointing into what they read; strings are copied into the scope. Each checks that nothing is left. */
+void key_info_write(struct wr *w, const struct key_info *v);
+st key_info_read(struct scope *s, struct rd *r, struct key_info *out); /* one of several: what follows is left */
+void key_status_write(struct wr *w, const struct key_status *v);
+st key_status_read(struct scope *s, struct rd *r, struct key_status *out);
+void key_sign_request_write(struct wr *w, const struct key_sign_request *v);
+st key_sign_request_read(struct scope *s, struct rd *r, struct key_sign_request *out);
+void key_time_stamp_request_write(struct wr *w, const struct key_time_stamp_request *v);
+st key_time_stamp_request_read(struct scope *s, struct rd *r, struct key_time_stamp_request *out);
+void key_stream_request_write(struct wr *w, const struct key_stream_request *v);
+st key_stream_request_read(struct scope *s, struct rd *r, struct key_stream_request *out);
+void key_checkpoint_request_write(struct wr *w, const struct key_checkpoint_request *v);
+st key_checkpoint_request_read(struct scope *s, struct rd *r, struct key_checkpoint_request *out);
+void key_token_request_write(struct wr *w, const struct key_token_request *v);
+st key_token_request_read(struct scope *s, struct rd *r, struct key_token_request *out);
+st key_label_read(struct scope *s, struct rd *r, const char **out);
+/* A label is also a file name: letters, digits, '-', '_' and '.', not first. E_INPUT otherwise. */
+st key_label_check(struct scope *s, const char *label);

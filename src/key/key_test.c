@@ -1,0 +1,95 @@
+#include "key_protocol.h"
+#include "unit.h"
+
+static struct key_info sample(void)
+{
+	static const uint8_t oid[] = { 0x2a, 3, 4 };
+	struct key_info info = { .label = "issuing", .token = "issuing", .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL,
+				 .backup = KEY_BACKUP_WRAPPED, .spki = SPAN_LITERAL("spki"), .created = 17, .usable = true, .missing = "LOCAL" };
+	info.type = alg_key_named(span_str("ec-p256"));
+	info.limits = (struct key_limits){ .issuer = SPAN_LITERAL("name"), .ca = true, .policies = { SPAN_ARRAY(oid) }, .policy_count = 1,
+					   .validity_days = 365, .rate = 10, .accuracy_ms = 1000, .origin = "log.example/1" };
+	return info;
+}
+
+static void a_description_of_a_key_survives_writing_and_reading(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_BUF b;
+	buf_init(&b, 4096);
+	struct wr w = wr_into(&b);
+	struct key_info in = sample(), out;
+	key_info_write(&w, &in);
+	struct rd r = rd_of(buf_span(&b));
+	assert_ok(&s, key_info_read(&s, &r, &out));
+	assert_ok(&s, rd_end(&s, &r, "test"));
+	assert_string_equal(out.label, in.label);
+	assert_ptr_equal(out.type, in.type);
+	assert_int_equal(out.purposes, in.purposes);
+	assert_int_equal(out.backup, KEY_BACKUP_WRAPPED);
+	assert_true(span_equal(out.limits.issuer, in.limits.issuer));
+	assert_true(out.limits.ca);
+	assert_int_equal(out.limits.policy_count, 1);
+	assert_true(span_equal(out.limits.policies[0], in.limits.policies[0]));
+	assert_int_equal(out.limits.validity_days, 365);
+	assert_int_equal(out.limits.accuracy_ms, 1000);
+	assert_string_equal(out.limits.origin, in.limits.origin);
+	assert_string_equal(out.missing, "LOCAL");
+	for (size_t cut = 0; cut < b.len; cut++) {
+		r = rd_of(span_first(buf_span(&b), cut));
+		assert_int_not_equal(key_info_read(&s, &r, &out).code, E_OK);
+		scope_reset(&s);
+	}
+}
+
+static void labels_are_fit_for_file_names(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char *const good[] = { "a", "ocsp-issuing", "TSU_2.x", "0" };
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		assert_ok(&s, key_label_check(&s, good[i]));
+	static const char *const bad[] = { "", ".", "..", "-a", "a/b", "a b", "\xc3\xa4",
+					   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_fails(&s, E_INPUT, key_label_check(&s, bad[i]));
+}
+
+static void purposes_have_names_both_ways(void **state)
+{
+	(void)state;
+	for (unsigned bit = KEY_FOR_CERTIFICATE; bit <= KEY_FOR_REQUEST; bit <<= 1)
+		assert_int_equal(key_purpose_named(span_str(key_purpose_name((enum key_purpose)bit))), bit);
+	assert_int_equal(key_purpose_named(span_str("everything")), 0);
+}
+
+static void a_request_with_an_unknown_algorithm_is_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_BUF b;
+	buf_init(&b, 4096);
+	struct wr w = wr_into(&b);
+	wr_str(&w, "issuing");
+	wr_str(&w, "rsa-md5");
+	wr_u32(&w, KEY_FOR_CERTIFICATE);
+	wr_bytes(&w, SPAN_LITERAL("tbs"));
+	struct rd r = rd_of(buf_span(&b));
+	struct key_sign_request request;
+	assert_fails(&s, E_CRYPTO, key_sign_request_read(&s, &r, &request));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_description_of_a_key_survives_writing_and_reading),
+		cmocka_unit_test(labels_are_fit_for_file_names),
+		cmocka_unit_test(purposes_have_names_both_ways),
+		cmocka_unit_test(a_request_with_an_unknown_algorithm_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
