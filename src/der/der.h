@@ -96,6 +96,9 @@ st der_finish(struct scope *s, const struct der_wr *d);
 size_t der_header_len(size_t content);
 /* Tag and length octets into `out` (at most 10 bytes), for streams whose content follows elsewhere. */
 size_t der_header(int tag, size_t content, uint8_t *out);
+/* A whole Time element as der_put_time writes it, for the same streams. */
+#define DER_TIME_MAX 32
+size_t der_time(int64_t moment, uint8_t out[DER_TIME_MAX]);
 
 /* ---- object identifiers ---- */
 /* "1.2.840..." from content octets and back. E_INPUT when malformed; at most 32 arcs of 32 bits. */

@@ -1,6 +1,5 @@
 #include "der.h"
 #include "log.h"
-#include <stdio.h>
 
 struct der_wr der_write(struct buf *out)
 {
@@ -143,37 +142,78 @@ void der_put_null(struct der_wr *d)
 	der_put(d, DER_NULL, (span){ 0 });
 }
 
+static char *put_two(char *at, int v)
+{
+	at[0] = (char)('0' + v / 10);
+	at[1] = (char)('0' + v % 10);
+	return at + 2;
+}
+
+/* "MMDDHHMMSS". By hand: snprintf would be most of the cost of an OCSP answer or a CRL entry. */
+static char *put_calendar(char *at, const struct calendar *c)
+{
+	at = put_two(at, c->month);
+	at = put_two(at, c->day);
+	at = put_two(at, c->hour);
+	at = put_two(at, c->minute);
+	return put_two(at, c->second);
+}
+
+static int micro_of(int64_t moment)
+{
+	return (int)(((moment % MOMENT_SECOND) + MOMENT_SECOND) % MOMENT_SECOND);
+}
+
+/* "YYYYMMDDHHMMSS[.fraction]Z" into `out`, which has room for DER_TIME_MAX. */
+static size_t generalized_text(int64_t moment, char *out)
+{
+	struct calendar c = moment_calendar(moment);
+	char *at = put_calendar(put_two(put_two(out, c.year / 100), c.year % 100), &c);
+	int micro = micro_of(moment);
+	if (micro != 0) {
+		*at++ = '.';
+		for (int scale = 100000; micro != 0; scale /= 10) {
+			*at++ = (char)('0' + micro / scale);
+			micro %= scale;
+		}
+	}
+	*at++ = 'Z';
+	return (size_t)(at - out);
+}
+
 void der_put_generalized(struct der_wr *d, int64_t moment)
 {
-	der_put_generalized_fraction(d, moment - ((moment % MOMENT_SECOND) + MOMENT_SECOND) % MOMENT_SECOND);
+	der_put_generalized_fraction(d, moment - micro_of(moment));
 }
 
 void der_put_generalized_fraction(struct der_wr *d, int64_t moment)
 {
-	struct calendar c = moment_calendar(moment);
-	int64_t micro = ((moment % MOMENT_SECOND) + MOMENT_SECOND) % MOMENT_SECOND;
-	char text[64];
-	int len = snprintf(text, sizeof text, "%04d%02d%02d%02d%02d%02d.%06d", c.year, c.month, c.day, c.hour, c.minute, c.second,
-			   (int)micro);
-	while (text[len - 1] == '0')
-		len--;
-	if (text[len - 1] == '.' || len < 14)
-		len = 14;
-	text[len++] = 'Z';
-	der_put(d, DER_GENERALIZED_TIME, span_of(text, (size_t)len));
+	char text[DER_TIME_MAX];
+	der_put(d, DER_GENERALIZED_TIME, span_of(text, generalized_text(moment, text)));
 }
 
 //= rfc5280#4.1.2.5 dates through 2049 as UTCTime, from 2050 as GeneralizedTime
-void der_put_time(struct der_wr *d, int64_t moment)
+size_t der_time(int64_t moment, uint8_t out[DER_TIME_MAX])
 {
 	struct calendar c = moment_calendar(moment);
-	if (c.year >= 2050) {
-		der_put_generalized(d, moment);
-		return;
+	char *text = (char *)out + 2;
+	size_t len;
+	if (c.year >= 2050)
+		len = generalized_text(moment - micro_of(moment), text);
+	else {
+		char *at = put_calendar(put_two(text, c.year % 100), &c);
+		*at++ = 'Z';
+		len = (size_t)(at - text);
 	}
-	char text[64];
-	int len = snprintf(text, sizeof text, "%02d%02d%02d%02d%02d%02dZ", c.year % 100, c.month, c.day, c.hour, c.minute, c.second);
-	der_put(d, DER_UTC_TIME, span_of(text, (size_t)len));
+	out[0] = c.year >= 2050 ? DER_GENERALIZED_TIME : DER_UTC_TIME;
+	out[1] = (uint8_t)len;
+	return 2 + len;
+}
+
+void der_put_time(struct der_wr *d, int64_t moment)
+{
+	uint8_t whole[DER_TIME_MAX];
+	append(d, span_of(whole, der_time(moment, whole)));
 }
 
 st der_finish(struct scope *s, const struct der_wr *d)
