@@ -23,8 +23,10 @@ struct pki_crl_head {
 	int64_t expired_certs_from; /* expiredCertsOnCRL; 0: not included (EN 319 411-2 CSS-6.3.10-03) */
 	const struct alg_signature *algorithm;
 };
-/* First pass: pki_crl_count for each entry. Then pki_crl_open gives the total length; second pass: the same entries in the same
- * order; the bytes come out through `sink` in parts of at most 64 KiB. E_CONFLICT when the passes differ. */
+/* First pass: pki_crl_count for each entry, in ascending order of the serials' octets (what ORDER BY on a blob gives). Then
+ * pki_crl_open gives the total length; second pass: the same entries in the same order; the bytes come out through `sink` in
+ * parts of at most 64 KiB, none of them before pki_crl_open has returned. E_CONFLICT when the passes differ, E_INPUT for an
+ * entry or a head that a CRL may not have. */
 struct pki_crl_writer;
 struct pki_crl_writer *pki_crl_new(const struct pki_crl_head *head);
 void pki_crl_free(struct pki_crl_writer *w);
@@ -40,10 +42,16 @@ st pki_crl_frame(struct scope *s, uint64_t tbs_length, const struct alg_signatur
 /* Head of a CRL without its entries, for `crl show` and the va. */
 struct pki_crl {
 	span issuer;
+	span issuer_key_identifier;
 	uint64_t number;
 	int64_t this_update, next_update;
+	int64_t expired_certs_from; /* 0: absent */
 	uint64_t entries;
 	span tbs, signature_identifier, signature;
 };
+/* Complete CRLs only: every entry is checked for shape, and an extension that is critical and not known is refused. */
 st pki_crl_read(struct scope *s, span der, struct pki_crl *out);
+/* Calls for each entry in turn. */
+st pki_crl_each(struct scope *s, span der, st (*each)(struct scope *s, const struct pki_crl_entry *entry, void *arg), void *arg);
+/* `serial` as magnitude; *out is filled when *out_found. */
 st pki_crl_find(struct scope *s, span der, span serial, bool *out_found, struct pki_crl_entry *out);
