@@ -23,7 +23,9 @@ struct pki_ocsp_request {
 };
 //= rfc6960#4.1 malformed requests, and rfc9654#2.1 nonces of 0 or more than 128 octets, give malformedRequest
 st pki_ocsp_request_read(struct scope *s, span der, struct pki_ocsp_request *out);
-/* A request for one certificate, for `ocsp query`. */
+/* CertID of a certificate (`serial` as magnitude); whole. */
+st pki_ocsp_cert_id_build(struct scope *s, enum digest_alg digest, span issuer_name, span issuer_spki, span serial, span *out);
+/* A request for one certificate, for `ocsp query`; an empty nonce sends none. */
 st pki_ocsp_request_build(struct scope *s, enum digest_alg digest, span issuer_name, span issuer_spki, span serial, span nonce,
 			  span *out);
 /* URL part after the responder's path: base64, percent-escaped or not (rfc6960#A.1). */
@@ -48,12 +50,14 @@ st pki_ocsp_assemble(struct scope *s, span tbs, const struct alg_signature *algo
 span pki_ocsp_error(int status);
 
 struct pki_ocsp_response {
-	int status;
+	int status;               /* OCSPResponseStatus; all below is empty unless 0 */
 	span tbs, signature_identifier, signature, signer_certificate;
-	span responder_key_hash;
+	span responder_key_hash;  /* byKey, else empty and ... */
+	span responder_name;      /* ... byName, whole */
 	int64_t produced_at;
 	span nonce;
 	struct pki_ocsp_single single[PKI_OCSP_SINGLES_MAX];
 	size_t count;
 };
+/* Shape only: who signed it, for whom and when, is the caller's to check. */
 st pki_ocsp_response_read(struct scope *s, span der, struct pki_ocsp_response *out);
