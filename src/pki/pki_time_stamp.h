@@ -3,6 +3,7 @@
  */
 #pragma once
 #include "pki_certificate.h"
+#include "pki_key.h"
 
 #define PKI_TIME_STAMP_REQUEST_MAX 4096
 /* PKIFailureInfo bits (rfc3161#2.4.2). */
@@ -21,14 +22,15 @@ struct pki_time_stamp_request {
 /* On failure *out_failure is what the rejection carries. */
 st pki_time_stamp_request_read(struct scope *s, span der, struct pki_time_stamp_request *out, enum pki_failure *out_failure);
 /* For `ts request`. */
-st pki_time_stamp_request_build(struct scope *s, enum digest_alg digest, span hash, span policy, span nonce, bool cert_req, span *out);
+st pki_time_stamp_request_build(struct scope *s, enum digest_alg digest, span hash, span policy, span nonce, bool cert_req,
+				span *out);
 
 struct pki_tst_info {
 	span policy;
 	span imprint;             /* whole */
 	span serial;              /* magnitude, at most 20 octets */
 	int64_t gen_time;
-	uint32_t accuracy_ms;     /* 1 to 1000 */
+	uint32_t accuracy_ms;     /* written: 1 to 1000; read: rounded up, 0 when absent */
 	span nonce;               /* INTEGER content octets; empty: none */
 	bool qualified;           /* adds qcStatements with esi4-qtstStatement-1 */
 };
@@ -51,5 +53,22 @@ struct pki_time_stamp_response {
 	span signed_attributes;   /* re-tagged as SET */
 	span signature_identifier, signature;
 	span certificates;        /* content of [0]; empty when absent */
+	enum digest_alg digest;   /* of the SignerInfo */
+	span certificate_hash;    /* of signing-certificate-v2 ... */
+	enum digest_alg certificate_digest;
+	span message_digest;
+	span text;                /* first statusString; empty when absent */
 };
+//= rfc3161#2.4.2 a token is there exactly when the status is granted or grantedWithMods
 st pki_time_stamp_response_read(struct scope *s, span der, struct pki_time_stamp_response *out);
+/* A token alone (ContentInfo), as kept beside a document. */
+st pki_time_stamp_token_read(struct scope *s, span der, struct pki_time_stamp_response *out);
+/* Whole DER of the certificate that signing-certificate-v2 names, among those in the token; E_NOTFOUND when it is not there. */
+st pki_time_stamp_signer(struct scope *s, const struct pki_time_stamp_response *response, span *out_certificate);
+/* The token against its signer: message digest, ESSCertIDv2, signature. E_CRYPTO says which does not fit. That the
+ * certificate is one to be trusted, and for time-stamps, is the caller's to check. */
+st pki_time_stamp_verify(struct scope *s, const struct pki_time_stamp_response *response, span signer_certificate,
+			 const struct pki_key *key);
+/* The token's imprint against the request's data, and its nonce; E_CRYPTO when it answers another request. */
+st pki_time_stamp_answers(struct scope *s, const struct pki_time_stamp_response *response, enum digest_alg digest, span hash,
+			  span nonce);
