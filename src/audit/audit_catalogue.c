@@ -1,0 +1,129 @@
+#include "audit_catalogue.h"
+#include "log.h"
+
+static const struct audit_row rows[AUDIT_CODE_COUNT] = {
+#define EVENT(symbol, name_, class_, fields_, text_)                                                                           \
+	[AUDIT_##symbol] = { .name = name_, .class = AUDIT_##class_, .fields = fields_, .text = text_ },
+#include "audit_events.def"
+#undef EVENT
+};
+
+static const struct class_row {
+	const char *name;
+	const char *text;
+} classes[] = {
+	[AUDIT_ISSUANCE] = { "issuance", "Refused when the newest checkpoint is overdue: nothing is issued under a log that nobody signs." },
+	[AUDIT_OPERATION] = { "operation", "What people and services did." },
+	[AUDIT_SYSTEM] = { "system", "Start, stop and condition of the system itself." },
+};
+
+const struct audit_row *audit_row(enum audit_code code)
+{
+	if (code >= AUDIT_CODE_COUNT)
+		log_die("event %d is not in the catalogue", (int)code);
+	return &rows[code];
+}
+
+const char *audit_class_name(enum audit_class class)
+{
+	return classes[class].name;
+}
+
+const struct audit_row *audit_row_named(span name, enum audit_code *out_code)
+{
+	for (int i = 0; i < AUDIT_CODE_COUNT; i++)
+		if (span_is(name, rows[i].name)) {
+			*out_code = (enum audit_code)i;
+			return &rows[i];
+		}
+	return NULL;
+}
+
+bool audit_row_next_field(const char **at, span *out_name, bool *out_optional)
+{
+	while (**at == ' ')
+		(*at)++;
+	size_t len = strcspn(*at, " ?");
+	if (len == 0)
+		return false;
+	*out_name = span_of(*at, len);
+	*at += len;
+	*out_optional = **at == '?';
+	if (*out_optional)
+		(*at)++;
+	return true;
+}
+
+int audit_row_field(const struct audit_row *row, span name)
+{
+	const char *at = row->fields;
+	span field;
+	bool optional;
+	for (int i = 0; audit_row_next_field(&at, &field, &optional); i++)
+		if (span_equal(field, name))
+			return i;
+	return -1;
+}
+
+unsigned long long audit_row_required(const struct audit_row *row)
+{
+	const char *at = row->fields;
+	span field;
+	bool optional;
+	unsigned long long bits = 0;
+	for (int i = 0; audit_row_next_field(&at, &field, &optional); i++)
+		if (!optional)
+			bits |= 1ull << i;
+	return bits;
+}
+
+static void put(struct buf *out, const char *text)
+{
+	if (!buf_append(out, span_str(text)))
+		log_die("the event catalogue does not fit its buffer");
+}
+
+static void put_row(struct buf *out, const struct audit_row *row)
+{
+	const char *at = row->fields;
+	span field;
+	bool optional;
+	put(out, "| `");
+	put(out, row->name);
+	put(out, "` | ");
+	for (const char *between = ""; audit_row_next_field(&at, &field, &optional); between = ", ") {
+		put(out, between);
+		put(out, "`");
+		if (!buf_append(out, field))
+			log_die("the event catalogue does not fit its buffer");
+		put(out, optional ? "` (may be absent)" : "`");
+	}
+	put(out, " | ");
+	put(out, row->text);
+	put(out, " |\n");
+}
+
+static const char head[] =
+	"# Audit events\n\n"
+	"Printed from the rows of `src/audit/audit_events.def` by `chancery audit events`; do not edit.\n\n"
+	"Each leaf of the log is one line of JSON that auditd wrote, the envelope, around the record of a daemon:\n\n"
+	"    {\"v\":1,\"seq\":12,\"at\":\"2026-01-02T03:04:05.000006Z\",\"by\":\"ca\",\"record\":{\"v\":1,\"id\":\"...\",\"time\":\"...\",\n"
+	"     \"event\":\"certificate.issued\",\"component\":\"ca\",\"tx\":\"...\", fields}}\n\n"
+	"`seq` is the index of the leaf, `at` the time of receipt, `by` who the kernel says sent it; `id` makes a record unique, `tx` is shared by\n"
+	"all records of one piece of work in all processes. Values are strings or whole numbers: binary values in lower-case hexadecimal or in\n"
+	"base64, times in RFC 3339, UTC. The bytes of a leaf are hashed as they are (RFC 6962, section 2.1).\n";
+
+void audit_catalogue(struct buf *out)
+{
+	put(out, head);
+	for (size_t class = 0; class < sizeof classes / sizeof classes[0]; class++) {
+		put(out, "\n## Class ");
+		put(out, classes[class].name);
+		put(out, "\n\n");
+		put(out, classes[class].text);
+		put(out, "\n\n| event | fields | meaning |\n|---|---|---|\n");
+		for (int i = 0; i < AUDIT_CODE_COUNT; i++)
+			if (rows[i].class == (enum audit_class)class)
+				put_row(out, &rows[i]);
+	}
+}

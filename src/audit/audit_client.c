@@ -1,0 +1,372 @@
+#include "audit_client.h"
+#include "audit_json.h"
+#include "audit_local.h"
+#include "file.h"
+#include "log.h"
+#include "moment.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Longest wait for auditd's reply. */
+#define CALL_TIMEOUT_MS 10000
+/* After the connection was lost, auditd may be being restarted: try for so long before the operations that wait are refused. */
+#define RECONNECT_US (3 * MOMENT_SECOND)
+#define RECONNECT_PAUSE_US 20000
+#define ANCHOR_INTERVAL_US MOMENT_SECOND
+
+/* One record that a thread waits for. */
+struct waiting {
+	const uint8_t *id;
+	span head, tail; /* the record, cut where the component goes */
+	enum code code;
+	char message[SCOPE_MESSAGE_MAX];
+	uint64_t index;
+	bool done;
+	struct waiting *next;
+};
+
+struct audit {
+	char *socket, *component, *anchor;
+	struct audit_local *local;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct waiting *first, **last;
+	bool leading;
+	/* The leader's own: */
+	struct wire_client *connection;
+	int64_t last_contact;
+	struct buf frame;
+	/* Under `lock`: the newest checkpoint, and the thread that keeps it in the anchor file. */
+	struct buf checkpoint;
+	bool checkpoint_new, closing, has_keeper;
+	pthread_t keeper;
+	pthread_cond_t keep;
+};
+
+static void out_of_room(bool appended)
+{
+	if (!appended)
+		log_die("an audit frame grew over its limit: a check of its size is missing");
+}
+
+/* ---- the anchor file ---- */
+
+static void keep_checkpoint(struct audit *a)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	span note = scope_copy(&s, buf_span(&a->checkpoint));
+	a->checkpoint_new = false;
+	(void)pthread_mutex_unlock(&a->lock);
+	if (file_replace(&s, a->anchor, note, 0644).code != E_OK)
+		log_failure(&s, "keeping the last checkpoint of the audit log");
+	(void)pthread_mutex_lock(&a->lock);
+}
+
+static void wait_until(struct audit *a, int64_t us)
+{
+	struct timespec until;
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	int64_t ns = until.tv_nsec + us * 1000;
+	until.tv_sec += ns / 1000000000;
+	until.tv_nsec = ns % 1000000000;
+	(void)pthread_cond_timedwait(&a->keep, &a->lock, &until);
+}
+
+/* Written when it changed, at most once a second, by a thread of its own: no commit waits for it. */
+static void *keeper_main(void *argument)
+{
+	struct audit *a = argument;
+	(void)pthread_mutex_lock(&a->lock);
+	while (!a->closing) {
+		if (a->checkpoint_new)
+			keep_checkpoint(a);
+		if (!a->closing)
+			wait_until(a, ANCHOR_INTERVAL_US);
+	}
+	if (a->checkpoint_new)
+		keep_checkpoint(a);
+	(void)pthread_mutex_unlock(&a->lock);
+	return NULL;
+}
+
+static void take_checkpoint(struct audit *a, span note)
+{
+	if (note.len == 0)
+		return;
+	(void)pthread_mutex_lock(&a->lock);
+	buf_clear(&a->checkpoint);
+	out_of_room(buf_append(&a->checkpoint, note));
+	a->checkpoint_new = a->anchor != NULL;
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- open and close ---- */
+
+st audit_open(struct scope *s, const struct audit_settings *settings, struct audit **out)
+{
+	if ((settings->socket == NULL) == (settings->journal == NULL))
+		return fail(s, E_CONFIG, "records go either to auditd (a socket) or to a local journal: configure exactly one");
+	size_t name_len = settings->component == NULL ? 0 : strlen(settings->component);
+	if (name_len == 0 || name_len > 64)
+		return fail(s, E_CONFIG, "the component of audit records has 1 to 64 characters");
+	struct audit_local *local = NULL;
+	if (settings->journal != NULL)
+		TRY(audit_local_open(s, settings->journal, &local));
+	struct audit *a = heap_alloc(sizeof *a);
+	a->local = local;
+	a->socket = settings->socket == NULL ? NULL : heap_copy_str(settings->socket);
+	a->anchor = settings->anchor == NULL || local != NULL ? NULL : heap_copy_str(settings->anchor);
+	AUTO_BUF component;
+	buf_init(&component, 1024);
+	out_of_room(buf_append(&component, SPAN_LITERAL(",\"component\":")) &&
+		    json_string_write(&component, span_str(settings->component)) && buf_append(&component, span_of("", 1)));
+	a->component = heap_copy_str((const char *)component.data);
+	a->last = &a->first;
+	buf_init(&a->frame, WIRE_BODY_MAX);
+	(void)pthread_mutex_init(&a->lock, NULL);
+	(void)pthread_cond_init(&a->changed, NULL);
+	(void)pthread_cond_init(&a->keep, NULL);
+	if (a->anchor != NULL) {
+		if (pthread_create(&a->keeper, NULL, keeper_main, a) != 0)
+			log_die("no thread to keep checkpoints");
+		a->has_keeper = true;
+	}
+	*out = a;
+	return OK;
+}
+
+void audit_close(struct audit *a)
+{
+	if (a == NULL)
+		return;
+	(void)pthread_mutex_lock(&a->lock);
+	a->closing = true;
+	(void)pthread_cond_broadcast(&a->keep);
+	(void)pthread_mutex_unlock(&a->lock);
+	if (a->has_keeper)
+		(void)pthread_join(a->keeper, NULL);
+	wire_close(a->connection);
+	audit_local_close(a->local);
+	buf_free(&a->frame);
+	buf_free(&a->checkpoint);
+	(void)pthread_cond_destroy(&a->keep);
+	(void)pthread_cond_destroy(&a->changed);
+	(void)pthread_mutex_destroy(&a->lock);
+	free(a->socket);
+	free(a->component);
+	free(a->anchor);
+	free(a);
+}
+
+/* ---- the leader's work: one frame for all that wait ---- */
+
+static void settle(struct waiting *batch, enum code code, const char *message)
+{
+	for (struct waiting *w = batch; w != NULL; w = w->next) {
+		w->code = code;
+		(void)snprintf(w->message, sizeof w->message, "%s", message);
+	}
+}
+
+static size_t record_len(const struct audit *a, const struct waiting *w)
+{
+	return w->head.len + strlen(a->component) + w->tail.len;
+}
+
+static void write_record(const struct audit *a, struct buf *out, const struct waiting *w)
+{
+	out_of_room(buf_append(out, w->head) && buf_append(out, span_str(a->component)) && buf_append(out, w->tail));
+}
+
+static void write_request(struct audit *a, const struct waiting *batch)
+{
+	uint16_t count = 0;
+	for (const struct waiting *w = batch; w != NULL; w = w->next)
+		count++;
+	a->frame.len = 0;
+	struct wr out = wr_into(&a->frame);
+	wr_u16(&out, count);
+	for (const struct waiting *w = batch; w != NULL; w = w->next) {
+		wr_raw(&out, span_of(w->id, AUDIT_ID_LEN));
+		wr_u32(&out, (uint32_t)record_len(a, w));
+		write_record(a, &a->frame, w);
+	}
+	out_of_room(!out.bad);
+}
+
+static st read_reply(struct scope *s, struct audit *a, struct waiting *batch, span reply)
+{
+	struct rd r = rd_of(reply);
+	(void)rd_u16(&r);
+	for (struct waiting *w = batch; w != NULL; w = w->next) {
+		w->code = (enum code)rd_u16(&r);
+		if (w->code == E_OK) {
+			w->index = rd_u64(&r);
+			continue;
+		}
+		span message = rd_bytes(&r, SCOPE_MESSAGE_MAX - 1);
+		if (w->code >= CODE_COUNT)
+			r.bad = true;
+		memcpy(w->message, message.data == NULL ? (const uint8_t *)"" : message.data, message.len);
+		w->message[message.len] = 0;
+	}
+	(void)rd_u64(&r);
+	span checkpoint = rd_bytes(&r, WIRE_BODY_MAX);
+	st status = rd_end(s, &r, "auditd's reply");
+	if (status.code != E_OK)
+		return fail(s, E_IO, "auditd's reply cannot be read");
+	take_checkpoint(a, checkpoint);
+	return OK;
+}
+
+/* The same ids may be sent again: auditd answers for a record it has with the index it has. */
+static st call_auditd(struct scope *s, struct audit *a, span *out_reply)
+{
+	bool lost = a->connection == NULL;
+	for (;;) {
+		st status = OK;
+		scope_clear_error(s);
+		if (a->connection == NULL)
+			status = wire_connect(s, a->socket, CALL_TIMEOUT_MS, &a->connection);
+		if (status.code == E_OK) {
+			status = wire_call(s, a->connection, AUDIT_KIND_APPEND, buf_span(&a->frame), out_reply);
+			if (!wire_dead(a->connection)) {
+				a->last_contact = moment_monotonic();
+				return status;
+			}
+			wire_close(TAKE(a->connection));
+		}
+		if (!lost)
+			a->last_contact = moment_monotonic(); /* until now it was there */
+		lost = true;
+		if (moment_monotonic() >= a->last_contact + RECONNECT_US)
+			return fail_context(s, (st){ E_UNAVAILABLE },
+					    "auditd does not answer, and without a record nothing is done (start auditd)");
+		(void)usleep(RECONNECT_PAUSE_US);
+	}
+}
+
+static void commit_to_auditd(struct audit *a, struct waiting *batch)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	span reply;
+	write_request(a, batch);
+	st status = call_auditd(&s, a, &reply);
+	if (status.code == E_OK)
+		status = read_reply(&s, a, batch, reply);
+	if (status.code != E_OK)
+		settle(batch, status.code, s.message);
+	if (a->frame.room > (size_t)64 << 10)
+		buf_free(&a->frame);
+}
+
+static void commit_to_journal(struct audit *a, struct waiting *batch)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	span record[AUDIT_BATCH_MAX];
+	size_t count = 0;
+	a->frame.len = 0;
+	size_t total = 0;
+	for (const struct waiting *w = batch; w != NULL; w = w->next)
+		total += record_len(a, w);
+	out_of_room(buf_reserve(&a->frame, total));
+	for (const struct waiting *w = batch; w != NULL; w = w->next) {
+		size_t begun = a->frame.len;
+		write_record(a, &a->frame, w);
+		record[count++] = span_from(buf_span(&a->frame), begun);
+	}
+	uint64_t index;
+	st status = audit_local_append(&s, a->local, record, count, &index);
+	if (status.code != E_OK) {
+		settle(batch, status.code, s.message);
+		return;
+	}
+	for (struct waiting *w = batch; w != NULL; w = w->next)
+		w->index = index++;
+}
+
+/* Takes what one frame holds off the queue. */
+static struct waiting *take_batch(struct audit *a)
+{
+	struct waiting *batch = a->first, **end = &a->first;
+	size_t bytes = 2;
+	for (unsigned count = 0; *end != NULL && count < AUDIT_BATCH_MAX; count++) {
+		bytes += AUDIT_ID_LEN + 4 + record_len(a, *end);
+		if (bytes > WIRE_BODY_MAX)
+			break;
+		end = &(*end)->next;
+	}
+	a->first = *end;
+	if (a->first == NULL)
+		a->last = &a->first;
+	*end = NULL;
+	return batch;
+}
+
+static void lead(struct audit *a)
+{
+	struct waiting *batch = take_batch(a);
+	(void)pthread_mutex_unlock(&a->lock);
+	if (a->local != NULL)
+		commit_to_journal(a, batch);
+	else
+		commit_to_auditd(a, batch);
+	(void)pthread_mutex_lock(&a->lock);
+	for (struct waiting *w = batch, *next; w != NULL; w = next) {
+		next = w->next; /* a done one belongs to its thread again */
+		w->done = true;
+	}
+}
+
+/* Who finds nobody leading leads; the others wait until a leader has settled their record, or until they lead the next frame. */
+static void wait_for(struct audit *a, struct waiting *w)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	*a->last = w;
+	a->last = &w->next;
+	while (!w->done) {
+		if (a->leading) {
+			(void)pthread_cond_wait(&a->changed, &a->lock);
+			continue;
+		}
+		a->leading = true;
+		lead(a);
+		a->leading = false;
+		(void)pthread_cond_broadcast(&a->changed);
+	}
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+st audit_commit_stored(struct scope *s, struct audit *a, const uint8_t id[16], span json, uint64_t *out_index)
+{
+	size_t cut = audit_record_component_place(json);
+	if (cut == 0 || json.len > AUDIT_RECORD_MAX)
+		return fail(s, E_INPUT, "what is to be put on record is not an audit record");
+	struct waiting w = { .id = id, .head = span_first(json, cut), .tail = span_from(json, cut) };
+	wait_for(a, &w);
+	if (w.code != E_OK)
+		return fail(s, w.code, "%s", w.message);
+	*out_index = w.index;
+	return OK;
+}
+
+st audit_commit(struct scope *s, struct audit *a, const struct audit_event *e, uint64_t *out_index)
+{
+	return audit_commit_stored(s, a, e->id, buf_span(&e->json), out_index);
+}
+
+const char *audit_socket(const struct audit *a)
+{
+	return a->socket;
+}
+
+struct audit_local *audit_journal(const struct audit *a)
+{
+	return a->local;
+}

@@ -1,0 +1,119 @@
+#include "audit_catalogue.h"
+#include "audit_json.h"
+#include "log.h"
+#include "moment.h"
+#include "text.h"
+#include <stdio.h>
+
+static void put(struct audit_event *e, span bytes)
+{
+	/* Over the cap is found in audit_finish: the room is one byte more than a record may have. */
+	if (!buf_append(&e->json, bytes))
+		e->json.len = e->json.cap;
+}
+
+static void put_hex(struct audit_event *e, span bytes)
+{
+	if (!buf_reserve(&e->json, 2 * bytes.len + 1)) {
+		e->json.len = e->json.cap;
+		return;
+	}
+	(void)hex_write(bytes, (char *)e->json.data + e->json.len);
+	e->json.len += 2 * bytes.len;
+}
+
+void audit_begin(struct audit_event *e, struct scope *s, enum audit_code code)
+{
+	char when[MOMENT_TEXT_MAX];
+	*e = (struct audit_event){ .code = code };
+	buf_init(&e->json, AUDIT_RECORD_MAX + 1);
+	scope_random(s, e->id, sizeof e->id);
+	put(e, SPAN_LITERAL("{\"v\":1,\"id\":\""));
+	put_hex(e, SPAN_ARRAY(e->id));
+	put(e, SPAN_LITERAL("\",\"time\":\""));
+	put(e, span_str(moment_text(scope_now(s), when)));
+	put(e, SPAN_LITERAL("\",\"event\":\""));
+	put(e, span_str(audit_row(code)->name));
+	put(e, SPAN_LITERAL("\",\"tx\":\""));
+	put_hex(e, SPAN_ARRAY(s->id));
+	put(e, SPAN_LITERAL("\""));
+}
+
+void audit_event_free(struct audit_event *e)
+{
+	buf_free(&e->json);
+}
+
+/* `,"name":`; a name that the catalogue does not have for this event, or one given twice, is a bug. */
+static void put_name(struct audit_event *e, const char *field)
+{
+	const struct audit_row *row = audit_row(e->code);
+	int i = audit_row_field(row, span_str(field));
+	if (i < 0 || i >= AUDIT_FIELDS_MAX)
+		log_die("event %s has no field %s in the catalogue", row->name, field);
+	if ((e->given & 1ull << i) != 0)
+		log_die("field %s of event %s is given twice", field, row->name);
+	e->given |= 1ull << i;
+	put(e, SPAN_LITERAL(",\""));
+	put(e, span_str(field));
+	put(e, SPAN_LITERAL("\":"));
+}
+
+void audit_text(struct audit_event *e, const char *field, span utf8)
+{
+	put_name(e, field);
+	if (!json_string_write(&e->json, utf8))
+		e->json.len = e->json.cap;
+}
+
+void audit_str(struct audit_event *e, const char *field, const char *text)
+{
+	audit_text(e, field, span_str(text));
+}
+
+void audit_hex(struct audit_event *e, const char *field, span bytes)
+{
+	put_name(e, field);
+	put(e, SPAN_LITERAL("\""));
+	put_hex(e, bytes);
+	put(e, SPAN_LITERAL("\""));
+}
+
+void audit_base64(struct audit_event *e, const char *field, span bytes)
+{
+	put_name(e, field);
+	put(e, SPAN_LITERAL("\""));
+	size_t len = BASE64_LEN(bytes.len);
+	if (buf_reserve(&e->json, len)) {
+		base64_write(bytes, (char *)e->json.data + e->json.len);
+		e->json.len += len;
+	} else {
+		e->json.len = e->json.cap;
+	}
+	put(e, SPAN_LITERAL("\""));
+}
+
+void audit_number(struct audit_event *e, const char *field, int64_t v)
+{
+	char text[24];
+	put_name(e, field);
+	(void)snprintf(text, sizeof text, "%lld", (long long)v);
+	put(e, span_str(text));
+}
+
+void audit_time(struct audit_event *e, const char *field, int64_t moment)
+{
+	char text[MOMENT_TEXT_MAX];
+	audit_str(e, field, moment_text(moment, text));
+}
+
+st audit_finish(struct scope *s, struct audit_event *e)
+{
+	const struct audit_row *row = audit_row(e->code);
+	if ((audit_row_required(row) & ~e->given) != 0)
+		log_die("event %s lacks a field that the catalogue requires: %s", row->name, row->fields);
+	put(e, SPAN_LITERAL("}"));
+	if (e->json.len > AUDIT_RECORD_MAX)
+		return fail(s, E_LIMIT, "the record of %s is over the limit of %d bytes", row->name, AUDIT_RECORD_MAX);
+	return OK;
+}

@@ -1,0 +1,46 @@
+/*
+ * audit_note.h - signed notes and checkpoints: what a log's signature is put on (c2sp.org/signed-note, c2sp.org/tlog-checkpoint).
+ */
+#pragma once
+#include "audit_tree.h"
+#include "buf.h"
+
+#define AUDIT_NOTE_MAX 65536
+#define AUDIT_ORIGIN_MAX 127
+#define AUDIT_NOTE_SIGNATURES_MAX 32 /* at least 16 must be accepted */
+
+/* A public key that signs notes, with its name: "NAME+8 hex digits+base64(type octet, key)". */
+enum audit_key_type { AUDIT_KEY_ED25519 = 1, AUDIT_KEY_ECDSA = 2 };
+struct audit_key {
+	span name;
+	uint8_t id[4];
+	enum audit_key_type type;
+	span key; /* Ed25519: 32 octets; ECDSA: SubjectPublicKeyInfo */
+};
+/* From a SubjectPublicKeyInfo: Ed25519, or ECDSA on P-256, P-384 or P-521. E_CRYPTO for any other. */
+st audit_key_of_spki(struct scope *s, const char *name, span spki, struct audit_key *out);
+st audit_key_parse(struct scope *s, span text, struct audit_key *out);
+char *audit_key_text(struct scope *s, const struct audit_key *key);
+
+struct audit_note {
+	span text;       /* with its final newline: what is signed */
+	span signatures; /* the lines behind the blank one */
+};
+st audit_note_read(struct scope *s, span note, struct audit_note *out);
+/* OK when at least one key of the list signed it. Signatures of unknown keys are passed over, a wrong one of a known key refuses
+ * the note: E_CRYPTO. */
+st audit_note_verify(struct scope *s, const struct audit_note *note, const struct audit_key *key, size_t count);
+/* The signature line for a payload of key id and signature, with its newline. */
+char *audit_note_signature_line(struct scope *s, const char *name, span payload);
+
+struct audit_checkpoint {
+	char origin[AUDIT_ORIGIN_MAX + 1];
+	uint64_t size;
+	struct audit_hash root;
+};
+/* The text that is signed, with its final newline. */
+char *audit_checkpoint_text(struct scope *s, const struct audit_checkpoint *c);
+/* Reads the three lines of a note's text; extension lines are passed over. */
+st audit_checkpoint_read(struct scope *s, span text, struct audit_checkpoint *out);
+/* Reads and verifies a whole signed checkpoint. */
+st audit_checkpoint_open(struct scope *s, span note, const struct audit_key *key, size_t count, struct audit_checkpoint *out);

@@ -1,0 +1,19 @@
+/*
+ * audit_protocol.h - what goes over auditd's socket (bodies of wire frames). Both ends read and write it by hand; this is the map.
+ *
+ * append   request: u16 count, then per record: 16 octets id, u32 length, record.
+ *          reply: u16 count, then per record u16 code: 0 with u64 index, or another with u32 length, message.
+ *          then u64 leaves in the log; u32 length, the newest checkpoint when it is not the one this connection was told last, else 0.
+ * read     request: u64 from, u32 max. Reply: u64 leaves in the log, u32 count, then per leaf u32 length, leaf.
+ * status   reply: u64 leaves in the log, u64 leaves under the newest checkpoint, i64 time of that checkpoint (0: none yet), i64
+ *          microseconds that the oldest leaf not under it has waited, u32 length, the newest checkpoint.
+ * import   as append, for records of an off-line journal; only for administrators.
+ */
+#pragma once
+#include "audit_record.h"
+#include "wire.h"
+
+enum audit_kind { AUDIT_KIND_APPEND = 1, AUDIT_KIND_READ = 2, AUDIT_KIND_STATUS = 3, AUDIT_KIND_IMPORT = 4 };
+#define AUDIT_ID_LEN 16
+/* What one leaf, its length and the numbers around it may take of a reply. */
+#define AUDIT_READ_ROOM (WIRE_BODY_MAX - 64)

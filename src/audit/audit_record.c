@@ -1,0 +1,175 @@
+#include "audit_record.h"
+#include "audit_json.h"
+#include "moment.h"
+#include "text.h"
+#include <stdio.h>
+
+/* Sixteen octets in lower-case hexadecimal: one spelling only, so that an id cannot be offered twice in two forms. */
+static void read_id(struct json *j, uint8_t out[16])
+{
+	span text = json_string(j);
+	if (text.len != 32)
+		j->bad = true;
+	for (size_t i = 0; i < 32 && !j->bad; i++) {
+		uint8_t c = text.data[i];
+		bool digit = c >= '0' && c <= '9';
+		if (!digit && (c < 'a' || c > 'f'))
+			j->bad = true;
+		uint8_t nibble = (uint8_t)(digit ? c - '0' : c - 'a' + 10);
+		out[i / 2] = (uint8_t)(i % 2 == 0 ? nibble << 4 : out[i / 2] | nibble);
+	}
+}
+
+/* A record without "component" is one that has not passed through a client yet. */
+static st read_head(struct scope *s, struct json *j, struct audit_record *r)
+{
+	json_expect(j, SPAN_LITERAL("{\"v\":1,\"id\":"));
+	read_id(j, r->id);
+	json_expect(j, SPAN_LITERAL(",\"time\":"));
+	span time = json_string(j);
+	json_expect(j, SPAN_LITERAL(",\"event\":"));
+	span event = json_string(j);
+	if (json_skip(j, SPAN_LITERAL(",\"component\":")))
+		r->component = json_string(j);
+	json_expect(j, SPAN_LITERAL(",\"tx\":"));
+	read_id(j, r->tx);
+	if (j->bad || r->component.len > AUDIT_NAME_MAX)
+		return fail(s, E_INPUT, "a record does not begin with v, id, time, event, component and tx as records of version 1 do");
+	r->row = audit_row_named(event, &r->code);
+	if (r->row == NULL)
+		return fail(s, E_INPUT, "event %.*s is not in the catalogue", (int)(event.len < 60 ? event.len : 60),
+			    (const char *)event.data);
+	return fail_context(s, moment_parse(s, time, &r->time), "time of a record");
+}
+
+static st read_field(struct scope *s, struct json *j, struct audit_record *r, unsigned long long *given)
+{
+	struct audit_field *field = &r->field[r->count];
+	field->name = json_string(j);
+	json_expect(j, SPAN_LITERAL(":"));
+	field->is_number = j->rest.len > 0 && j->rest.data[0] != '"';
+	if (field->is_number)
+		field->number = json_number(j);
+	else
+		field->text = json_string(j);
+	if (j->bad)
+		return fail(s, E_INPUT, "%s: field %zu is not a string or a whole number", r->row->name, r->count);
+	int i = audit_row_field(r->row, field->name);
+	if (i < 0 || (*given & 1ull << i) != 0)
+		return fail(s, E_INPUT, "%s: field %.*s is given twice or not in the catalogue", r->row->name,
+			    (int)(field->name.len < 60 ? field->name.len : 60), (const char *)field->name.data);
+	*given |= 1ull << i;
+	r->count++;
+	return OK;
+}
+
+st audit_record_read(struct scope *s, span json, struct audit_record *out)
+{
+	struct json j = { .rest = json };
+	unsigned long long given = 0;
+	if (json.len > AUDIT_RECORD_MAX + AUDIT_NAME_MAX + 32)
+		return fail(s, E_LIMIT, "a record of %zu bytes is over the limit of %d", json.len, AUDIT_RECORD_MAX);
+	memset(out->id, 0, sizeof out->id);
+	out->component = (span){ 0 };
+	out->count = 0;
+	TRY(read_head(s, &j, out));
+	while (json_skip(&j, SPAN_LITERAL(",")))
+		TRY(read_field(s, &j, out, &given));
+	json_expect(&j, SPAN_LITERAL("}"));
+	if (j.bad || j.rest.len > 0)
+		return fail(s, E_INPUT, "%s: the record does not end behind its last field", out->row->name);
+	if ((audit_row_required(out->row) & ~given) != 0)
+		return fail(s, E_INPUT, "%s: a field is missing, the catalogue has: %s", out->row->name, out->row->fields);
+	return OK;
+}
+
+const struct audit_field *audit_field_of(const struct audit_record *r, const char *name)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (span_is(r->field[i].name, name))
+			return &r->field[i];
+	return NULL;
+}
+
+st audit_field_text(struct scope *s, const struct audit_record *r, const char *name, span *out)
+{
+	const struct audit_field *field = audit_field_of(r, name);
+	if (field == NULL)
+		return fail(s, E_NOTFOUND, "%s: no field %s", r->row->name, name);
+	if (field->is_number)
+		return fail(s, E_INPUT, "%s: field %s is a number", r->row->name, name);
+	*out = json_unescape(s, field->text);
+	return OK;
+}
+
+st audit_field_number(struct scope *s, const struct audit_record *r, const char *name, int64_t *out)
+{
+	const struct audit_field *field = audit_field_of(r, name);
+	if (field == NULL)
+		return fail(s, E_NOTFOUND, "%s: no field %s", r->row->name, name);
+	if (!field->is_number)
+		return fail(s, E_INPUT, "%s: field %s is not a number", r->row->name, name);
+	*out = field->number;
+	return OK;
+}
+
+st audit_field_hex(struct scope *s, const struct audit_record *r, const char *name, span *out)
+{
+	span text;
+	TRY(audit_field_text(s, r, name, &text));
+	return fail_context(s, hex_parse(s, text, out), "%s: field %s", r->row->name, name);
+}
+
+st audit_field_base64(struct scope *s, const struct audit_record *r, const char *name, span *out)
+{
+	span text;
+	TRY(audit_field_text(s, r, name, &text));
+	return fail_context(s, base64_parse(s, text, out), "%s: field %s", r->row->name, name);
+}
+
+st audit_field_time(struct scope *s, const struct audit_record *r, const char *name, int64_t *out)
+{
+	span text;
+	TRY(audit_field_text(s, r, name, &text));
+	return fail_context(s, moment_parse(s, text, out), "%s: field %s", r->row->name, name);
+}
+
+st audit_envelope_read(struct scope *s, span leaf, struct audit_envelope *out)
+{
+	struct json j = { .rest = leaf };
+	json_expect(&j, SPAN_LITERAL("{\"v\":1,\"seq\":"));
+	out->seq = json_unsigned(&j);
+	json_expect(&j, SPAN_LITERAL(",\"at\":"));
+	span at = json_string(&j);
+	json_expect(&j, SPAN_LITERAL(",\"by\":"));
+	out->by = json_string(&j);
+	json_expect(&j, SPAN_LITERAL(",\"record\":"));
+	if (j.bad || leaf.len > AUDIT_LEAF_MAX || j.rest.len < 2 || j.rest.data[j.rest.len - 1] != '}')
+		return fail(s, E_INPUT, "a leaf is not an envelope of version 1 with v, seq, at, by and record");
+	out->json = span_first(j.rest, j.rest.len - 1);
+	TRY(fail_context(s, moment_parse(s, at, &out->at), "time of receipt"));
+	return audit_record_read(s, out->json, &out->record);
+}
+
+bool audit_envelope_write(struct buf *out, uint64_t seq, int64_t at, const char *by, span json)
+{
+	char head[64];
+	char when[MOMENT_TEXT_MAX];
+	(void)snprintf(head, sizeof head, "{\"v\":%d,\"seq\":%llu,\"at\":\"", AUDIT_ENVELOPE_VERSION, (unsigned long long)seq);
+	return buf_append(out, span_str(head)) && buf_append(out, span_str(moment_text(at, when))) &&
+	       buf_append(out, SPAN_LITERAL("\",\"by\":")) && json_string_write(out, span_str(by)) &&
+	       buf_append(out, SPAN_LITERAL(",\"record\":")) && buf_append(out, json) && buf_append(out, SPAN_LITERAL("}"));
+}
+
+size_t audit_record_component_place(span json)
+{
+	struct json j = { .rest = json };
+	uint8_t id[16];
+	json_expect(&j, SPAN_LITERAL("{\"v\":1,\"id\":"));
+	read_id(&j, id);
+	json_expect(&j, SPAN_LITERAL(",\"time\":"));
+	(void)json_string(&j);
+	json_expect(&j, SPAN_LITERAL(",\"event\":"));
+	(void)json_string(&j);
+	return j.bad ? 0 : json.len - j.rest.len;
+}
