@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "buf.h"
+#include <sys/types.h>
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
 
@@ -73,6 +74,7 @@ struct http_tls_settings {
 struct http_settings {
 	unsigned loops;             /* loop threads, on a shared port */
 	unsigned workers;
+	unsigned queue;             /* requests waiting for a worker, 503 above; 0: 64 for each worker */
 	unsigned max_connections;
 	const char *spool_directory; /* where `spool` routes keep bodies; NULL: no such routes */
 	size_t max_header;          /* octets of request line and headers, 431 above */
@@ -90,6 +92,8 @@ struct http_server;
 st http_server_new(struct scope *s, const struct http_settings *settings, struct http_server **out);
 /* "127.0.0.1:8080", "[::1]:8080" or "unix:/path". TLS when `tls` is given. Before http_server_start. */
 st http_listen(struct scope *s, struct http_server *server, const char *address, const struct http_tls_settings *tls);
+/* Where the listener made by the n-th http_listen (from 0) is reached: port 0 has become a real one. */
+const char *http_server_address(const struct http_server *server, size_t listener);
 st http_server_start(struct scope *s, struct http_server *server);
 /* Load changed certificates now (they are also looked at every minute). */
 void http_server_reload(struct http_server *server);
