@@ -1,6 +1,6 @@
 #include "pki_request.h"
 #include "alg_oid.h"
-#include "pki_certificate.h"
+#include "pki_extension.h"
 #include "pki_key.h"
 #include "pki_pem.h"
 

@@ -30,7 +30,7 @@ static st build(struct scope *s, const struct pki_ext_context *context, struct d
 {
 	AUTO_BUF names = { 0 };
 	struct der_wr list = der_write(&names);
-	size_t count;
+	size_t count = 0;
 	TRY(put_names(s, context, &list, &count));
 	TRY(der_finish(s, &list));
 	*out_present = count > 0;
