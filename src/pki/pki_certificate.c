@@ -1,4 +1,4 @@
-#include "pki_certificate.h"
+#include "pki_extension.h"
 
 #define SERIAL_OCTETS 16
 
@@ -15,16 +15,8 @@ static span get_serial(struct der_rd *d)
 
 static st read_extension(struct scope *s, struct der_rd *list, struct pki_certificate *c)
 {
-	struct der_rd one = der_enter(list, DER_SEQUENCE);
-	struct pki_extension e = { .oid = der_get(&one, DER_OID) };
-	if (der_next(&one) == DER_BOOLEAN) {
-		e.critical = der_get_boolean(&one);
-		if (!e.critical)
-			one.bad = true; /* the default value is not encoded in DER (x690#11.5) */
-	}
-	e.value = der_get(&one, DER_OCTET_STRING);
-	der_leave(list, &one);
-	if (list->bad)
+	struct pki_extension e;
+	if (!pki_extension_next(list, &e))
 		return OK; /* told once, at the end */
 	//= rfc5280#4.2 a certificate has no two instances of an extension
 	if (pki_certificate_extension(c, e.oid) != NULL)

@@ -1,6 +1,6 @@
 #include "pki_certificate.h"
-#include "pki_test_keys.h"
-#include <openssl/x509v3.h>
+#include "pki_key.h"
+#include "pki_unit.h"
 
 static void add_extension(X509 *x, int nid, const char *value)
 {
@@ -40,7 +40,7 @@ static void certificates_by_openssl_are_read(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO(EVP_PKEY) *pkey = test_key("ec-p256");
+	AUTO(EVP_PKEY) *pkey = unit_key_named("ec-p256");
 	span der = foreign_certificate(&s, pkey, false), again;
 	struct pki_certificate c;
 	assert_ok(&s, pki_certificate_read(&s, der, &c));
@@ -48,7 +48,7 @@ static void certificates_by_openssl_are_read(void **state)
 	assert_true(c.not_before == 1700000000 * MOMENT_SECOND);
 	assert_true(c.not_after == 2600000000 * MOMENT_SECOND); /* GeneralizedTime */
 	assert_true(span_equal(c.issuer, c.subject));
-	assert_true(span_equal(c.spki, test_spki(&s, pkey)));
+	assert_true(span_equal(c.spki, unit_spki(&s, pkey)));
 	assert_int_equal(c.extension_count, 2);
 	const struct pki_extension *usage = pki_certificate_extension(&c, SPAN_LITERAL("\x55\x1d\x0f"));
 	assert_non_null(usage);
@@ -71,7 +71,7 @@ static void a_repeated_extension_is_refused(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO(EVP_PKEY) *pkey = test_key("ec-p256");
+	AUTO(EVP_PKEY) *pkey = unit_key_named("ec-p256");
 	struct pki_certificate c;
 	assert_fails(&s, E_INPUT, pki_certificate_read(&s, foreign_certificate(&s, pkey, true), &c));
 }
@@ -82,12 +82,12 @@ static void damaged_certificates_never_pass_as_the_original(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO(EVP_PKEY) *pkey = test_key("ec-p256");
+	AUTO(EVP_PKEY) *pkey = unit_key_named("ec-p256");
 	span der = foreign_certificate(&s, pkey, false);
 	struct pki_certificate c;
 	assert_ok(&s, pki_certificate_read(&s, der, &c));
 	struct pki_key *key;
-	assert_ok(&s, pki_key_new(&s, test_spki(&s, pkey), &key));
+	assert_ok(&s, pki_key_new(&s, unit_spki(&s, pkey), &key));
 	const struct alg_signature *algorithm = alg_signature_of_identifier(c.signature_identifier);
 	for (size_t i = 0; i < der.len; i++) {
 		AUTO_BUF copy = { 0 };

@@ -1,5 +1,5 @@
 #include "pki_key.h"
-#include "pki_test_keys.h"
+#include "pki_unit.h"
 #include <openssl/bn.h>
 
 static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
@@ -13,12 +13,12 @@ static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
 		{ "rsa-2048", "rsa-pkcs1-sha384" }, { "ed25519", "ed25519" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		AUTO(EVP_PKEY) *pkey = test_key(rows[i][0]);
+		AUTO(EVP_PKEY) *pkey = unit_key_named(rows[i][0]);
 		const struct alg_signature *algorithm = alg_signature_named(span_str(rows[i][1]));
 		struct pki_key *key;
-		assert_ok(&s, pki_key_new(&s, test_spki(&s, pkey), &key));
+		assert_ok(&s, pki_key_new(&s, unit_spki(&s, pkey), &key));
 		assert_string_equal(pki_key_type(key)->name, rows[i][0]);
-		span message = span_str("to be signed"), signature = test_sign(&s, pkey, algorithm, message);
+		span message = span_str("to be signed"), signature = unit_sign_with(&s, pkey, algorithm, message);
 		assert_ok(&s, pki_key_verify(&s, key, algorithm, message, signature));
 		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, span_str("to be signeD"), signature));
 		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, message, span_first(signature, signature.len - 1)));
@@ -35,13 +35,13 @@ static void a_salt_of_another_length_is_no_signature_of_this_algorithm(void **st
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO(EVP_PKEY) *pkey = test_key("rsa-2048");
+	AUTO(EVP_PKEY) *pkey = unit_key_named("rsa-2048");
 	struct pki_key *key;
-	assert_ok(&s, pki_key_new(&s, test_spki(&s, pkey), &key));
+	assert_ok(&s, pki_key_new(&s, unit_spki(&s, pkey), &key));
 	const struct alg_signature *pss = alg_signature_named(span_str("rsa-pss-sha256"));
 	const struct alg_signature *pkcs1 = alg_signature_named(span_str("rsa-pkcs1-sha256"));
 	span message = span_str("m");
-	assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, pss, message, test_sign(&s, pkey, pkcs1, message)));
+	assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, pss, message, unit_sign_with(&s, pkey, pkcs1, message)));
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *settings;
 	assert_int_equal(EVP_DigestSignInit_ex(context, &settings, "SHA256", NULL, NULL, pkey, NULL), 1);
@@ -62,8 +62,8 @@ static void good_keys_pass_every_check(void **state)
 	scope_init(&s, NULL);
 	static const char *const names[] = { "ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "ed25519" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		AUTO(EVP_PKEY) *pkey = test_key(names[i]);
-		assert_ok(&s, pki_key_check(&s, test_spki(&s, pkey)));
+		AUTO(EVP_PKEY) *pkey = unit_key_named(names[i]);
+		assert_ok(&s, pki_key_check(&s, unit_spki(&s, pkey)));
 	}
 }
 
@@ -75,8 +75,8 @@ static void points_off_the_curve_are_refused(void **state)
 	scope_init(&s, NULL);
 	static const char *const names[] = { "ec-p256", "ec-p384" };
 	for (size_t i = 0; i < 2; i++) {
-		AUTO(EVP_PKEY) *pkey = test_key(names[i]);
-		span spki = test_spki(&s, pkey);
+		AUTO(EVP_PKEY) *pkey = unit_key_named(names[i]);
+		span spki = unit_spki(&s, pkey);
 		uint8_t *last = (uint8_t *)scope_cstr(&s, spki);
 		last[spki.len - 1] ^= 1;
 		assert_fails(&s, E_CRYPTO, pki_key_check(&s, span_of(last, spki.len)));
@@ -184,13 +184,13 @@ static void the_key_identifier_is_what_openssl_computes(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO(EVP_PKEY) *pkey = test_key("ec-p256");
+	AUTO(EVP_PKEY) *pkey = unit_key_named("ec-p256");
 	X509 *certificate = X509_new();
 	assert_int_equal(X509_set_pubkey(certificate, pkey), 1);
 	uint8_t theirs[EVP_MAX_MD_SIZE], ours[20];
 	unsigned len;
 	assert_int_equal(X509_pubkey_digest(certificate, EVP_sha1(), theirs, &len), 1);
-	assert_ok(&s, pki_key_identifier(&s, test_spki(&s, pkey), ours));
+	assert_ok(&s, pki_key_identifier(&s, unit_spki(&s, pkey), ours));
 	assert_memory_equal(ours, theirs, 20);
 	X509_free(certificate);
 }

@@ -1,9 +1,8 @@
 #include "pki_name.h"
+#include "alg_oid.h"
 
 #define NAME_ATTRIBUTES_MAX 32
 #define VALUE_MAX 512
-
-#define OCTETS(literal) { .data = (const uint8_t *)(literal), .len = sizeof(literal) - 1 }
 
 static const struct attribute_row {
 	const char *name;

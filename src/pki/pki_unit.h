@@ -6,8 +6,10 @@
 #include "alg.h"
 #include "unit.h"
 #include <openssl/evp.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <stdlib.h>
 
 DEFINE_AUTO(EVP_PKEY, EVP_PKEY_free)
 DEFINE_AUTO(X509, X509_free)
@@ -17,6 +19,20 @@ DEFINE_AUTO(EVP_MD_CTX, EVP_MD_CTX_free)
 static inline EVP_PKEY *unit_key(void)
 {
 	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	assert_non_null(key);
+	return key;
+}
+
+/* By the name of the algorithm table. */
+static inline EVP_PKEY *unit_key_named(const char *name)
+{
+	EVP_PKEY *key = NULL;
+	if (strncmp(name, "rsa-", 4) == 0)
+		key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)strtoul(name + 4, NULL, 10));
+	else if (strcmp(name, "ed25519") == 0)
+		key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	else
+		key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", strcmp(name, "ec-p384") == 0 ? "P-384" : "P-256");
 	assert_non_null(key);
 	return key;
 }
@@ -37,6 +53,22 @@ static inline span unit_sign(struct scope *s, EVP_PKEY *key, span message)
 	assert_int_equal(EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, key), 1);
 	assert_int_equal(EVP_DigestSign(c, out, &len, message.data, message.len), 1);
 	return scope_copy(s, span_of(out, len));
+}
+
+static inline span unit_sign_with(struct scope *s, EVP_PKEY *key, const struct alg_signature *algorithm, span message)
+{
+	AUTO(EVP_MD_CTX) *c = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *settings;
+	const char *digest = algorithm->digest == DIGEST_NONE ? NULL : digest_name(algorithm->digest);
+	assert_int_equal(EVP_DigestSignInit_ex(c, &settings, digest, NULL, NULL, key, NULL), 1);
+	if (algorithm->pss) {
+		assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PSS_PADDING), 1);
+		assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, RSA_PSS_SALTLEN_DIGEST), 1);
+	}
+	size_t len = algorithm->max_signature;
+	uint8_t *signature = scope_alloc(s, len);
+	assert_int_equal(EVP_DigestSign(c, signature, &len, message.data, message.len), 1);
+	return span_of(signature, len);
 }
 
 /* A v3 certificate for `key` under this common name, signed by `issuer` and its key (NULL: itself). */

@@ -12,6 +12,11 @@ struct pki_profile_attribute {
 };
 enum pki_issuer_kind { PKI_SELF_SIGNED, PKI_BY_ROOT, PKI_BY_ISSUING, PKI_BY_MANAGEMENT };
 
+/* Our own policy for internal certificates, see docs/decisions/0006-internal-object-identifiers.md. */
+#define PKI_POLICY_INTERNAL "1.3.6.1.4.1.47718.2.0.9.1"
+#define PKI_POLICY_NCP_PLUS "0.4.0.2042.1.2"
+#define PKI_POLICY_ANY "2.5.29.32.0"
+
 #define PKI_PROFILE_ATTRIBUTES_MAX 12
 #define PKI_PROFILE_EXTENSIONS_MAX 16
 struct pki_profile {
@@ -26,6 +31,7 @@ struct pki_profile {
 	const char *const *policies;           /* dotted OIDs, NULL-terminated */
 	int64_t standard_validity, max_validity; /* microseconds */
 	int64_t private_key_usage;             /* TSU: privateKeyUsagePeriod from notBefore; 0: none */
+	bool natural_person;                   /* the subject names one: name or pseudonym, not both (EN 319 412-2, 4.2.4) */
 	struct pki_profile_attribute subject[PKI_PROFILE_ATTRIBUTES_MAX]; /* in encoding order; any other attribute is refused */
 	struct {
 		const struct pki_ext_ops *ops;
@@ -54,7 +60,7 @@ st pki_profile_build_tbs(struct scope *s, const struct pki_issue *issue, span *o
  * against the profile row, dates, sizes, algorithm policy. Also what `cert lint` runs (issue->serial etc. may be empty there:
  * not compared). E_CRYPTO or E_INPUT naming rule and clause. */
 st pki_profile_check(struct scope *s, const struct pki_issue *issue, span tbs);
-/* Every finding instead of the first, for `cert lint`. */
+/* Every finding instead of the first; what `issue` leaves empty but for the profile is not compared, for `cert lint`. */
 st pki_profile_lint(struct scope *s, const struct pki_issue *issue, span tbs,
 		    st (*finding)(struct scope *s, const char *rule, const char *text, void *arg), void *arg);
 /* JSON or text of a row for `profile show` is the cli's: it reads the row. */
