@@ -182,6 +182,7 @@ static st algorithm_read(struct scope *s, struct rd *r, const struct alg_signatu
 static st head_read(struct scope *s, struct rd *r, const char **out_label, const struct alg_signature **out_algorithm)
 {
 	const char *label = rd_str(s, r, KEY_LABEL_MAX);
+	TRY(key_label_check(s, label));
 	TRY(algorithm_read(s, r, out_algorithm));
 	*out_label = label;
 	return OK;
@@ -267,6 +268,7 @@ st key_checkpoint_request_read(struct scope *s, struct rd *r, struct key_checkpo
 	v.root = rd_raw(r, 32);
 	v.proof = rd_bytes(r, KEY_PROOF_MAX);
 	TRY(rd_end(s, r, "a request to sign a checkpoint"));
+	TRY(key_label_check(s, v.label));
 	*out = v;
 	return OK;
 }

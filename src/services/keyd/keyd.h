@@ -1,0 +1,169 @@
+/*
+ * keyd.h - shared between the files of this service: its configuration, its keys, and the way of a request to sign.
+ */
+#pragma once
+#include "audit.h"
+#include "conf.h"
+#include "hsm.h"
+#include "key_protocol.h"
+#include "keyd_content.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+/* ---- configuration ---- */
+struct keyd_peer {
+	const char *label;
+	int64_t uid;
+	const char *purposes; /* names, space separated; "*" for all */
+	const char *keys;     /* labels, space separated; "*" for all */
+};
+struct keyd_conf {
+	const char *zone;
+	const char *module;
+	const char *module_init_args;
+	struct conf_list hsm_addresses;
+	const char *state;
+	const char *token_directory;
+	struct conf_list tokens;
+	const char *socket;
+	const char *socket_group;
+	int64_t connections;
+	struct conf_list administrators;
+	const char *audit_socket;
+	const char *audit_journal;
+	struct conf_group peers;
+};
+extern const struct conf_schema keyd_schema;
+/* What the rows cannot say: names of purposes and labels, one of audit-socket and audit-journal. */
+st keyd_conf_check(struct scope *s, const struct keyd_conf *conf);
+/* Where this module keeps its tokens, when that is ours to sync; NULL otherwise. */
+const char *keyd_token_directory(struct scope *s, const struct keyd_conf *conf);
+/* SoftHSM finds its tokens by a file named in the environment: written into the state directory, no secret. */
+st keyd_prepare_module(struct scope *s, const struct keyd_conf *conf);
+
+/* ---- who may ask ---- */
+bool keyd_may_administer(const struct keyd_conf *conf, uid_t uid);
+bool keyd_may_sign(const struct keyd_conf *conf, uid_t uid, enum key_purpose purpose, const char *label);
+
+/* ---- PINs ---- */
+st keyd_pin_fd_option(struct scope *s, const char *value);
+st keyd_pin_directory_option(struct scope *s, const char *value);
+/* Hands each PIN to `take` and wipes it. `wanted`: labels for which to look in a directory or to ask on the terminal. */
+struct keyd_pin_taker {
+	st (*take)(struct scope *s, void *state, const char *token, span pin);
+	void *state;
+};
+st keyd_read_pins(struct scope *s, const struct conf_list *wanted, const struct keyd_pin_taker *taker);
+
+/* ---- live OCSP: counted and hash-chained instead of recorded one by one ---- */
+struct keyd_ocsp {
+	pthread_mutex_t lock;
+	bool used;            /* this process has signed an answer with the key: the file says "not in order" */
+	bool gap;             /* the run before did not end in order, and that is not on record yet */
+	int64_t gap_since;
+	uint64_t total;
+	uint8_t chain[32];
+	uint64_t count;       /* not yet in a record */
+	int64_t from, to;
+	int64_t oldest;       /* monotonic, of the first of them; 0: none */
+	bool pending;         /* a record on its way: offered again, as it is, until it is acknowledged */
+	int64_t pending_oldest;
+	uint64_t pending_total; /* what it says, to be kept in the file first */
+	uint8_t pending_chain[32];
+	struct audit_event record;
+};
+
+/* ---- keys ---- */
+struct keyd_token {
+	char label[KEY_LABEL_MAX + 1];
+	struct hsm_token *hsm; /* NULL: no PIN */
+	bool ready;
+	char reason[SCOPE_MESSAGE_MAX];
+	struct keyd_token *next;
+};
+struct keyd_key {
+	struct scope memory; /* what `info` points to */
+	struct key_info info;
+	uint8_t key_hash[20];
+	pthread_mutex_t lock;
+	struct hsm_key *hsm; /* NULL until its token was there once */
+	int64_t allowance;   /* rate: what is left, in millionths of a signature, at `refilled` */
+	int64_t refilled;
+	struct keyd_ocsp ocsp;
+	struct keyd_key *next;
+};
+
+struct keyd_recorder;
+struct wire_server;
+
+struct keyd {
+	const struct keyd_conf *conf;
+	struct hsm *hsm;
+	struct audit *audit;
+	struct keyd_recorder *recorder;
+	struct wire_server *server;
+	pthread_rwlock_t registry; /* of the two lists; keys stay where they are until the end */
+	pthread_mutex_t generating;
+	pthread_mutex_t watching; /* of `ready` and `reason` of the tokens */
+	struct keyd_token *tokens;
+	struct keyd_key *keys;
+	_Atomic uint64_t signatures;
+	_Atomic uint64_t refusals;
+};
+
+st keyd_load_keys(struct scope *s, struct keyd *d);
+void keyd_free_keys(struct keyd *d);
+st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd_key **out);
+/* The key on its token; looks for it again when the token was not there so far. */
+st keyd_hsm_key(struct scope *s, struct keyd *d, struct keyd_key *k, struct hsm_key **out);
+st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out);
+/* As key.h shows it. */
+void keyd_describe(struct keyd *d, const struct keyd_key *k, struct key_info *out);
+st keyd_add_token(struct scope *s, struct keyd *d, const char *label, span pin);
+st keyd_create_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin);
+struct keyd_token *keyd_token_named(struct keyd *d, const char *label); /* with the registry locked */
+/* Try every token; what changed is logged and goes on record. */
+void keyd_watch_tokens(struct keyd *d);
+
+/* ---- the way of a request ---- */
+enum alg_use keyd_use(unsigned purposes);
+struct keyd_order {
+	uid_t uid;
+	const char *label;
+	enum key_purpose purpose;
+	const struct alg_signature *algorithm;
+};
+/* Key, permission, purpose, algorithm and its dates; what an order is refused for before its content is read. */
+st keyd_admit(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key **out);
+struct keyd_rules keyd_rules_of(struct scope *s, const struct keyd_key *k, const struct alg_signature *algorithm);
+st keyd_sign(struct scope *s, struct keyd *d, const struct keyd_order *order, span tbs, span *out_signature);
+st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes,
+			span *out_signature);
+/* The end of a stream: rate, record, signature. */
+st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k, const struct keyd_found *found, span digest,
+		 span *out_signature);
+st keyd_check_rate(struct scope *s, struct keyd_key *k);
+/* Count a refusal and put it on record, not more than some a second. */
+void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status);
+
+st keyd_ocsp_load(struct scope *s, struct keyd *d, struct keyd_key *k);
+/* Into count and chain, before the module sees the digest. */
+st keyd_ocsp_count(struct scope *s, struct keyd *d, struct keyd_key *k, span digest);
+/* A record of what was counted since the last one. */
+st keyd_ocsp_record(struct scope *s, struct keyd *d, struct keyd_key *k);
+/* Everything is on record: the next start finds no gap. */
+void keyd_ocsp_close(struct scope *s, struct keyd *d, struct keyd_key *k);
+
+st keyd_log_head(struct scope *s, struct keyd *d, const char *label, uint64_t *out_size, uint8_t out_root[32]);
+st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct key_checkpoint_request *request, span *out_payload);
+
+/* ---- records that nobody waits for ---- */
+struct keyd_recorder *keyd_recorder_start(struct keyd *d);
+/* Takes the finished event over; a full queue drops it and says so in the log. */
+void keyd_recorder_put(struct keyd_recorder *r, struct audit_event *event);
+/* Ends the threads, after a last try to have everything recorded. */
+void keyd_recorder_stop(struct keyd_recorder *r);
+
+extern const struct wire_service keyd_service;
+int keyd_probe(const void *conf, int argc, char **argv);

@@ -1,0 +1,369 @@
+/*
+ * keyd_key.c - the keys of a zone: made on their tokens, described in files of the state directory that are written once.
+ */
+#include "keyd.h"
+#include "file.h"
+#include "log.h"
+#include "text.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define DESCRIPTION_MAX 65536u
+#define FILE_VERSION 1
+
+/* Purposes that may be together on a key, and on a token: whoever may use one key of a token may use all. */
+//= en319411-1#GEN-6.5.3-03 a CA's key signs certificates and their status only
+static const unsigned purpose_groups[] = {
+	KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_REQUEST,
+	KEY_FOR_OCSP | KEY_FOR_REQUEST,
+	KEY_FOR_TIME_STAMP | KEY_FOR_REQUEST,
+	KEY_FOR_LOG,
+	KEY_FOR_IDENTITY | KEY_FOR_REQUEST,
+};
+
+static bool purposes_fit(unsigned purposes)
+{
+	for (size_t i = 0; i < sizeof purpose_groups / sizeof purpose_groups[0]; i++)
+		if (purposes != 0 && (purposes & ~purpose_groups[i]) == 0)
+			return true;
+	return false;
+}
+
+enum alg_use keyd_use(unsigned purposes)
+{
+	static const struct {
+		unsigned purposes;
+		enum alg_use use;
+	} uses[] = {
+		{ KEY_FOR_CERTIFICATE | KEY_FOR_CRL, ALG_USE_CA }, { KEY_FOR_OCSP, ALG_USE_STATUS },
+		{ KEY_FOR_TIME_STAMP, ALG_USE_TIME_STAMP },	   { KEY_FOR_LOG, ALG_USE_LOG },
+		{ KEY_FOR_IDENTITY, ALG_USE_INTERNAL },
+	};
+	for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++)
+		if ((purposes & uses[i].purposes) != 0)
+			return uses[i].use;
+	return ALG_USE_END_ENTITY;
+}
+
+static char *key_path(struct scope *s, const struct keyd *d, const char *label)
+{
+	return scope_printf(s, "%s/keys/%s", d->conf->state, label);
+}
+
+//= rfc6960#4.2.1 KeyHash: SHA-1 of the value of the BIT STRING subjectPublicKey
+static st hash_key(struct scope *s, span spki, uint8_t out[20])
+{
+	struct der_rd outer = der_read(spki);
+	struct der_rd d = der_enter(&outer, DER_SEQUENCE);
+	(void)der_get(&d, DER_SEQUENCE);
+	span bits = der_get_bits(&d);
+	der_leave(&outer, &d);
+	TRY(der_done(s, &outer, "a SubjectPublicKeyInfo"));
+	uint8_t hash[DIGEST_MAX];
+	memcpy(out, digest_of(DIGEST_SHA1, bits, hash).data, 20);
+	return OK;
+}
+
+/* A key from its description; `bytes` is copied into the key's own memory. */
+static st key_of_file(struct scope *s, span bytes, struct keyd_key **out)
+{
+	struct keyd_key *k = heap_alloc(sizeof *k);
+	scope_init(&k->memory, NULL);
+	if (pthread_mutex_init(&k->lock, NULL) != 0 || pthread_mutex_init(&k->ocsp.lock, NULL) != 0)
+		log_die("no lock for a key");
+	struct rd r = rd_of(scope_copy(&k->memory, bytes));
+	uint16_t version = rd_u16(&r);
+	st status = version == FILE_VERSION ? key_info_read(&k->memory, &r, &k->info) : fail(&k->memory, E_INPUT, "its version is %u", version);
+	(void)rd_bytes(&r, DESCRIPTION_MAX); /* the attributes as read back: for people */
+	if (status.code == E_OK)
+		status = rd_end(&k->memory, &r, "it");
+	if (status.code == E_OK)
+		status = hash_key(&k->memory, k->info.spki, k->key_hash);
+	if (status.code != E_OK) {
+		status = fail(s, status.code, "%s", k->memory.message);
+		scope_done(&k->memory);
+		free(k);
+		return status;
+	}
+	*out = k;
+	return OK;
+}
+
+static void enter(struct keyd *d, struct keyd_key *k)
+{
+	(void)pthread_rwlock_wrlock(&d->registry);
+	k->next = d->keys;
+	d->keys = k;
+	(void)pthread_rwlock_unlock(&d->registry);
+}
+
+static st load_key(struct scope *s, struct keyd *d, const char *label)
+{
+	span bytes;
+	struct keyd_key *k;
+	const char *path = key_path(s, d, label);
+	TRY(file_read(s, path, DESCRIPTION_MAX, &bytes));
+	TRY(fail_context(s, key_of_file(s, bytes, &k), "the description of a key in %s cannot be used", path));
+	if (strcmp(k->info.label, label) != 0)
+		return fail(s, E_STATE, "%s describes another key, \"%s\"", path, k->info.label);
+	TRY(keyd_ocsp_load(s, d, k));
+	enter(d, k);
+	return OK;
+}
+
+st keyd_load_keys(struct scope *s, struct keyd *d)
+{
+	const char *path = scope_printf(s, "%s/keys", d->conf->state);
+	TRY(file_make_directory(s, path, 0700));
+	TRY(file_make_directory(s, scope_printf(s, "%s/ocsp", d->conf->state), 0700));
+	TRY(file_make_directory(s, scope_printf(s, "%s/heads", d->conf->state), 0700));
+	DIR *directory = opendir(path);
+	if (directory == NULL)
+		return fail_errno(s, E_IO, "reading %s", path);
+	st status = OK;
+	for (struct dirent *entry = readdir(directory); entry != NULL && status.code == E_OK; entry = readdir(directory)) {
+		st named = key_label_check(s, entry->d_name);
+		if (named.code == E_OK && strstr(entry->d_name, ".new") == NULL)
+			status = load_key(s, d, entry->d_name);
+		else
+			scope_clear_error(s);
+	}
+	(void)closedir(directory);
+	return status;
+}
+
+void keyd_free_keys(struct keyd *d)
+{
+	for (struct keyd_key *k = d->keys; k != NULL;) {
+		struct keyd_key *next = k->next;
+		hsm_key_free(k->hsm);
+		audit_event_free(&k->ocsp.record);
+		scope_done(&k->memory);
+		(void)pthread_mutex_destroy(&k->lock);
+		(void)pthread_mutex_destroy(&k->ocsp.lock);
+		free(k);
+		k = next;
+	}
+	d->keys = NULL;
+	for (struct keyd_token *t = d->tokens; t != NULL;) {
+		struct keyd_token *next = t->next;
+		hsm_token_free(t->hsm);
+		free(t);
+		t = next;
+	}
+	d->tokens = NULL;
+}
+
+st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd_key **out)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_key *k = d->keys;
+	while (k != NULL && strcmp(k->info.label, label) != 0)
+		k = k->next;
+	(void)pthread_rwlock_unlock(&d->registry);
+	if (k == NULL)
+		return fail(s, E_NOTFOUND, "zone %s has no key \"%.*s\"", d->conf->zone, KEY_LABEL_MAX, label);
+	*out = k;
+	return OK;
+}
+
+static st hsm_token_of(struct scope *s, struct keyd *d, const char *label, struct hsm_token **out)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	struct hsm_token *hsm = t != NULL ? t->hsm : NULL;
+	(void)pthread_rwlock_unlock(&d->registry);
+	if (t == NULL)
+		return fail(s, E_NOTFOUND, "zone %s has no token \"%s\"; make it first, or name it in the configuration", d->conf->zone, label);
+	if (hsm == NULL)
+		return fail(s, E_UNAVAILABLE, "token \"%s\" is closed: keyd was started without its PIN", label);
+	*out = hsm;
+	return OK;
+}
+
+st keyd_hsm_key(struct scope *s, struct keyd *d, struct keyd_key *k, struct hsm_key **out)
+{
+	(void)pthread_mutex_lock(&k->lock);
+	struct hsm_key *known = k->hsm;
+	(void)pthread_mutex_unlock(&k->lock);
+	if (known != NULL) {
+		*out = known;
+		return OK;
+	}
+	struct hsm_token *token;
+	TRY(hsm_token_of(s, d, k->info.token, &token));
+	struct hsm_key *found;
+	TRY(hsm_find(s, token, k->info.label, &found));
+	if (!span_equal(hsm_key_spki(found), k->info.spki)) {
+		hsm_key_free(found);
+		return fail(s, E_STATE, "token \"%s\" holds another key \"%s\" than the one that was generated; it is not used", k->info.token,
+			    k->info.label);
+	}
+	(void)pthread_mutex_lock(&k->lock);
+	if (k->hsm == NULL)
+		k->hsm = TAKE(found);
+	*out = k->hsm;
+	(void)pthread_mutex_unlock(&k->lock);
+	hsm_key_free(found);
+	return OK;
+}
+
+void keyd_describe(struct keyd *d, const struct keyd_key *k, struct key_info *out)
+{
+	*out = k->info;
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, k->info.token);
+	(void)pthread_mutex_lock(&d->watching);
+	out->usable = t != NULL && t->ready;
+	(void)pthread_mutex_unlock(&d->watching);
+	(void)pthread_rwlock_unlock(&d->registry);
+}
+
+/* ---- generating ---- */
+
+static st check_token_group(struct scope *s, struct keyd *d, const struct key_info *want)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	const struct keyd_key *other = d->keys;
+	while (other != NULL && (strcmp(other->info.token, want->token) != 0 || purposes_fit(other->info.purposes | want->purposes)))
+		other = other->next;
+	(void)pthread_rwlock_unlock(&d->registry);
+	if (other == NULL)
+		return OK;
+	return fail(s, E_DENIED,
+		    "token \"%s\" is the key group of \"%s\", which serves other purposes; a login opens a whole token, so make one of its own "
+		    "(EN 319 411-1 GEN-6.5.3-03)",
+		    want->token, other->info.label);
+}
+
+static st check_wanted(struct scope *s, struct keyd *d, const struct key_info *want)
+{
+	if (!purposes_fit(want->purposes) && want->purposes != KEY_FOR_REQUEST)
+		return fail(s, E_DENIED, "these purposes do not go together on one key (EN 319 411-1 GEN-6.5.3-03)");
+	TRY(check_token_group(s, d, want));
+	const struct alg_signature *algorithm = alg_signature_default(want->type);
+	TRY(alg_policy_check(s, want->type, algorithm, keyd_use(want->purposes), true, scope_now(s)));
+	if (want->limits.issuer.len > 0) {
+		struct der_rd name = der_read(want->limits.issuer);
+		(void)der_get(&name, DER_SEQUENCE);
+		TRY(fail_context(s, der_done(s, &name, "it"), "the issuer a key is limited to must be a Name"));
+	}
+	struct keyd_key *existing;
+	if (keyd_find_key(s, d, want->label, &existing).code == E_OK)
+		return fail(s, E_CONFLICT, "zone %s has a key \"%s\" already", d->conf->zone, want->label);
+	scope_clear_error(s);
+	return OK;
+}
+
+static char *purposes_text(struct scope *s, unsigned purposes)
+{
+	char *text = scope_printf(s, "%s", "");
+	for (unsigned bit = 1; bit <= KEY_FOR_REQUEST; bit <<= 1)
+		if ((purposes & bit) != 0)
+			text = scope_printf(s, "%s%s%s", text, text[0] != 0 ? " " : "", key_purpose_name((enum key_purpose)bit));
+	return text;
+}
+
+static st limits_text(struct scope *s, const struct key_limits *limits, span description, char **out)
+{
+	uint8_t digest[DIGEST_MAX];
+	char *text = scope_printf(s, "description=sha256:%s ca=%s validity_days=%u rate=%u accuracy_ms=%u",
+				  hex_text(s, digest_of(DIGEST_SHA256, description, digest)), limits->ca ? "yes" : "no", limits->validity_days,
+				  limits->rate, limits->accuracy_ms);
+	if (limits->issuer.len > 0)
+		text = scope_printf(s, "%s issuer=%s", text, hex_text(s, limits->issuer));
+	if (limits->origin[0] != 0)
+		text = scope_printf(s, "%s origin=%s", text, limits->origin);
+	for (size_t i = 0; i < limits->policy_count; i++) {
+		char *policy;
+		TRY(der_oid_text(s, limits->policies[i], &policy));
+		text = scope_printf(s, "%s policy=%s", text, policy);
+	}
+	*out = text;
+	return OK;
+}
+
+static st record_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report, span description)
+{
+	char *limits;
+	TRY(limits_text(s, &info->limits, description, &limits));
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_KEY_GENERATED);
+	audit_str(&e, "zone", d->conf->zone);
+	audit_str(&e, "token", info->token);
+	audit_str(&e, "key", info->label);
+	audit_str(&e, "type", info->type->name);
+	audit_str(&e, "purposes", purposes_text(s, info->purposes));
+	audit_text(&e, "limits", span_str(limits));
+	audit_str(&e, "backup", info->backup == KEY_BACKUP_WRAPPED ? "wrapped" : "none");
+	audit_base64(&e, "spki", info->spki);
+	audit_str(&e, "attributes", report->attributes);
+	if (report->missing[0] != 0)
+		audit_str(&e, "missing", report->missing);
+	TRY(audit_finish(s, &e));
+	uint64_t index;
+	return audit_commit(s, d->audit, &e, &index);
+}
+
+/* Record, then description: a key is used only when it has both. */
+static st enter_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report, struct keyd_key **out)
+{
+	AUTO_BUF file = { .cap = DESCRIPTION_MAX };
+	struct wr w = wr_into(&file);
+	wr_u16(&w, FILE_VERSION);
+	key_info_write(&w, info);
+	wr_str(&w, report->attributes);
+	TRY(wr_end(s, &w));
+	struct keyd_key *k;
+	TRY(key_of_file(s, buf_span(&file), &k));
+	st status = record_generated(s, d, info, report, buf_span(&file));
+	if (status.code == E_OK)
+		status = file_create(s, key_path(s, d, info->label), buf_span(&file), 0600);
+	if (status.code != E_OK) {
+		scope_done(&k->memory);
+		free(k);
+		return status;
+	}
+	enter(d, k);
+	*out = k;
+	return OK;
+}
+
+static st generate_locked(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out)
+{
+	TRY(check_wanted(s, d, want));
+	struct hsm_token *token;
+	TRY(hsm_token_of(s, d, want->token, &token));
+	struct hsm_report report;
+	struct hsm_key *hsm;
+	enum hsm_backup backup = want->backup == KEY_BACKUP_WRAPPED ? HSM_BACKUP_WRAPPED : HSM_BACKUP_NONE;
+	TRY(hsm_generate(s, token, want->label, want->type, backup, &report, &hsm));
+	struct key_info info = *want;
+	info.spki = hsm_key_spki(hsm);
+	info.created = scope_now(s);
+	info.usable = true;
+	info.missing = report.missing;
+	struct keyd_key *k = NULL;
+	st status = enter_generated(s, d, &info, &report, &k);
+	if (status.code != E_OK) {
+		struct scope aside;
+		scope_init(&aside, s->source);
+		if (hsm_destroy(&aside, hsm).code != E_OK)
+			log_failure(&aside, "destroying a key that could not be recorded");
+		scope_done(&aside);
+		hsm_key_free(hsm);
+		return status;
+	}
+	k->hsm = hsm;
+	*out = k;
+	return OK;
+}
+
+st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out)
+{
+	(void)pthread_mutex_lock(&d->generating);
+	st status = generate_locked(s, d, want, out);
+	(void)pthread_mutex_unlock(&d->generating);
+	return status;
+}

@@ -1,0 +1,155 @@
+/*
+ * keyd_recorder.c - what goes on record without anybody waiting: tokens that come and go, refusals, counts of OCSP answers.
+ * Two threads, so that a token that takes long to open does not delay the counts.
+ */
+#include "keyd.h"
+#include "log.h"
+#include <stdlib.h>
+#include <time.h>
+
+#define QUEUE_MAX 64
+#define COUNT_PERIOD (900 * MOMENT_SECOND / 1000) /* a record at least every second while there are signatures */
+#define WATCH_PERIOD (2 * MOMENT_SECOND)
+#define COMPLAINT_PERIOD (30 * MOMENT_SECOND)
+
+struct keyd_recorder {
+	struct keyd *d;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping;
+	struct audit_event queue[QUEUE_MAX];
+	size_t count;
+	uint64_t dropped;
+	pthread_t counter, watcher;
+};
+
+void keyd_recorder_put(struct keyd_recorder *r, struct audit_event *event)
+{
+	(void)pthread_mutex_lock(&r->lock);
+	if (r->count < QUEUE_MAX) {
+		r->queue[r->count++] = *event;
+		*event = (struct audit_event){ .code = event->code };
+		(void)pthread_cond_broadcast(&r->wake);
+	} else if (r->dropped++ == 0)
+		log_put(LOG_LEVEL_ERROR, "records that nobody waits for are dropped: auditd does not take them");
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
+/* Sleep until `until` (monotonic) or the end; false at the end. */
+static bool sleep_until(struct keyd_recorder *r, int64_t until, bool wake_for_queue)
+{
+	struct timespec at = { .tv_sec = until / MOMENT_SECOND, .tv_nsec = until % MOMENT_SECOND * 1000 };
+	(void)pthread_mutex_lock(&r->lock);
+	while (!r->stopping && !(wake_for_queue && r->count > 0) && moment_monotonic() < until)
+		(void)pthread_cond_clockwait(&r->wake, &r->lock, CLOCK_MONOTONIC, &at);
+	bool goes_on = !r->stopping;
+	(void)pthread_mutex_unlock(&r->lock);
+	return goes_on;
+}
+
+static struct keyd_key *first_key(struct keyd *d)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_key *k = d->keys;
+	(void)pthread_rwlock_unlock(&d->registry);
+	return k; /* keys are entered before the first and never leave: the rest of the list does not change */
+}
+
+static void *count_main(void *argument)
+{
+	struct keyd_recorder *r = argument;
+	int64_t complained = 0;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t next = moment_monotonic();
+	do {
+		for (struct keyd_key *k = first_key(r->d); k != NULL; k = k->next) {
+			st status = keyd_ocsp_record(&s, r->d, k);
+			if (status.code != E_OK && moment_monotonic() - complained > COMPLAINT_PERIOD) {
+				complained = moment_monotonic();
+				log_failure(&s, "the count of OCSP answers is not on record");
+			}
+			scope_reset(&s);
+		}
+		next += COUNT_PERIOD;
+		if (next < moment_monotonic())
+			next = moment_monotonic() + COUNT_PERIOD / 4; /* a failure: try again soon */
+	} while (sleep_until(r, next, false));
+	return NULL;
+}
+
+/* Offer the queue's head until it is empty or nobody takes it. */
+static st drain(struct scope *s, struct keyd_recorder *r)
+{
+	for (;;) {
+		(void)pthread_mutex_lock(&r->lock);
+		bool empty = r->count == 0;
+		struct audit_event head = r->queue[0];
+		(void)pthread_mutex_unlock(&r->lock);
+		if (empty)
+			return OK;
+		uint64_t index;
+		TRY(audit_commit(s, r->d->audit, &head, &index));
+		(void)pthread_mutex_lock(&r->lock);
+		r->count--;
+		memmove(r->queue, r->queue + 1, r->count * sizeof r->queue[0]);
+		r->dropped = 0;
+		(void)pthread_mutex_unlock(&r->lock);
+		audit_event_free(&head);
+		scope_reset(s);
+	}
+}
+
+static void *watch_main(void *argument)
+{
+	struct keyd_recorder *r = argument;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t next_watch = 0;
+	bool taken = true;
+	do {
+		if (moment_monotonic() >= next_watch) {
+			keyd_watch_tokens(r->d);
+			next_watch = moment_monotonic() + WATCH_PERIOD;
+		}
+		taken = drain(&s, r).code == E_OK;
+		scope_reset(&s);
+	} while (sleep_until(r, taken ? next_watch : moment_monotonic() + MOMENT_SECOND, taken));
+	return NULL;
+}
+
+struct keyd_recorder *keyd_recorder_start(struct keyd *d)
+{
+	struct keyd_recorder *r = heap_alloc(sizeof *r);
+	r->d = d;
+	if (pthread_mutex_init(&r->lock, NULL) != 0 || pthread_cond_init(&r->wake, NULL) != 0)
+		log_die("no lock for records");
+	d->recorder = r;
+	if (pthread_create(&r->counter, NULL, count_main, r) != 0 || pthread_create(&r->watcher, NULL, watch_main, r) != 0)
+		log_die("no thread for records");
+	return r;
+}
+
+void keyd_recorder_stop(struct keyd_recorder *r)
+{
+	(void)pthread_mutex_lock(&r->lock);
+	r->stopping = true;
+	(void)pthread_cond_broadcast(&r->wake);
+	(void)pthread_mutex_unlock(&r->lock);
+	(void)pthread_join(r->counter, NULL);
+	(void)pthread_join(r->watcher, NULL);
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (drain(&s, r).code != E_OK)
+		log_failure(&s, "records are left behind");
+	scope_reset(&s);
+	for (struct keyd_key *k = first_key(r->d); k != NULL; k = k->next) {
+		keyd_ocsp_close(&s, r->d, k);
+		scope_reset(&s);
+	}
+	for (size_t i = 0; i < r->count; i++)
+		audit_event_free(&r->queue[i]);
+	(void)pthread_mutex_destroy(&r->lock);
+	(void)pthread_cond_destroy(&r->wake);
+	free(r);
+}

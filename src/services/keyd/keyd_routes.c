@@ -1,0 +1,249 @@
+#include "keyd.h"
+#include "wire.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A stream under way on one connection. After a refusal the rest is passed over and the end tells why. */
+struct stream {
+	struct keyd_order order;
+	char label[KEY_LABEL_MAX + 1];
+	struct keyd_key *key;
+	struct keyd_crl *crl;
+	st refused;
+	char message[SCOPE_MESSAGE_MAX];
+};
+
+static void stream_free(struct stream *stream)
+{
+	if (stream == NULL)
+		return;
+	keyd_crl_free(stream->crl);
+	free(stream);
+}
+
+static void close_session(struct wire_peer *peer)
+{
+	stream_free(peer->session);
+	peer->session = NULL;
+}
+
+static bool administrator(const struct wire_peer *peer)
+{
+	const struct keyd *d = peer->service;
+	return keyd_may_administer(d->conf, peer->uid);
+}
+
+static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct keyd *d = peer->service;
+	TRY(rd_end(s, body, "a request for the status"));
+	struct key_status status = { .zone = d->conf->zone, .module = hsm_description(d->hsm), .signatures = atomic_load(&d->signatures),
+				     .refusals = atomic_load(&d->refusals) };
+	(void)pthread_rwlock_rdlock(&d->registry);
+	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
+		status.token_count++;
+	status.tokens = scope_alloc(s, (status.token_count + 1) * sizeof *status.tokens);
+	size_t i = 0;
+	(void)pthread_mutex_lock(&d->watching);
+	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
+		status.tokens[i++] = (struct key_token_status){ t->label, t->ready, t->ready ? "" : scope_printf(s, "%s", t->reason) };
+	(void)pthread_mutex_unlock(&d->watching);
+	(void)pthread_rwlock_unlock(&d->registry);
+	key_status_write(reply, &status);
+	return OK;
+}
+
+static st handle_list(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct keyd *d = peer->service;
+	TRY(rd_end(s, body, "a request for the list of keys"));
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_key *first = d->keys;
+	(void)pthread_rwlock_unlock(&d->registry);
+	uint32_t count = 0;
+	for (struct keyd_key *k = first; k != NULL; k = k->next)
+		count++;
+	wr_u32(reply, count);
+	for (struct keyd_key *k = first; k != NULL; k = k->next) {
+		struct key_info info;
+		keyd_describe(d, k, &info);
+		key_info_write(reply, &info);
+	}
+	return OK;
+}
+
+static st handle_find(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct keyd *d = peer->service;
+	const char *label;
+	struct keyd_key *k;
+	struct key_info info;
+	TRY(key_label_read(s, body, &label));
+	TRY(keyd_find_key(s, d, label, &k));
+	keyd_describe(d, k, &info);
+	key_info_write(reply, &info);
+	return OK;
+}
+
+static st handle_token_create(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	(void)reply;
+	struct key_token_request request;
+	TRY(key_token_request_read(s, body, &request));
+	return keyd_create_token(s, peer->service, request.token, request.pin, request.officer_pin);
+}
+
+static st handle_generate(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct keyd *d = peer->service;
+	struct key_info want, info;
+	struct keyd_key *k;
+	TRY(key_info_read(s, body, &want));
+	TRY(rd_end(s, body, "the description of a key"));
+	TRY(keyd_generate(s, d, &want, &k));
+	keyd_describe(d, k, &info);
+	info.usable = true;
+	key_info_write(reply, &info);
+	return OK;
+}
+
+/* What was refused goes on record before the answer says so. */
+static st answer(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status, span signature, struct wr *reply)
+{
+	if (status.code != E_OK) {
+		keyd_refused(s, d, label, purpose, status);
+		return status;
+	}
+	wr_raw(reply, signature);
+	return OK;
+}
+
+static st handle_sign(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_sign_request request;
+	TRY(key_sign_request_read(s, body, &request));
+	const struct keyd_order order = { peer->uid, request.label, request.purpose, request.algorithm };
+	span signature = { 0 };
+	st status = keyd_sign(s, peer->service, &order, request.tbs, &signature);
+	return answer(s, peer->service, order.label, order.purpose, status, signature, reply);
+}
+
+static st handle_sign_time_stamp(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_time_stamp_request request;
+	TRY(key_time_stamp_request_read(s, body, &request));
+	const struct keyd_order order = { peer->uid, request.label, KEY_FOR_TIME_STAMP, request.algorithm };
+	span signature = { 0 };
+	st status = keyd_sign_time_stamp(s, peer->service, &order, request.tst_info, request.signed_attributes, &signature);
+	return answer(s, peer->service, order.label, order.purpose, status, signature, reply);
+}
+
+static st begin(struct scope *s, struct keyd *d, struct stream *stream, uint64_t total)
+{
+	if (stream->order.purpose != KEY_FOR_CRL)
+		return fail(s, E_DENIED, "only CRLs are signed as streams");
+	TRY(keyd_admit(s, d, &stream->order, &stream->key));
+	if (stream->order.algorithm->digest == DIGEST_NONE)
+		return fail(s, E_CRYPTO, "%s signs whole messages, not streams", stream->order.algorithm->name);
+	struct keyd_rules rules = keyd_rules_of(s, stream->key, stream->order.algorithm);
+	stream->crl = keyd_crl_new(&rules, total);
+	return OK;
+}
+
+static st handle_stream_begin(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_stream_request request;
+	close_session(peer);
+	TRY(key_stream_request_read(s, body, &request));
+	struct stream *stream = heap_alloc(sizeof *stream);
+	memcpy(stream->label, request.label, strlen(request.label) + 1);
+	stream->order = (struct keyd_order){ peer->uid, stream->label, request.purpose, request.algorithm };
+	st status = begin(s, peer->service, stream, request.total);
+	if (status.code != E_OK) {
+		stream_free(stream);
+		return answer(s, peer->service, request.label, request.purpose, status, (span){ 0 }, reply);
+	}
+	peer->session = stream;
+	return OK;
+}
+
+static st handle_stream_data(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	(void)reply;
+	struct stream *stream = peer->session;
+	if (stream == NULL)
+		return fail(s, E_STATE, "a part of a stream came, but none was begun");
+	if (stream->refused.code != E_OK)
+		return OK;
+	stream->refused = keyd_crl_add(s, stream->crl, rd_raw(body, body->rest.len));
+	if (stream->refused.code != E_OK)
+		(void)snprintf(stream->message, sizeof stream->message, "%s", s->message);
+	scope_clear_error(s);
+	return OK;
+}
+
+static st finish(struct scope *s, struct keyd *d, struct stream *stream, span *out_signature)
+{
+	struct keyd_found found;
+	uint8_t *digest = scope_alloc(s, DIGEST_MAX);
+	span value;
+	if (stream->refused.code != E_OK)
+		return fail(s, stream->refused.code, "%s", stream->message);
+	TRY(keyd_crl_finish(s, stream->crl, &found, digest, &value));
+	return keyd_sign_crl(s, d, &stream->order, stream->key, &found, value, out_signature);
+}
+
+static st handle_stream_end(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	TRY(rd_end(s, body, "the end of a stream"));
+	struct stream *stream = peer->session;
+	if (stream == NULL)
+		return fail(s, E_STATE, "a stream ended that was not begun");
+	span signature = { 0 };
+	st status = finish(s, peer->service, stream, &signature);
+	status = answer(s, peer->service, stream->label, stream->order.purpose, status, signature, reply);
+	close_session(peer);
+	return status;
+}
+
+static st handle_log_head(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	const char *label;
+	uint64_t size;
+	uint8_t root[32];
+	TRY(key_label_read(s, body, &label));
+	TRY(keyd_log_head(s, peer->service, label, &size, root));
+	wr_u64(reply, size);
+	wr_raw(reply, SPAN_ARRAY(root));
+	return OK;
+}
+
+static st handle_checkpoint(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_checkpoint_request request;
+	TRY(key_checkpoint_request_read(s, body, &request));
+	span payload = { 0 };
+	st status = keyd_sign_checkpoint(s, peer->service, peer->uid, &request, &payload);
+	return answer(s, peer->service, request.label, KEY_FOR_LOG, status, payload, reply);
+}
+
+static const struct wire_route routes[] = {
+	{ .kind = KEY_KIND_STATUS, .name = "status", .max_body = 0, .handle = handle_status },
+	{ .kind = KEY_KIND_LIST, .name = "list of keys", .max_body = 0, .handle = handle_list },
+	{ .kind = KEY_KIND_FIND, .name = "find a key", .max_body = 256, .handle = handle_find },
+	{ .kind = KEY_KIND_TOKEN_CREATE, .name = "create a token", .max_body = 1024, .permit = administrator, .handle = handle_token_create },
+	{ .kind = KEY_KIND_GENERATE, .name = "generate a key", .max_body = 16384, .permit = administrator, .handle = handle_generate },
+	{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = handle_sign },
+	{ .kind = KEY_KIND_SIGN_TIME_STAMP, .name = "sign a time-stamp", .max_body = 65536, .handle = handle_sign_time_stamp },
+	{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin a stream", .max_body = 1024, .handle = handle_stream_begin },
+	{ .kind = KEY_KIND_STREAM_DATA, .name = "part of a stream", .max_body = WIRE_BODY_MAX, .silent = true, .handle = handle_stream_data },
+	{ .kind = KEY_KIND_STREAM_END, .name = "end a stream", .max_body = 0, .handle = handle_stream_end },
+	{ .kind = KEY_KIND_LOG_HEAD, .name = "log head", .max_body = 256, .handle = handle_log_head },
+	{ .kind = KEY_KIND_CHECKPOINT, .name = "sign a checkpoint", .max_body = 8192, .handle = handle_checkpoint },
+};
+
+const struct wire_service keyd_service = {
+	.routes = routes,
+	.route_count = sizeof routes / sizeof routes[0],
+	.close_session = close_session,
+};

@@ -1,0 +1,122 @@
+#include "keyd.h"
+#include "log.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct keyd_token *keyd_token_named(struct keyd *d, const char *label)
+{
+	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
+		if (strcmp(t->label, label) == 0)
+			return t;
+	return NULL;
+}
+
+/* With the registry locked for writing. */
+static struct keyd_token *enter(struct keyd *d, const char *label)
+{
+	struct keyd_token *t = heap_alloc(sizeof *t);
+	memcpy(t->label, label, strlen(label) + 1);
+	(void)strcpy(t->reason, "no PIN was given for it");
+	t->next = d->tokens;
+	d->tokens = t;
+	return t;
+}
+
+st keyd_add_token(struct scope *s, struct keyd *d, const char *label, span pin)
+{
+	struct hsm_token *hsm = NULL;
+	if (pin.len > 0)
+		TRY(hsm_token_new(s, d->hsm, label, pin, &hsm));
+	(void)pthread_rwlock_wrlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	if (t == NULL)
+		t = enter(d, label);
+	if (hsm != NULL) {
+		/* Only a token that was not there before is given another PIN: no key refers to the old one. */
+		hsm_token_free(t->hsm);
+		t->hsm = hsm;
+		t->ready = false;
+		t->reason[0] = 0;
+	}
+	(void)pthread_rwlock_unlock(&d->registry);
+	return OK;
+}
+
+static void record_opened(struct scope *s, struct keyd *d, const struct keyd_token *t)
+{
+	struct audit_event e;
+	audit_begin(&e, s, AUDIT_TOKEN_OPENED);
+	audit_str(&e, "zone", d->conf->zone);
+	audit_str(&e, "token", t->label);
+	if (audit_finish(s, &e).code == E_OK)
+		keyd_recorder_put(d->recorder, &e);
+	audit_event_free(&e);
+}
+
+static void record_lost(struct scope *s, struct keyd *d, const struct keyd_token *t)
+{
+	struct audit_event e;
+	audit_begin(&e, s, AUDIT_TOKEN_LOST);
+	audit_str(&e, "zone", d->conf->zone);
+	audit_str(&e, "token", t->label);
+	audit_text(&e, "reason", span_str(t->reason));
+	if (audit_finish(s, &e).code == E_OK)
+		keyd_recorder_put(d->recorder, &e);
+	audit_event_free(&e);
+}
+
+/* With the registry locked for reading. */
+static void watch(struct scope *s, struct keyd *d, struct keyd_token *t)
+{
+	st status = hsm_token_ready(s, t->hsm);
+	(void)pthread_mutex_lock(&d->watching);
+	bool ready = status.code == E_OK;
+	bool known = t->ready || t->reason[0] != 0;
+	if (!ready)
+		(void)snprintf(t->reason, sizeof t->reason, "%s", s->message);
+	if (ready && !t->ready) {
+		log_put(LOG_LEVEL_NOTICE, "token \"%s\" is open", t->label);
+		t->reason[0] = 0;
+		record_opened(s, d, t);
+	} else if (!ready && (t->ready || !known)) {
+		log_put(LOG_LEVEL_WARNING, "token \"%s\" is not open: %s", t->label, t->reason);
+		if (t->ready)
+			record_lost(s, d, t);
+	}
+	t->ready = ready;
+	(void)pthread_mutex_unlock(&d->watching);
+}
+
+void keyd_watch_tokens(struct keyd *d)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	(void)pthread_rwlock_rdlock(&d->registry);
+	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next) {
+		if (t->hsm != NULL)
+			watch(&s, d, t);
+		scope_reset(&s);
+	}
+	(void)pthread_rwlock_unlock(&d->registry);
+}
+
+static st record_initialised(struct scope *s, struct keyd *d, const char *label)
+{
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_TOKEN_INITIALISED);
+	audit_str(&e, "zone", d->conf->zone);
+	audit_str(&e, "token", label);
+	audit_text(&e, "module", span_str(hsm_description(d->hsm)));
+	TRY(audit_finish(s, &e));
+	uint64_t index;
+	return audit_commit(s, d->audit, &e, &index);
+}
+
+st keyd_create_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin)
+{
+	TRY(record_initialised(s, d, label));
+	TRY(hsm_token_create(s, d->hsm, label, pin, officer_pin));
+	TRY(keyd_add_token(s, d, label, pin));
+	keyd_watch_tokens(d);
+	return OK;
+}
