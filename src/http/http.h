@@ -2,7 +2,7 @@
  * http.h - a thin skin over libevent's HTTP server: routes as tables, limits, TLS, problem documents.
  *
  * Loop threads answer `inline` routes at once (short, in memory, no blocking); every other handler is straight-line blocking
- * code on a worker pool. Body over the limit: 413 before reading it; wrong media type 415, method 405, header 431.
+ * code on a worker pool. SIGPIPE must be ignored (daemon does it). Body over the limit: 413 before reading it; wrong media type 415, method 405, header 431.
  */
 #pragma once
 #include "buf.h"

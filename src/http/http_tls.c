@@ -65,6 +65,7 @@ static st demand_client_certificate(struct scope *s, SSL_CTX *context, const cha
 
 static st load(struct scope *s, const struct http_tls_settings *settings, SSL_CTX **out)
 {
+	char groups[] = "X25519:P-256:P-384";
 	ERR_clear_error();
 	AUTO(SSL_CTX) *context = SSL_CTX_new(TLS_server_method());
 	if (context == NULL)
@@ -75,7 +76,7 @@ static st load(struct scope *s, const struct http_tls_settings *settings, SSL_CT
 	SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
 	if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
-	    SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") != 1)
+	    SSL_CTX_set1_groups_list(context, groups) != 1)
 		return fail_tls(s, "setting the protocol's parameters", NULL);
 	if (SSL_CTX_use_certificate_chain_file(context, settings->certificate) != 1)
 		return fail_tls(s, "reading the TLS certificate", settings->certificate);

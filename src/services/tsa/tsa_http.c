@@ -1,0 +1,96 @@
+#include "file.h"
+#include "log.h"
+#include "pki_ext.h"
+#include "pki_renewal.h"
+#include "tsa.h"
+
+#define PEM_MAX 65536
+
+/* ---- for everybody ---- */
+
+//= rfc3161#3.4 application/timestamp-query in, application/timestamp-reply out; HTTP 200 for rejections as well
+static st post_query(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	TRY(tsa_answer(s, request->state, request->body, &reply->body));
+	reply->content_type = "application/timestamp-reply";
+	http_reply_header(reply, "Cache-Control", "no-store");
+	return OK;
+}
+
+/* What stops the tokens, NULL when nothing does. */
+static const char *trouble(struct scope *s, struct tsa *tsa, char reason[TSA_CLOCK_REASON_MAX])
+{
+	const struct tsa_unit *unit = tsa_unit_now(tsa);
+	if (__atomic_load_n(&tsa->broken, __ATOMIC_RELAXED))
+		return "a token did not verify; the unit is stopped";
+	if (scope_now(s) >= unit->key_end)
+		return "the key's period of use is over";
+	if (!tsa_clock_trusted(tsa->clock, reason))
+		return reason;
+	return __atomic_load_n(&tsa->keyd_failing, __ATOMIC_RELAXED) ? "keyd does not sign" : NULL;
+}
+
+static st get_health(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	struct tsa *tsa = request->state;
+	char reason[TSA_CLOCK_REASON_MAX], key_end[MOMENT_TEXT_MAX];
+	const char *why = trouble(s, tsa, reason);
+	char *body = scope_printf(s,
+				  "{\"status\":\"%s\",\"reason\":\"%s\",\"clock\":\"%s\",\"qualified\":%s,\"accuracy_ms\":%lld,"
+				  "\"key_end\":\"%s\",\"stamped\":%llu}\n",
+				  why == NULL ? "ok" : "failing", why == NULL ? "" : why, tsa->conf->clock,
+				  tsa->conf->qualified ? "true" : "false", (long long)(tsa->conf->accuracy / 1000),
+				  moment_text(tsa_unit_now(tsa)->key_end, key_end),
+				  (unsigned long long)__atomic_load_n(&tsa->stamped, __ATOMIC_RELAXED));
+	reply->status = why == NULL ? 200 : 503;
+	reply->content_type = "application/json";
+	reply->body = span_str(body);
+	http_reply_header(reply, "Cache-Control", "no-store");
+	return OK;
+}
+
+#define QUERY_ROUTE(path_)                                                                                                     \
+	{ .method = HTTP_POST, .path = path_, .media_type = "application/timestamp-query", .max_body = PKI_TIME_STAMP_REQUEST_MAX, \
+	  .handle = post_query, .summary = "Time-stamp a hash (RFC 3161)." }
+
+const struct http_route tsa_public_routes[] = {
+	QUERY_ROUTE("/"),
+	QUERY_ROUTE("/tsa"),
+	{ .method = HTTP_GET, .path = "/healthz", .on_loop = true, .handle = get_health, .summary = "Whether tokens are issued." },
+};
+const size_t tsa_public_route_count = sizeof tsa_public_routes / sizeof tsa_public_routes[0];
+
+/* ---- for the ca ---- */
+
+/* The management CA certified many; only the component "ca" renews. */
+st tsa_management_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	struct pki_certificate peer;
+	char *role = NULL;
+	TRY(pki_certificate_read(s, request->peer_certificate, &peer));
+	TRY(pki_ext_role_get(s, &peer, &role));
+	if (route->role != NULL && (role == NULL || strcmp(role, route->role) != 0))
+		return fail(s, E_DENIED, "this is for role '%s' only, not for '%s'", route->role, role == NULL ? "none" : role);
+	return OK;
+}
+
+static st put_certificate(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	struct tsa *tsa = request->state;
+	span present, ca;
+	TRY(file_read(s, tsa->conf->tls_certificate, PEM_MAX, &present));
+	TRY(file_read(s, tsa->conf->tls_ca, PEM_MAX, &ca));
+	TRY(pki_renewal_check(s, present, request->body, ca));
+	TRY(file_replace(s, tsa->conf->tls_certificate, request->body, 0644));
+	http_server_reload(tsa->server);
+	http_server_reload(tsa->management);
+	log_put(LOG_LEVEL_NOTICE, "the TLS certificate was renewed");
+	reply->status = 204;
+	return OK;
+}
+
+const struct http_route tsa_management_routes[] = {
+	{ .method = HTTP_PUT, .path = "/v1/certificate", .media_type = "application/x-pem-file", .max_body = PEM_MAX, .role = "ca",
+	  .handle = put_certificate, .summary = "The renewed TLS certificate (and chain) for this daemon's own key." },
+};
+const size_t tsa_management_route_count = sizeof tsa_management_routes / sizeof tsa_management_routes[0];

@@ -1,0 +1,201 @@
+#include "daemon.h"
+#include "log.h"
+#include "tsa.h"
+#include <stdlib.h>
+
+#define STOP_GRACE_MS 5000
+#define MAX_HEADER 8192
+
+/* ---- what the configuration's rows cannot say alone ---- */
+
+static bool test_clock(const struct tsa_conf *conf)
+{
+	return strcmp(conf->clock, "test") == 0;
+}
+
+static st check_clock(struct scope *s, const struct tsa_conf *conf)
+{
+	//= en319421#TIS-8.2-01 a qualified unit never stamps with a clock that nobody watches
+	if (test_clock(conf) && conf->qualified)
+		return fail(s, E_CONFIG, "clock = test is refused for a qualified unit (EN 319 421, TIS-7.7.2); use clock = kernel");
+	if (test_clock(conf) && conf->test_policy == NULL)
+		return fail(s, E_CONFIG, "clock = test needs test-policy: a policy identifier that tells everybody these are tests");
+	for (size_t i = 0; conf->test_policy != NULL && i < conf->policies.count; i++)
+		if (strcmp(conf->policies.item[i], conf->test_policy) == 0)
+			return fail(s, E_CONFIG, "%s cannot be both policy and test-policy", conf->test_policy);
+	if (conf->accuracy % 1000 != 0)
+		return fail(s, E_CONFIG, "accuracy is stated in whole milliseconds (EN 319 422, 5.2.2)");
+	return OK;
+}
+
+static st check_listeners(struct scope *s, const struct tsa_conf *conf)
+{
+	bool tls = conf->tls_listen.count > 0 || conf->management_listen != NULL;
+	if (conf->listen.count + conf->tls_listen.count == 0)
+		return fail(s, E_CONFIG, "give at least one address with listen or listen-https");
+	if (tls && (conf->tls_certificate == NULL || conf->tls_key == NULL))
+		return fail(s, E_CONFIG, "listen-https and management-listen need tls-certificate and tls-key");
+	if (conf->management_listen != NULL && conf->tls_ca == NULL)
+		return fail(s, E_CONFIG, "management-listen needs tls-ca: whose certificates are let in");
+	if (conf->qualified && conf->tls_listen.count == 0)
+		return fail(s, E_CONFIG, "a qualified unit must be reached by HTTPS (Regulation (EU) 2025/1929); give listen-https");
+	return OK;
+}
+
+/* ---- the clock's records ---- */
+
+static st record_lost(struct scope *s, const char *reason, void *arg)
+{
+	struct tsa *tsa = arg;
+	uint64_t index;
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_CLOCK_LOST);
+	audit_str(&e, "reason", reason);
+	TRY(audit_finish(s, &e));
+	return audit_commit(s, tsa->audit, &e, &index);
+}
+
+static st record_regained(struct scope *s, int64_t offset, int64_t error, void *arg)
+{
+	struct tsa *tsa = arg;
+	uint64_t index;
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_CLOCK_REGAINED);
+	audit_number(&e, "offset_us", offset);
+	audit_number(&e, "error_us", error);
+	TRY(audit_finish(s, &e));
+	return audit_commit(s, tsa->audit, &e, &index);
+}
+
+static st start_clock(struct scope *s, struct tsa *tsa)
+{
+	const struct tsa_conf *conf = tsa->conf;
+	if (test_clock(conf))
+		log_put(LOG_LEVEL_WARNING, "TEST: clock = test, the time is not checked against anything; every token carries the test "
+					   "policy %s and is worth nothing",
+			conf->test_policy);
+	const struct tsa_clock_settings settings = {
+		.kind = test_clock(conf) ? TSA_CLOCK_TEST : TSA_CLOCK_KERNEL, .accuracy = conf->accuracy, .source = &tsa_clock_kernel,
+		.lost = record_lost, .regained = record_regained, .arg = tsa,
+	};
+	tsa->clock = tsa_clock_new(&settings);
+	return tsa_clock_watch(s, tsa->clock);
+}
+
+/* ---- listeners ---- */
+
+static st listen_on(struct scope *s, struct http_server *server, const struct conf_list *addresses,
+		    const struct http_tls_settings *tls)
+{
+	for (size_t i = 0; i < addresses->count; i++)
+		TRY(http_listen(s, server, addresses->item[i], tls));
+	return OK;
+}
+
+static st open_public(struct scope *s, struct tsa *tsa)
+{
+	const struct tsa_conf *conf = tsa->conf;
+	const struct http_settings settings = {
+		.loops = (unsigned)conf->loops, .workers = (unsigned)conf->workers,
+		.max_connections = (unsigned)conf->max_connections, .max_header = MAX_HEADER,
+		.idle_seconds = (int)(conf->idle / MOMENT_SECOND), .routes = tsa_public_routes,
+		.route_count = tsa_public_route_count, .state = tsa,
+	};
+	const struct http_tls_settings tls = { .certificate = conf->tls_certificate, .key = conf->tls_key };
+	TRY(http_server_new(s, &settings, &tsa->server));
+	TRY(listen_on(s, tsa->server, &conf->listen, NULL));
+	TRY(listen_on(s, tsa->server, &conf->tls_listen, &tls));
+	return http_server_start(s, tsa->server);
+}
+
+static st open_management(struct scope *s, struct tsa *tsa)
+{
+	const struct tsa_conf *conf = tsa->conf;
+	if (conf->management_listen == NULL)
+		return OK;
+	const struct http_settings settings = {
+		.loops = 1, .workers = 1, .max_connections = 16, .max_header = MAX_HEADER,
+		.idle_seconds = (int)(conf->idle / MOMENT_SECOND), .routes = tsa_management_routes,
+		.route_count = tsa_management_route_count, .state = tsa, .permit = tsa_management_permit,
+	};
+	const struct http_tls_settings tls = { .certificate = conf->tls_certificate, .key = conf->tls_key,
+					       .client_ca = conf->tls_ca };
+	TRY(http_server_new(s, &settings, &tsa->management));
+	TRY(http_listen(s, tsa->management, conf->management_listen, &tls));
+	return http_server_start(s, tsa->management);
+}
+
+/* ---- start, reload, stop ---- */
+
+static void stop(void *state)
+{
+	struct tsa *tsa = state;
+	http_server_stop(tsa->management, STOP_GRACE_MS);
+	http_server_stop(tsa->server, STOP_GRACE_MS);
+	tsa_clock_free(tsa->clock);
+	key_client_free(tsa->keyd);
+	audit_close(tsa->audit);
+	tsa_unit_free(tsa->unit);
+	free(tsa);
+}
+
+static st assemble(struct scope *s, struct tsa *tsa)
+{
+	const struct tsa_conf *conf = tsa->conf;
+	const struct audit_settings audit = { .socket = conf->audit_socket, .component = "tsa", .anchor = conf->audit_anchor };
+	TRY(check_clock(s, conf));
+	TRY(check_listeners(s, conf));
+	TRY(audit_open(s, &audit, &tsa->audit));
+	tsa->keyd = key_client_new(conf->keyd_socket);
+	TRY(tsa_unit_load(s, conf, tsa->keyd, &tsa->unit));
+	TRY(start_clock(s, tsa));
+	TRY(open_management(s, tsa));
+	return open_public(s, tsa);
+}
+
+static st start(struct scope *s, const void *conf, void **out_state)
+{
+	struct tsa *tsa = heap_alloc(sizeof *tsa);
+	tsa->conf = conf;
+	st assembled = assemble(s, tsa);
+	if (assembled.code != E_OK) {
+		stop(tsa);
+		return assembled;
+	}
+	*out_state = tsa;
+	return OK;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);
+}
+
+/* The unit's certificate, its chain and the policies are read anew; everything else needs a restart. */
+static st reload(struct scope *s, void *state, const void *new_conf)
+{
+	struct tsa *tsa = state;
+	const struct tsa_conf *conf = tsa->conf, *new = new_conf;
+	if (!same_text(conf->clock, new->clock) || !same_text(conf->key, new->key) || conf->accuracy != new->accuracy ||
+	    conf->qualified != new->qualified || !same_text(conf->keyd_socket, new->keyd_socket) ||
+	    !same_text(conf->test_policy, new->test_policy))
+		return fail(s, E_STATE, "clock, accuracy, qualified, test-policy, key and keyd-socket change at a restart only");
+	struct tsa_unit *unit = NULL;
+	TRY(tsa_unit_load(s, new, tsa->keyd, &unit));
+	unit->earlier = tsa->unit;
+	__atomic_store_n(&tsa->unit, unit, __ATOMIC_RELEASE);
+	http_server_reload(tsa->server);
+	if (tsa->management != NULL)
+		http_server_reload(tsa->management);
+	return OK;
+}
+
+static const struct daemon tsa_daemon = {
+	.name = "tsa", .summary = "time-stamping authority (RFC 3161)", .schema = &tsa_schema, .start = start, .reload = reload,
+	.stop = stop, .may_connect_internet = true,
+};
+
+int tsa_main(int argc, char **argv)
+{
+	return daemon_main(&tsa_daemon, argc, argv);
+}

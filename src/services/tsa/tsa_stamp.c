@@ -1,0 +1,151 @@
+#include "log.h"
+#include "tsa.h"
+
+#define SERIAL_OCTETS 16
+
+/* One request on its way. */
+struct stamping {
+	struct tsa *tsa;
+	const struct tsa_unit *unit;
+	struct pki_time_stamp_request request;
+	enum pki_failure failure; /* what the rejection carries should it end here */
+	uint8_t serial[SERIAL_OCTETS];
+};
+
+//= rfc3161#2.4.2 unacceptedPolicy when the policy asked for is not supported
+static st choose_policy(struct scope *s, struct stamping *w, span *out)
+{
+	span wanted = w->request.policy.len > 0 ? w->request.policy : w->unit->policy[0];
+	for (size_t i = 0; i < w->unit->policy_count; i++) {
+		if (span_equal(w->unit->policy[i], wanted)) {
+			*out = w->unit->policy[i];
+			return OK;
+		}
+	}
+	w->failure = PKI_UNACCEPTED_POLICY;
+	return fail(s, E_INPUT, "this policy is not supported here (rfc3161#2.4.2)");
+}
+
+//= en319421#TIS-7.7.1-09 the unit stops by itself at the end of its key's life
+static st check_unit(struct scope *s, struct stamping *w, int64_t now)
+{
+	w->failure = PKI_SYSTEM_FAILURE;
+	if (__atomic_load_n(&w->tsa->broken, __ATOMIC_RELAXED))
+		return fail(s, E_STATE, "the unit is stopped: a token of its own did not verify");
+	if (now < w->unit->not_before || now >= w->unit->key_end)
+		return fail(s, E_STATE, "the unit's key is past the end of its use (EN 319 421, TIS-7.7.1-09)");
+	return OK;
+}
+
+/* No finer than milliseconds, which is what the accuracy is stated in. */
+//= rfc3161#2.4.2 genTime carries no more fraction digits than are needed
+static int64_t gen_time_of(int64_t now)
+{
+	return now - now % 1000;
+}
+
+/* See docs/decisions/0010-token-serials.md. */
+//= rfc3161#2.4.2 the serial is unique for each token of the unit, over restarts as well
+static span new_serial(struct scope *s, struct stamping *w)
+{
+	do
+		scope_random(s, w->serial, sizeof w->serial);
+	while (w->serial[0] == 0);
+	return SPAN_ARRAY(w->serial);
+}
+
+static st describe(struct scope *s, struct stamping *w, struct pki_tst_info *out)
+{
+	int64_t now;
+	w->failure = PKI_TIME_NOT_AVAILABLE;
+	TRY(tsa_clock_now(s, w->tsa->clock, &now));
+	TRY(check_unit(s, w, now));
+	TRY(choose_policy(s, w, &out->policy));
+	out->imprint = w->request.imprint;
+	out->serial = new_serial(s, w);
+	out->gen_time = gen_time_of(now);
+	out->accuracy_ms = (uint32_t)(w->tsa->conf->accuracy / 1000);
+	out->nonce = w->request.nonce;
+	out->qualified = w->tsa->conf->qualified;
+	return OK;
+}
+
+/* keyd checks what it is to sign, has it on record, and signs; whatever it says, nothing leaves without its signature. */
+static st sign(struct scope *s, struct stamping *w, span tst_info, span attributes, span *out_signature)
+{
+	w->failure = PKI_SYSTEM_FAILURE;
+	struct tsa *tsa = w->tsa;
+	st signed_by = key_sign_time_stamp(s, tsa->keyd, tsa->conf->key, w->unit->algorithm, tst_info, attributes, out_signature);
+	bool failing = signed_by.code != E_OK;
+	if (__atomic_exchange_n(&tsa->keyd_failing, failing, __ATOMIC_RELAXED) != failing) {
+		if (failing)
+			log_failure(s, "no time-stamps: keyd does not sign");
+		else
+			log_put(LOG_LEVEL_NOTICE, "keyd signs again");
+	}
+	if (signed_by.code == E_CLOCK)
+		w->failure = PKI_TIME_NOT_AVAILABLE;
+	return signed_by;
+}
+
+static st verify(struct scope *s, const struct stamping *w, span der)
+{
+	struct pki_time_stamp_response read;
+	TRY(pki_time_stamp_response_read(s, der, &read));
+	TRY(pki_time_stamp_answers(s, &read, w->request.digest, w->request.hash, w->request.nonce));
+	return pki_time_stamp_verify(s, &read, w->unit->certificate, w->unit->public);
+}
+
+/* The first after each start, and then one in so many. A token that does not verify stops the unit for good. */
+static st verify_sample(struct scope *s, struct stamping *w, span der)
+{
+	uint64_t number = __atomic_fetch_add(&w->tsa->stamped, 1, __ATOMIC_RELAXED);
+	if (number % (uint64_t)w->tsa->conf->verify_every != 0)
+		return OK;
+	st verified = verify(s, w, der);
+	if (verified.code == E_OK)
+		return OK;
+	__atomic_store_n(&w->tsa->broken, true, __ATOMIC_RELAXED);
+	log_failure(s, "NO MORE TIME-STAMPS: a token of this unit does not verify; check the HSM, then restart the tsa");
+	return verified;
+}
+
+static st stamp(struct scope *s, struct stamping *w, span der_request, span *out_der)
+{
+	struct pki_tst_info info = { 0 };
+	span tst_info, attributes, signature, der;
+	const struct tsa_unit *unit = w->unit;
+	TRY(pki_time_stamp_request_read(s, der_request, &w->request, &w->failure));
+	TRY(describe(s, w, &info));
+	w->failure = PKI_SYSTEM_FAILURE;
+	TRY(pki_tst_info_build(s, &info, &tst_info));
+	TRY(pki_time_stamp_attributes(s, unit->algorithm->digest, tst_info, unit->certificate, &attributes));
+	TRY(sign(s, w, tst_info, attributes, &signature));
+	TRY(pki_time_stamp_assemble(s, tst_info, attributes, unit->algorithm, signature, unit->certificate, unit->chain,
+				    unit->chain_count, w->request.cert_req, &der));
+	TRY(verify_sample(s, w, der));
+	/* What was signed while the clock was being lost stays here. */
+	int64_t ignored_now;
+	w->failure = PKI_TIME_NOT_AVAILABLE;
+	TRY(tsa_clock_now(s, w->tsa->clock, &ignored_now));
+	*out_der = der;
+	return OK;
+}
+
+/* What a stranger is told: the reason when the fault is the request's or the clock's, nothing of our inside otherwise. */
+static const char *told(const struct scope *s, enum code code)
+{
+	bool plain = code == E_INPUT || code == E_CLOCK || code == E_STATE;
+	return plain ? s->message : "the time-stamping authority cannot issue a token now; nothing was issued";
+}
+
+st tsa_answer(struct scope *s, struct tsa *tsa, span request, span *out_der)
+{
+	struct stamping w = { .tsa = tsa, .unit = tsa_unit_now(tsa), .failure = PKI_SYSTEM_FAILURE };
+	st stamped = stamp(s, &w, request, out_der);
+	if (stamped.code == E_OK)
+		return OK;
+	const char *text = scope_printf(s, "%s", told(s, stamped.code));
+	scope_clear_error(s);
+	return pki_time_stamp_rejection(s, w.failure, text, out_der);
+}

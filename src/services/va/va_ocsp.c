@@ -1,0 +1,323 @@
+/*
+ * OCSP (RFC 6960, RFC 9919): from a request to the bytes of its answer.
+ *
+ * A request for one certificate without nonce is answered from the cache by the loop thread; everything else goes to a worker, which
+ * looks the status up, has the answer signed by keyd, and keeps it until its half-life. What is not kept: answers with a nonce,
+ * with several singles, with another algorithm than the signer's usual one, and "unknown".
+ */
+#include "log.h"
+#include "va.h"
+#include "va_http.h"
+
+#define VERIFY_EVERY 1024u /* one answer in so many is verified before it leaves */
+#define PREFERRED_MAX 16
+
+static const char media_type[] = "application/ocsp-response";
+static const char cache_control_none[] = "no-cache,no-store,max-age=0";
+
+/* What one request is answered from. */
+struct query {
+	struct va *va;
+	const struct va_conf *conf;
+	const struct va_directory *directory;
+	const struct pki_ocsp_request *request;
+	struct va_signer *signer;
+	const struct alg_signature *algorithm;
+	int64_t now;                /* whole second */
+	int64_t next_update;
+	bool unknown;               /* some serial was never issued */
+	struct pki_ocsp_single single[PKI_OCSP_SINGLES_MAX];
+};
+
+struct answer {
+	span body;
+	int64_t this_update, next_update;
+	bool unknown;
+};
+
+/* ---- status ---- */
+
+//= rfc6960#2.2 the serial in a CertID is an INTEGER; the store keeps magnitudes
+static span magnitude(span integer)
+{
+	while (integer.len > 1 && integer.data[0] == 0)
+		integer = span_from(integer, 1);
+	return integer;
+}
+
+/* Negative serials and zero were never issued by us (rfc5280#4.1.2.2). */
+static bool may_exist(span integer)
+{
+	return integer.len > 0 && integer.data[0] < 0x80;
+}
+
+static st look_up(struct scope *s, struct query *q, const struct va_ca *ca, const struct pki_ocsp_cert_id *id, struct pki_ocsp_single *out)
+{
+	bool found = false;
+	struct va_status_item status = { 0 };
+	if (may_exist(id->serial))
+		TRY(va_store_status(s, q->va->store, ca->id, magnitude(id->serial), &found, &status));
+	struct pki_ocsp_single single = { .cert_id = id->whole, .status = PKI_OCSP_UNKNOWN, .this_update = q->now };
+	//= en319411-2#OVR-6.6.3-02 a certificate that was not issued is not "good"
+	q->unknown = q->unknown || !found;
+	if (found) {
+		single.status = status.revoked ? PKI_OCSP_REVOKED : PKI_OCSP_GOOD;
+		single.revoked_at = status.revoked_at;
+		single.reason = status.revoked ? status.reason : 0;
+		//= en319411-2#CSS-6.3.10-10 archiveCutoff is the CA's notBefore: status outlives the certificate's expiry
+		single.archive_cutoff = ca->read.not_before;
+	}
+	*out = single;
+	return OK;
+}
+
+static st find_signer(struct scope *s, struct query *q, struct va_ca *ca)
+{
+	struct va_signer *signer = &ca->signer;
+	if (signer->key == NULL)
+		return fail(s, E_NOTFOUND, "OCSP for CA %s is not offered here", ca->name);
+	if (q->now < signer->not_before || q->now > signer->not_after)
+		return fail(s, E_UNAVAILABLE, "the OCSP signer's certificate of CA %s is not valid now: the ca has to renew it", ca->name);
+	q->signer = signer;
+	return OK;
+}
+
+/* All CertIDs must be ours; the answer is signed for the first one's CA. */
+//= rfc6960#2.3 unauthorized: not capable of responding authoritatively
+static st look_up_all(struct scope *s, struct query *q)
+{
+	for (size_t i = 0; i < q->request->count; i++) {
+		const struct pki_ocsp_cert_id *id = &q->request->id[i];
+		struct va_ca *ca = va_directory_issuer(q->directory, id);
+		if (ca == NULL)
+			return fail(s, E_NOTFOUND, "the issuer in the request is none of ours (RFC 6960 2.3)");
+		if (i == 0)
+			TRY(find_signer(s, q, ca));
+		TRY(look_up(s, q, ca, id, &q->single[i]));
+	}
+	//= rfc9919#nextupdate nextUpdate is always there; it does not outlive the signer's certificate
+	int64_t life = q->unknown ? q->conf->ocsp_unknown_validity : q->conf->ocsp_validity;
+	q->next_update = q->now + life;
+	if (q->next_update > q->signer->not_after)
+		q->next_update = q->signer->not_after;
+	for (size_t i = 0; i < q->request->count; i++)
+		q->single[i].next_update = q->next_update;
+	return OK;
+}
+
+/* ---- signing ---- */
+
+static bool may_use(struct scope *s, const struct query *q, const struct alg_signature *algorithm)
+{
+	if (algorithm == NULL || algorithm->family != q->signer->type->family)
+		return false;
+	bool allowed = alg_policy_check(s, q->signer->type, algorithm, ALG_USE_STATUS, false, q->now).code == E_OK;
+	scope_clear_error(s);
+	return allowed;
+}
+
+/* The first algorithm the client prefers that this key can do and the policy allows, else the key's usual one. */
+//= rfc6960#4.4.7.2 an algorithm named by the client is used when it is supported and strong enough
+static const struct alg_signature *choose_algorithm(struct scope *s, const struct query *q)
+{
+	struct der_rd whole = der_read(q->request->preferred);
+	struct der_rd list = der_enter(&whole, DER_SEQUENCE);
+	for (size_t i = 0; i < PREFERRED_MAX && !list.bad && !der_at_end(&list); i++) {
+		struct der_rd row = der_enter(&list, DER_SEQUENCE);
+		const struct alg_signature *wanted = alg_signature_of_identifier(der_get_whole(&row, DER_SEQUENCE));
+		(void)der_skip(&row, DER_SEQUENCE);
+		der_leave(&list, &row);
+		if (!list.bad && may_use(s, q, wanted))
+			return wanted;
+	}
+	return q->signer->algorithm;
+}
+
+/* keyd refusing for good is our fault, not the client's; keyd or the audit log being away passes. */
+static st signing_failed(struct scope *s, st failed)
+{
+	log_failure(s, "signing an OCSP answer");
+	bool passes = failed.code == E_UNAVAILABLE || failed.code == E_BUSY || failed.code == E_LIMIT || failed.code == E_IO;
+	return fail(s, passes ? E_UNAVAILABLE : E_STATE, "no OCSP answer was signed");
+}
+
+static st sign(struct scope *s, struct query *q, span tbs, span *out)
+{
+	span signature;
+	st signed_ = key_sign(s, q->va->keyd, q->signer->key, KEY_FOR_OCSP, q->algorithm, tbs, &signature);
+	if (signed_.code != E_OK)
+		return signing_failed(s, signed_);
+	unsigned before = __atomic_fetch_add(&q->signer->signatures, 1, __ATOMIC_RELAXED);
+	if (before % VERIFY_EVERY == 0) {
+		st verified = pki_key_verify(s, q->signer->public_key, q->algorithm, tbs, signature);
+		if (verified.code != E_OK) {
+			/* The next one is verified as well, until one fits. */
+			__atomic_store_n(&q->signer->signatures, 0, __ATOMIC_RELAXED);
+			log_put(LOG_LEVEL_ERROR, "key '%s' does not fit the OCSP signer's certificate: answers are held back", q->signer->key);
+			return fail(s, E_STATE, "the signature over an OCSP answer does not fit the signer's certificate");
+		}
+	}
+	*out = signature;
+	return OK;
+}
+
+static st make(struct scope *s, struct query *q, struct answer *out)
+{
+	TRY(look_up_all(s, q));
+	q->algorithm = choose_algorithm(s, q);
+	span tbs, signature, body;
+	TRY(pki_ocsp_build_tbs(s, SPAN_ARRAY(q->signer->key_hash), q->now, q->single, q->request->count,
+			       q->request->has_nonce ? q->request->nonce : (span){ 0 }, &tbs));
+	TRY(sign(s, q, tbs, &signature));
+	TRY(pki_ocsp_assemble(s, tbs, q->algorithm, signature, q->signer->certificate, &body));
+	*out = (struct answer){ .body = body, .this_update = q->now, .next_update = q->next_update, .unknown = q->unknown };
+	return OK;
+}
+
+static st answer_now(struct scope *s, struct va *va, const struct pki_ocsp_request *request, struct answer *out)
+{
+	AUTO_DIRECTORY *directory = va_directory_take(va);
+	struct query *q = scope_new(s, struct query);
+	q->va = va;
+	q->conf = va_conf_now(va);
+	q->directory = directory;
+	q->request = request;
+	int64_t now = scope_now(s);
+	q->now = now - now % MOMENT_SECOND;
+	return make(s, q, out);
+}
+
+/* ---- replies ---- */
+
+static const char *etag_of(span body, char out[72])
+{
+	uint8_t digest[DIGEST_MAX];
+	out[0] = '"';
+	(void)hex_write(digest_of(DIGEST_SHA256, body, digest), out + 1);
+	memcpy(out + 65, "\"", 2);
+	return out;
+}
+
+//= rfc9919#6 Last-Modified is thisUpdate, Expires nextUpdate, ETag the hash of the response; max-age within nextUpdate, public,
+//= no-transform, must-revalidate; never no-cache or no-store on an answer that is authoritative
+static void reply_headers(struct scope *s, struct http_reply *reply, int64_t max_age, const char *last_modified, const char *expires,
+			  const char *etag)
+{
+	reply->content_type = media_type;
+	http_reply_header(reply, "Last-Modified", last_modified);
+	http_reply_header(reply, "Expires", expires);
+	http_reply_header(reply, "ETag", etag);
+	http_reply_header(reply, "Cache-Control",
+			  scope_printf(s, "max-age=%lld,public,no-transform,must-revalidate", (long long)(max_age / MOMENT_SECOND)));
+}
+
+/* An answer for this client alone, or one that may be untrue in a minute: no cache may give it to another. */
+static void reply_once(struct scope *s, struct http_reply *reply, const struct answer *answer)
+{
+	char *text = scope_alloc(s, 32 + 32 + 72);
+	int64_t expires = answer->unknown ? answer->this_update : answer->next_update;
+	reply_headers(s, reply, 0, va_http_date(answer->this_update, text), va_http_date(expires, text + 32), etag_of(answer->body, text + 64));
+	reply->body = answer->body;
+}
+
+static void reply_kept(struct scope *s, struct http_reply *reply, struct va_answer *answer, const struct va_conf *conf, int64_t now)
+{
+	int64_t max_age = answer->passing ? 0 : answer->next_update - now;
+	if (max_age > conf->ocsp_max_age)
+		max_age = conf->ocsp_max_age;
+	reply_headers(s, reply, max_age > 0 ? max_age : 0, answer->last_modified, answer->expires, answer->etag);
+	reply->body = answer->body;
+	reply->release = va_answer_release;
+	reply->owner = answer;
+}
+
+static struct va_answer *answer_to_keep(const struct pki_ocsp_cert_id *id, const struct answer *made)
+{
+	struct va_answer *answer = va_answer_new(id->whole, id->serial, made->body);
+	answer->next_update = made->next_update;
+	answer->passing = made->unknown;
+	answer->refresh_at = made->this_update + (made->next_update - made->this_update) / 2;
+	(void)va_http_date(made->this_update, answer->last_modified);
+	(void)va_http_date(made->unknown ? made->this_update : made->next_update, answer->expires);
+	(void)etag_of(made->body, answer->etag);
+	return answer;
+}
+
+/* ---- handlers ---- */
+
+/* A worker's way for what may be kept: one signature for all who ask at once. "unknown" goes to those who wait, and nowhere else. */
+static st answer_shared(struct scope *s, struct va *va, const struct pki_ocsp_request *request, struct http_reply *reply)
+{
+	const struct pki_ocsp_cert_id *id = &request->id[0];
+	struct va_flight *lead;
+	struct va_answer *answer;
+	TRY(va_cache_join(s, va->cache, id->whole, id->serial, &lead, &answer));
+	if (lead != NULL) {
+		struct answer made;
+		st done = answer_now(s, va, request, &made);
+		answer = done.code == E_OK ? answer_to_keep(id, &made) : NULL;
+		va_cache_land(va->cache, lead, answer, done.code == E_OK && !made.unknown, done.code);
+		TRY(done);
+	}
+	reply_kept(s, reply, answer, va_conf_now(va), scope_now(s));
+	return OK;
+}
+
+static bool may_be_kept(const struct pki_ocsp_request *request)
+{
+	return request->count == 1 && !request->has_nonce && request->preferred.len == 0;
+}
+
+static st handle(struct scope *s, const struct http_request *http, span der, struct http_reply *reply)
+{
+	struct va *va = http->state;
+	struct pki_ocsp_request *request = scope_new(s, struct pki_ocsp_request);
+	TRY(pki_ocsp_request_read(s, der, request));
+	if (may_be_kept(request)) {
+		int64_t now = scope_now(s);
+		struct va_answer *answer = va_cache_get(va->cache, request->id[0].whole, request->id[0].serial, now);
+		if (answer != NULL) {
+			reply_kept(s, reply, answer, va_conf_now(va), now);
+			return OK;
+		}
+	}
+	if (!http->on_worker) {
+		reply->defer = true;
+		return OK;
+	}
+	if (may_be_kept(request))
+		return answer_shared(s, va, request, reply);
+	struct answer made;
+	TRY(answer_now(s, va, request, &made));
+	reply_once(s, reply, &made);
+	return OK;
+}
+
+st va_ocsp_post(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	return handle(s, request, request->body, reply);
+}
+
+//= rfc6960#A.1 GET {url}/{url-encoding of base-64 encoding of the DER encoding of the OCSPRequest}
+st va_ocsp_get(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	span der;
+	TRY(pki_ocsp_request_from_url(s, span_from(request->path, strlen("/ocsp/")), &der));
+	return handle(s, request, der, reply);
+}
+
+//= rfc6960#2.3 errors are answered unsigned, without responseBytes
+//= rfc9919#6 and no cache keeps them
+bool va_ocsp_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
+		    struct http_reply *reply)
+{
+	(void)s;
+	(void)request;
+	if (route->handle != va_ocsp_get && route->handle != va_ocsp_post)
+		return false;
+	*reply = (struct http_reply){ .status = 200, .content_type = media_type, .file = -1 };
+	reply->body = pki_ocsp_error(code_row(code)->ocsp_status);
+	http_reply_header(reply, "Cache-Control", cache_control_none);
+	http_reply_header(reply, "Pragma", "no-cache");
+	return true;
+}
