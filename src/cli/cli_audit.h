@@ -1,0 +1,8 @@
+/* cli_audit.h - bringing journals of off-line work into the log. */
+#pragma once
+#include "cli.h"
+
+/* Offers every record of a journal to auditd, which drops those it has by their id. */
+st cli_audit_import(struct scope *s, const struct cli *c, const char *path);
+/* The handler of `audit verify`. */
+st cli_audit_verify(struct scope *s, struct cli *c);

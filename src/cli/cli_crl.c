@@ -1,0 +1,117 @@
+/* `chancery crl`. */
+#include "cli_api.h"
+#include "cli_crl.h"
+#include "cli_nouns.h"
+#include "file.h"
+#include "moment.h"
+#include "pki_certificate.h"
+#include "pki_crl.h"
+#include "pki_key.h"
+#include "pki_name.h"
+#include "pki_pem.h"
+#include "text.h"
+
+#define CRL_FILE_MAX (256u << 20)
+
+static st issue(struct scope *s, struct cli *c)
+{
+	AUTO(cli_api) *api = NULL;
+	TRY(cli_api_open(s, c, &api));
+	json_t *body = json_object();
+	if (cli_get(c, "next-update") != NULL)
+		(void)json_object_set_new(body, "next_update", json_string(cli_get(c, "next-update")));
+	AUTO(json_t) *answer = NULL;
+	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, cli_get_or(c, "ca", "issuing"))), body, &answer));
+	return cli_print(s, c, TAKE(answer));
+}
+
+st cli_crl_published(struct scope *s, const char *url, span *out)
+{
+	struct client_answer answer;
+	TRY(cli_fetch(s, url, "GET", NULL, (span){ 0 }, &answer));
+	if (answer.status != 200)
+		return fail(s, E_UNAVAILABLE, "%s answers with status %ld", url, answer.status);
+	*out = answer.body;
+	return OK;
+}
+
+static st bytes_to_show(struct scope *s, const struct cli *c, span *out)
+{
+	if (c->argument_count > 0) {
+		span bytes;
+		TRY(file_read(s, c->argument[0], CRL_FILE_MAX, &bytes));
+		return pki_pem_or_der(s, bytes, "X509 CRL", out);
+	}
+	if (cli_get(c, "ca") == NULL)
+		return cli_crl_published(s, cli_get_or(c, "url", c->conf.crl_url), out);
+	AUTO(cli_api) *api = NULL;
+	TRY(cli_api_open(s, c, &api));
+	return cli_api_fetch(s, api, scope_printf(s, "/v1/cas/%s/crl", cli_escape(s, cli_get(c, "ca"))), out);
+}
+
+static st check_issuer(struct scope *s, const struct cli *c, const struct pki_crl *crl)
+{
+	struct pki_certificate issuer;
+	TRY(cli_read_certificate(s, cli_get(c, "issuer"), &issuer));
+	if (!span_equal(issuer.subject, crl->issuer))
+		return fail(s, E_CRYPTO, "the CRL is of another issuer than %s (rfc5280#6.3.3)", cli_get(c, "issuer"));
+	struct pki_key *key;
+	TRY(pki_key_new(s, issuer.spki, &key));
+	const struct alg_signature *algorithm = alg_signature_of_identifier(crl->signature_identifier);
+	st good = algorithm == NULL ? fail(s, E_CRYPTO, "the CRL is signed with an algorithm we do not know") :
+				      pki_key_verify(s, key, algorithm, crl->tbs, crl->signature);
+	pki_key_free(key);
+	return good;
+}
+
+static st show(struct scope *s, struct cli *c)
+{
+	span der;
+	TRY(bytes_to_show(s, c, &der));
+	struct pki_crl crl;
+	TRY(pki_crl_read(s, der, &crl));
+	if (cli_get(c, "issuer") != NULL)
+		TRY(check_issuer(s, c, &crl));
+	if (cli_get(c, "out") != NULL)
+		TRY(cli_write_out(s, c, cli_get(c, "out"), der));
+	char *issuer;
+	TRY(pki_name_text(s, crl.issuer, &issuer));
+	char from[MOMENT_TEXT_MAX], to[MOMENT_TEXT_MAX];
+	AUTO(json_t) *out = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I}", "issuer", issuer, "number", (json_int_t)crl.number, "this_update",
+				      moment_text(crl.this_update, from), "next_update", moment_text(crl.next_update, to), "entries",
+				      (json_int_t)crl.entries, "size", (json_int_t)der.len);
+	if (cli_get(c, "issuer") != NULL)
+		(void)json_object_set_new(out, "signature", json_string("good"));
+	if (cli_get(c, "serial") != NULL) {
+		span serial;
+		bool found;
+		struct pki_crl_entry entry;
+		TRY(hex_parse(s, span_str(cli_get(c, "serial")), &serial));
+		TRY(pki_crl_find(s, der, serial, &found, &entry));
+		(void)json_object_set_new(out, "revoked", json_boolean(found));
+		if (found) {
+			(void)json_object_set_new(out, "revoked_at", json_string(moment_text(entry.revoked_at, from)));
+			(void)json_object_set_new(out, "reason", json_string(pki_reason_name(entry.reason)));
+		}
+	}
+	return cli_print(s, c, TAKE(out));
+}
+
+static const struct cli_option issue_options[] = {
+	{ .name = "ca", .value = "NAME", .help = "logical CA (default: issuing)" },
+	{ .name = "next-update", .value = "TIME", .help = "when the next one is due at the latest (default: the CA's period)" },
+};
+static const struct cli_option show_options[] = {
+	{ .name = "ca", .value = "NAME", .help = "ask the ca for this CA's CRL instead of the published one" },
+	{ .name = "url", .value = "URL", .help = "fetch from here (default: crl-url of chancery.conf)" },
+	{ .name = "serial", .value = "HEX", .help = "say whether this certificate is on it" },
+	{ .name = "issuer", .value = "FILE", .help = "verify the signature with this CA certificate" },
+	{ .name = "out", .value = "FILE", .help = "write the CRL there" },
+};
+static const struct cli_command commands[] = {
+	{ .verb = "issue", .summary = "Sign and publish a new CRL now", .example = "crl issue --ca issuing", CLI_OPTIONS(issue_options),
+	  .run = issue },
+	{ .verb = "show", .arguments = "[FILE]", .summary = "Show a CRL: a file's, the published one, or the ca's own",
+	  .example = "crl show --serial 4be1f2", CLI_OPTIONS(show_options), .run = show },
+};
+const struct cli_noun cli_noun_crl = { "crl", "certificate revocation lists", CLI_COMMANDS(commands) };

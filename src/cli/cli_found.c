@@ -1,0 +1,232 @@
+#include "cli_found.h"
+#include "file.h"
+#include "moment.h"
+#include "pki_name.h"
+#include "pki_pem.h"
+#include "pki_profile.h"
+#include "pki_request.h"
+#include "text.h"
+#include <stdio.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define PIN_MAX 128
+#define READY_MS 30000
+
+static st pin_prompt(struct scope *s, const char *what, const char *token, span *out)
+{
+	if (!isatty(STDIN_FILENO))
+		return fail(s, E_INPUT, "the %s of token %s is typed on a terminal, and standard input is none", what, token);
+	char prompt[160];
+	(void)snprintf(prompt, sizeof prompt, "New %s of token %s: ", what, token);
+	const char *first = getpass(prompt);
+	if (first == NULL || strlen(first) < 8 || strlen(first) > PIN_MAX)
+		return fail(s, E_INPUT, "a %s has 8 to %d characters", what, PIN_MAX);
+	span kept = scope_copy(s, span_str(first));
+	(void)snprintf(prompt, sizeof prompt, "The %s of token %s again: ", what, token);
+	const char *second = getpass(prompt);
+	if (second == NULL || !span_is(kept, second))
+		return fail(s, E_INPUT, "the two entries differ; nothing was made");
+	*out = kept;
+	return OK;
+}
+
+/* 16 hexadecimal digits of the kernel's randomness, kept for the next starts. */
+static st pin_random(struct scope *s, const char *path, span *out)
+{
+	uint8_t random[8];
+	scope_random(s, random, sizeof random);
+	char *text = hex_text(s, SPAN_ARRAY(random));
+	wipe(random, sizeof random);
+	TRY(file_replace(s, path, span_str(text), 0600));
+	*out = span_str(text);
+	return OK;
+}
+
+static const struct cli_daemon *keyd_of(const struct cli *c, const char *zone)
+{
+	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
+	for (size_t i = 0; i < c->conf.daemons.count; i++)
+		if (all[i].zone != NULL && strcmp(all[i].zone, zone) == 0)
+			return &all[i];
+	return NULL;
+}
+
+st cli_found_token(struct scope *s, const struct cli *c, const char *zone, const char *token)
+{
+	const struct cli_daemon *daemon = keyd_of(c, zone);
+	if (daemon == NULL)
+		return fail(s, E_NOTFOUND, "chancery.conf has no keyd of zone %s", zone);
+	span pin, officer;
+	if (daemon->pin_directory != NULL) {
+		TRY(file_make_directory(s, daemon->pin_directory, 0700));
+		TRY(pin_random(s, scope_printf(s, "%s/%s", daemon->pin_directory, token), &pin));
+		TRY(pin_random(s, scope_printf(s, "%s/%s.officer", daemon->pin_directory, token), &officer));
+	} else {
+		TRY(pin_prompt(s, "PIN", token, &pin));
+		TRY(pin_prompt(s, "officer's PIN", token, &officer));
+	}
+	AUTO(key_client) *client = NULL;
+	TRY(cli_key_open(s, c, zone, &client));
+	return fail_context(s, key_token_create(s, client, token, pin, officer), "token %s of zone %s", token, zone);
+}
+
+st cli_found_key(struct scope *s, const struct cli *c, const char *zone, const struct key_info *want, struct key_info *out)
+{
+	AUTO(key_client) *client = NULL;
+	TRY(cli_key_open(s, c, zone, &client));
+	return fail_context(s, key_generate(s, client, want, out), "key %s of zone %s", want->label, zone);
+}
+
+st cli_found_request(struct scope *s, const struct cli *c, const char *zone, const char *label, span subject, char **out_pem)
+{
+	AUTO(key_client) *client = NULL;
+	TRY(cli_key_open(s, c, zone, &client));
+	struct key_info key;
+	TRY(key_find(s, client, label, &key));
+	const struct alg_signature *algorithm = alg_signature_default(key.type);
+	span info, signature, request;
+	TRY(pki_request_build_info(s, subject, key.spki, &info));
+	TRY(fail_context(s, key_sign(s, client, label, KEY_FOR_REQUEST, algorithm, info, &signature), "request for key %s", label));
+	TRY(pki_request_assemble(s, info, algorithm, signature, &request));
+	*out_pem = pki_pem_write(s, "CERTIFICATE REQUEST", request);
+	return OK;
+}
+
+static st profile_of(struct scope *s, const char *name, const struct pki_profile **out)
+{
+	*out = pki_profile_named(span_str(name));
+	return *out != NULL ? OK : fail(s, E_NOTFOUND, "there is no profile %s; `chancery profile list` names them", name);
+}
+
+/* The longest validity of anything that a CA of this profile issues. */
+static uint32_t longest_validity(const struct pki_profile *ca)
+{
+	enum pki_issuer_kind kind = strcmp(ca->name, "root") == 0	     ? PKI_BY_ROOT :
+				    strcmp(ca->name, "management-ca") == 0 ? PKI_BY_MANAGEMENT :
+									       PKI_BY_ISSUING;
+	int64_t longest = ca->issuer == PKI_SELF_SIGNED ? ca->max_validity : 0;
+	const struct pki_profile *p;
+	for (size_t i = 0; (p = pki_profile_at(i)) != NULL; i++)
+		if (p->issuer == kind && p->max_validity > longest)
+			longest = p->max_validity;
+	return (uint32_t)(longest / MOMENT_DAY) + 1;
+}
+
+st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile_name, const char *type,
+		    const char *subject)
+{
+	const struct pki_profile *profile;
+	TRY(profile_of(s, profile_name, &profile));
+	struct key_info want = { .type = alg_key_named(span_str(type)), .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_REQUEST };
+	if (want.type == NULL)
+		return fail(s, E_INPUT, "'%s' is no type of key", type);
+	if (strlen(name) > KEY_LABEL_MAX)
+		return fail(s, E_LIMIT, "names of CAs have at most %d characters", KEY_LABEL_MAX);
+	strcpy(want.label, name);
+	strcpy(want.token, name);
+	span asked;
+	TRY(pki_name_parse(s, span_str(subject), &asked));
+	TRY(pki_profile_subject(s, profile, asked, &want.limits.issuer));
+	want.limits.ca = profile->issuer == PKI_SELF_SIGNED;
+	want.limits.validity_days = longest_validity(profile);
+	struct key_info made;
+	return cli_found_key(s, c, strcmp(name, "root") == 0 ? "root" : "ca", &want, &made);
+}
+
+st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject)
+{
+	char *label = scope_printf(s, "ocsp-%s", ca);
+	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_OCSP | KEY_FOR_REQUEST };
+	if (strlen(label) > KEY_LABEL_MAX)
+		return fail(s, E_LIMIT, "names of CAs have at most %d characters", KEY_LABEL_MAX - 5);
+	strcpy(want.label, label);
+	strcpy(want.token, label);
+	TRY(cli_found_token(s, c, "status", label));
+	struct key_info made;
+	TRY(cli_found_key(s, c, "status", &want, &made));
+	span name;
+	char *request;
+	TRY(pki_name_parse(s, span_str(subject), &name));
+	TRY(cli_found_request(s, c, "status", label, name, &request));
+	AUTO(json_t) *answer = NULL;
+	TRY(cli_api_call(s, api, "POST", "/v1/identities",
+			 json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", label, "ca", ca, "profile", "ocsp-signer", "key", label, "request", request),
+			 &answer));
+	const char *pem;
+	TRY(cli_found_member(s, answer, "certificate", &pem));
+	return cli_found_keep(s, c, strcmp(ca, "issuing") == 0 ? "ocsp" : label, pem);
+}
+
+st cli_found_keep(struct scope *s, const struct cli *c, const char *name, const char *pem)
+{
+	TRY(file_make_directory(s, c->conf.certificates, 0755));
+	return file_replace(s, scope_printf(s, "%s/%s.pem", c->conf.certificates, name), span_str(pem), 0644);
+}
+
+st cli_found_member(struct scope *s, const json_t *answer, const char *name, const char **out)
+{
+	const char *text = cli_member(answer, name);
+	if (text[0] == 0)
+		return fail(s, E_UNAVAILABLE, "the ca's answer has no member `%s`", name);
+	*out = scope_printf(s, "%s", text);
+	return OK;
+}
+
+static st start(struct scope *s, const struct cli *c, const char *label, struct cli_child *out)
+{
+	const struct cli_daemon *daemon = cli_conf_daemon(&c->conf, label);
+	if (daemon == NULL)
+		return fail(s, E_NOTFOUND, "chancery.conf has no daemon %s: the root is kept elsewhere; bring it requests by file", label);
+	AUTO_BUF pins;
+	buf_init(&pins, 32768);
+	TRY(cli_pins(s, daemon, &pins));
+	AUTO_FD log = -1;
+	TRY(cli_open_log(s, c, label, &log));
+	TRY(cli_spawn(s, c, daemon, buf_span(&pins), log, out));
+	return cli_wait_ready(s, out, READY_MS);
+}
+
+st cli_root_open(struct scope *s, const struct cli *c, struct cli_root *out)
+{
+	struct cli_root root = { .keyd = { .ready_fd = -1 }, .ca = { .ready_fd = -1 } };
+	st opened = start(s, c, "keyd-root", &root.keyd);
+	if (opened.code == E_OK)
+		opened = start(s, c, "root-ca", &root.ca);
+	if (opened.code == E_OK)
+		opened = cli_api_open_local(s, cli_conf_daemon(&c->conf, "root-ca")->socket, &root.api);
+	if (opened.code != E_OK) {
+		cli_root_close(&root);
+		return opened;
+	}
+	*out = root;
+	return OK;
+}
+
+void cli_root_close(struct cli_root *root)
+{
+	cli_api_close(root->api);
+	cli_stop(&root->ca, 10000);
+	cli_stop(&root->keyd, 10000);
+	*root = (struct cli_root){ .keyd = { .ready_fd = -1 }, .ca = { .ready_fd = -1 } };
+}
+
+st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem, const char **out_certificate,
+		 const char **out_chain)
+{
+	AUTO(json_t) *answer = NULL;
+	TRY(cli_api_call(s, root->api, "POST", "/v1/cas/root/certificates",
+			 json_pack("{s:s, s:s}", "profile", profile, "request", request_pem), &answer));
+	TRY(cli_found_member(s, answer, "certificate", out_certificate));
+	return cli_found_member(s, answer, "chain", out_chain);
+}
+
+st cli_root_crl(struct scope *s, struct cli_root *root, struct cli_api *online, json_t **out)
+{
+	AUTO(json_t) *made = NULL;
+	TRY(cli_api_call(s, root->api, "POST", "/v1/cas/root/crls", json_object(), &made));
+	span crl;
+	TRY(cli_api_fetch(s, root->api, "/v1/cas/root/crl", &crl));
+	return cli_api_send(s, online, "PUT", "/v1/cas/root/crl", "application/pkix-crl", crl, out);
+}

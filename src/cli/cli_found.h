@@ -1,0 +1,37 @@
+/*
+ * cli_found.h - what founding a provider and adding a CA to it have in common: tokens with their PINs, keys, requests signed by
+ * HSM keys, and the off-line root at work for a moment.
+ */
+#pragma once
+#include "cli_api.h"
+#include "cli_key.h"
+#include "cli_process.h"
+
+/* A token with PINs of its own. With a pin-directory (test installations) they are random and kept there, one file a token, 0600;
+ * otherwise the operator types them. */
+st cli_found_token(struct scope *s, const struct cli *c, const char *zone, const char *token);
+/* The key `label` on the token, unless it is there already. */
+st cli_found_key(struct scope *s, const struct cli *c, const char *zone, const struct key_info *want, struct key_info *out);
+/* PKCS#10 for a key of a zone, signed by that key, as PEM. */
+st cli_found_request(struct scope *s, const struct cli *c, const char *zone, const char *label, span subject, char **out_pem);
+/* A CA key's limits: its own name as issuer, the longest validity of its profiles. `subject` as text. */
+st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile, const char *type, const char *subject);
+/* Token, key, request and enrolment of the OCSP signer of a CA; the ca renews it from then on. */
+st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject);
+/* A certificate (PEM) to its place in the installation. */
+st cli_found_keep(struct scope *s, const struct cli *c, const char *name, const char *pem);
+/* A member of an answer that must be there. */
+st cli_found_member(struct scope *s, const json_t *answer, const char *name, const char **out);
+
+/* The off-line root, started from this installation for the moment. */
+struct cli_root {
+	struct cli_child keyd, ca;
+	cli_api *api;
+};
+st cli_root_open(struct scope *s, const struct cli *c, struct cli_root *out);
+/* Stops it, also after a failure; the journal of what it did stays for `audit import`. */
+void cli_root_close(struct cli_root *root);
+st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem, const char **out_certificate,
+		 const char **out_chain);
+/* A new CRL of the root, published through the on-line ca. */
+st cli_root_crl(struct scope *s, struct cli_root *root, struct cli_api *online, json_t **out);

@@ -1,0 +1,372 @@
+/*
+ * `chancery init`: a complete provider in an empty directory, in the order of docs/dev/interfaces.md, "Founding". Every step is a
+ * row; which one is under way stands in etc/founding, so that an interrupted run is seen.
+ */
+#include "cli_init.h"
+#include "audit.h"
+#include "cli_ca.h"
+#include "cli_found.h"
+#include "cli_nouns.h"
+#include "cli_soft_key.h"
+#include "file.h"
+#include "moment.h"
+#include "pki_name.h"
+#include "pki_pem.h"
+#include "pki_profile.h"
+#include <stdio.h>
+#include <unistd.h>
+
+#define READY_MS 30000
+#define KEYD_COUNT 5
+
+struct founding {
+	struct cli *c;
+	const struct cli_init *want;
+	struct cli_child keyd[KEYD_COUNT];
+	struct cli_child root_ca, ca;
+	cli_api *root_api, *api;
+};
+
+static st child_start(struct scope *s, struct founding *f, const char *label, struct cli_child *out)
+{
+	AUTO_FD log = -1;
+	TRY(cli_open_log(s, f->c, label, &log));
+	TRY(cli_spawn(s, f->c, cli_conf_daemon(&f->c->conf, label), (span){ 0 }, log, out));
+	return fail_context(s, cli_wait_ready(s, out, READY_MS), "log/%s.log", label);
+}
+
+static st start_keyds(struct scope *s, struct founding *f)
+{
+	for (size_t i = 0; cli_init_zones[i] != NULL; i++)
+		TRY(child_start(s, f, scope_printf(s, "keyd-%s", cli_init_zones[i]), &f->keyd[i]));
+	return OK;
+}
+
+static st plain_key(struct scope *s, struct founding *f, const char *zone, const char *label, struct key_info *want)
+{
+	strcpy(want->label, label);
+	strcpy(want->token, label);
+	struct key_info made;
+	TRY(cli_found_token(s, f->c, zone, label));
+	return cli_found_key(s, f->c, zone, want, &made);
+}
+
+static st make_log_key(struct scope *s, struct founding *f)
+{
+	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ed25519")), .purposes = KEY_FOR_LOG };
+	(void)snprintf(want.limits.origin, sizeof want.limits.origin, "%s", f->want->test ? "chancery.test/log" : "chancery/log");
+	st made = plain_key(s, f, "log", "log", &want);
+	return made;
+}
+
+static st make_ca_keys(struct scope *s, struct founding *f)
+{
+	static const struct {
+		const char *zone, *name, *profile, *type, *cn;
+	} rows[] = {
+		{ "root", "root", "root", "ec-p384", "Root CA" },
+		{ "ca", "issuing", "issuing-ca", "ec-p256", "Issuing CA" },
+		{ "ca", "management", "management-ca", "ec-p256", "Management CA" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		TRY(cli_found_token(s, f->c, rows[i].zone, rows[i].name));
+		TRY(cli_found_ca_key(s, f->c, rows[i].name, rows[i].profile, rows[i].type, cli_init_subject(s, f->want, rows[i].cn)));
+	}
+	return OK;
+}
+
+static st make_time_key(struct scope *s, struct founding *f)
+{
+	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_TIME_STAMP | KEY_FOR_REQUEST };
+	TRY(der_oid_parse(s, span_str(f->want->tsa_policy), &want.limits.policies[0]));
+	want.limits.policy_count = 1;
+	want.limits.accuracy_ms = 1000;
+	return plain_key(s, f, "time", "tsu", &want);
+}
+
+static st make_root(struct scope *s, struct founding *f)
+{
+	TRY(child_start(s, f, "root-ca", &f->root_ca));
+	TRY(cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "root-ca")->socket, &f->root_api));
+	AUTO(json_t) *made = NULL;
+	/* What the root issues points to the root's own CRL and certificate; it has no OCSP. */
+	TRY(cli_ca_request(s, f->c, f->root_api, "root", "root", cli_init_subject(s, f->want, "Root CA"), json_pack("{s:n}", "ocsp_url"), &made));
+	const char *pem;
+	TRY(cli_found_member(s, made, "certificate", &pem));
+	return cli_found_keep(s, f->c, "root", pem);
+}
+
+static st make_issuing(struct scope *s, struct founding *f)
+{
+	TRY(child_start(s, f, "ca", &f->ca));
+	TRY(cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "ca")->socket, &f->api));
+	AUTO(json_t) *made = NULL;
+	TRY(cli_ca_request(s, f->c, f->api, "issuing", "issuing-ca", cli_init_subject(s, f->want, "Issuing CA"),
+			   json_pack("{s:b}", "request_only", true), &made));
+	const char *request;
+	TRY(cli_found_member(s, made, "request", &request));
+	struct cli_root root = { .api = f->root_api };
+	return cli_ca_certify(s, f->c, f->api, &root, "issuing", "issuing-ca", request);
+}
+
+static st make_management(struct scope *s, struct founding *f)
+{
+	AUTO(json_t) *made = NULL;
+	TRY(cli_ca_request(s, f->c, f->api, "management", "management-ca", cli_init_subject(s, f->want, "Management CA"),
+			   json_pack("{s:n}", "ocsp_url"), &made));
+	const char *pem;
+	TRY(cli_found_member(s, made, "certificate", &pem));
+	TRY(cli_found_keep(s, f->c, "management", pem));
+	TRY(file_make_directory(s, cli_path(s, f->c, "tls"), 0755));
+	return file_replace(s, f->c->conf.api_server_ca, span_str(pem), 0644);
+}
+
+static st make_status_signer(struct scope *s, struct founding *f)
+{
+	return cli_found_ocsp_signer(s, f->c, f->api, "issuing", cli_init_subject(s, f->want, "OCSP Responder"));
+}
+
+static st make_time_unit(struct scope *s, struct founding *f)
+{
+	span subject;
+	char *request;
+	TRY(pki_name_parse(s, span_str(cli_init_subject(s, f->want, "Time-Stamp Unit")), &subject));
+	TRY(cli_found_request(s, f->c, "time", "tsu", subject, &request));
+	AUTO(json_t) *made = NULL;
+	TRY(cli_api_call(s, f->api, "POST", "/v1/cas/issuing/certificates", json_pack("{s:s, s:s}", "profile", "tsu", "request", request), &made));
+	const char *pem, *chain;
+	TRY(cli_found_member(s, made, "certificate", &pem));
+	TRY(cli_found_member(s, made, "chain", &chain));
+	TRY(cli_found_keep(s, f->c, "chain", chain));
+	return cli_found_keep(s, f->c, "tsu", pem);
+}
+
+/* A software key and its certificate from the management CA: tls/NAME.key and tls/NAME.pem. With `identity` the ca renews the
+ * certificate by itself and pushes it there. */
+static st make_tls(struct scope *s, struct founding *f, const char *name, const char *profile, const char *role, json_t *identity)
+{
+	AUTO(json_t) *body = identity != NULL ? identity : json_object();
+	span key, subject, request;
+	TRY(cli_soft_key_new(s, &key));
+	TRY(file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.key", name)), key, 0600));
+	TRY(pki_name_parse(s, span_str(scope_printf(s, "O=%s, CN=%s%s", f->want->organisation, f->want->mark, name)), &subject));
+	TRY(cli_soft_key_request(s, key, subject, &request));
+	(void)json_object_set_new(body, "profile", json_string(profile));
+	(void)json_object_set_new(body, "role", json_string(role));
+	(void)json_object_set_new(body, "request", json_string(pki_pem_write(s, "CERTIFICATE REQUEST", request)));
+	if (strcmp(profile, "tls-server") == 0) {
+		(void)json_object_set_new(body, "dns_names", json_pack("[s]", "localhost"));
+		(void)json_object_set_new(body, "ip_addresses", json_pack("[s]", f->want->host));
+	}
+	AUTO(json_t) *made = NULL;
+	TRY(cli_api_call(s, f->api, "POST", identity != NULL ? "/v1/identities" : "/v1/cas/management/certificates", TAKE(body), &made));
+	const char *pem;
+	TRY(cli_found_member(s, made, "certificate", &pem));
+	return file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.pem", name)), span_str(pem), 0644);
+}
+
+static st make_tls_all(struct scope *s, struct founding *f)
+{
+	TRY(make_tls(s, f, "ca", "tls-server", "ca",
+		     json_pack("{s:s, s:s, s:s}", "name", "tls-ca", "ca", "management", "file", cli_path(s, f->c, "tls/ca.pem"))));
+	TRY(make_tls(s, f, "va", "tls-server", "va",
+		     json_pack("{s:s, s:s, s:s}", "name", "tls-va", "ca", "management", "push_url",
+			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->va_push))));
+	TRY(make_tls(s, f, "tsa", "tls-server", "tsa",
+		     json_pack("{s:s, s:s, s:s}", "name", "tls-tsa", "ca", "management", "push_url",
+			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->tsa_https))));
+	return make_tls(s, f, "operator", "operator", "operator", NULL);
+}
+
+/* The on-line ca publishes the root's certificate and CRL, which it does not make. */
+static st publish_root(struct scope *s, struct founding *f)
+{
+	span pem;
+	TRY(file_read(s, scope_printf(s, "%s/root.pem", f->c->conf.certificates), 65536, &pem));
+	AUTO(json_t) *taken = NULL;
+	TRY(cli_api_call(s, f->api, "POST", "/v1/cas",
+			 json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len), &taken));
+	struct cli_root root = { .api = f->root_api };
+	AUTO(json_t) *crl = NULL;
+	return cli_root_crl(s, &root, f->api, &crl);
+}
+
+static st first_crls(struct scope *s, struct founding *f)
+{
+	static const char *const names[] = { "issuing", "management" };
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		AUTO(json_t) *made = NULL;
+		TRY(cli_api_call(s, f->api, "POST", scope_printf(s, "/v1/cas/%s/crls", names[i]), json_object(), &made));
+	}
+	return OK;
+}
+
+static st record_founding(struct scope *s, struct founding *f)
+{
+	const struct audit_settings settings = { .journal = cli_path(s, f->c, "state/founding.journal"), .component = "cli" };
+	struct audit *journal;
+	TRY(audit_open(s, &settings, &journal));
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_PROVIDER_FOUNDED);
+	audit_str(&e, "name", f->want->name);
+	audit_str(&e, "operator", scope_printf(s, "uid %d", (int)getuid()));
+	st recorded = audit_finish(s, &e);
+	uint64_t index;
+	if (recorded.code == E_OK)
+		recorded = audit_commit(s, journal, &e, &index);
+	audit_close(journal);
+	return recorded;
+}
+
+static void stop_all(struct founding *f)
+{
+	cli_api_close(f->api);
+	cli_api_close(f->root_api);
+	f->api = NULL;
+	f->root_api = NULL;
+	cli_stop(&f->ca, 10000);
+	cli_stop(&f->root_ca, 10000);
+	for (size_t i = 0; i < KEYD_COUNT; i++)
+		cli_stop(&f->keyd[i], 10000);
+}
+
+static st settle(struct scope *s, struct founding *f)
+{
+	stop_all(f);
+	TRY(cli_init_write(s, f->c, f->want, false));
+	return cli_init_write_env(s, f->c, f->want);
+}
+
+static const struct {
+	const char *text;
+	st (*run)(struct scope *s, struct founding *f);
+} steps[] = {
+	{ "Record of the founding", record_founding },
+	{ "Key zones", start_keyds },
+	{ "Key of the audit log", make_log_key },
+	{ "Keys of the CAs", make_ca_keys },
+	{ "Key of the time-stamp unit", make_time_key },
+	{ "Root CA", make_root },
+	{ "Issuing CA", make_issuing },
+	{ "Management CA", make_management },
+	{ "OCSP signer", make_status_signer },
+	{ "Time-stamp unit", make_time_unit },
+	{ "TLS certificates of daemons and operator", make_tls_all },
+	{ "Root certificate and CRL", publish_root },
+	{ "First CRLs", first_crls },
+	{ "Configuration", settle },
+};
+#define STEPS (sizeof steps / sizeof steps[0])
+
+static st run_steps(struct scope *s, struct founding *f)
+{
+	char *marker = cli_path(s, f->c, "etc/founding");
+	for (size_t i = 0; i < STEPS; i++) {
+		cli_progress(f->c, "%2zu/%zu  %s", i + 1, STEPS, steps[i].text);
+		char *line = scope_printf(s, "%s\n", steps[i].text);
+		TRY(file_replace(s, marker, span_str(line), 0644));
+		TRY(fail_context(s, steps[i].run(s, f), "%s", steps[i].text));
+	}
+	if (unlink(marker) != 0)
+		return fail_errno(s, E_IO, "%s", marker);
+	return file_sync_directory_of(s, marker);
+}
+
+/* What is there already? Nothing is ever overwritten: keys may be in it. */
+static st look_before(struct scope *s, const struct cli *c)
+{
+	char *marker = cli_path(s, c, "etc/founding");
+	span step;
+	if (file_exists(marker) && cli_get(c, "start-over") != NULL) {
+		char *aside = scope_printf(s, "%s.interrupted-%lld", c->home, (long long)(scope_now(s) / MOMENT_SECOND));
+		if (rename(c->home, aside) != 0)
+			return fail_errno(s, E_IO, "moving %s to %s", c->home, aside);
+		cli_progress(c, "Moved the interrupted installation to %s", aside);
+		return OK;
+	}
+	if (file_exists(marker)) {
+		TRY(file_read(s, marker, 1024, &step));
+		return fail(s, E_STATE, "an earlier init of %s was interrupted at '%.*s' and nothing of it is in use; `chancery init --start-over ...` "
+					"moves it aside and begins anew", c->home, (int)step.len - 1, (const char *)step.data);
+	}
+	if (file_exists(cli_path(s, c, "etc/chancery.conf")))
+		return fail(s, E_CONFLICT, "%s holds an installation already; start it with `chancery run`", c->home);
+	return OK;
+}
+
+/* "127.0.0.1" and a base port; the standard ports have no common base. */
+static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
+{
+	*want = (struct cli_init){ .va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445 };
+	uint64_t base;
+	TRY(cli_get_number(s, c, "port-base", 0, 65530, &base));
+	if (base > 0) {
+		want->va_http = (unsigned)base;
+		want->tsa_http = (unsigned)base + 1;
+		want->ca_https = (unsigned)base + 2;
+		want->va_push = (unsigned)base + 3;
+		want->tsa_https = (unsigned)base + 4;
+	}
+	want->host = cli_get_or(c, "address", "127.0.0.1");
+	want->public_url = cli_get_or(c, "public-url", scope_printf(s, "http://%s:%u/", want->host, want->va_http));
+	if (want->public_url[strlen(want->public_url) - 1] != '/')
+		want->public_url = scope_printf(s, "%s/", want->public_url);
+	return OK;
+}
+
+static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *want)
+{
+	TRY(take_ports(s, c, want));
+	want->test = cli_get(c, "test") != NULL;
+	const char *name = cli_get(c, "name");
+	if (name == NULL && !want->test)
+		return fail(s, E_INPUT, "--name NAME is needed: the provider's name as it stands in certificates");
+	if (!want->test && (cli_get(c, "organisation-identifier") == NULL || cli_get(c, "tsa-policy") == NULL))
+		return fail(s, E_INPUT, "a provider that is no test (--test) needs --organisation-identifier and --tsa-policy of its own");
+	if (name == NULL)
+		name = "TEST Demo Provider";
+	want->mark = want->test ? "TEST " : "";
+	want->name = want->test && strncmp(name, "TEST", 4) != 0 ? scope_printf(s, "TEST %s", name) : name;
+	want->organisation = want->name;
+	want->country = cli_get_or(c, "country", "BE");
+	want->organisation_identifier = cli_get_or(c, "organisation-identifier", "NTRBE-0000000000");
+	want->tsa_policy = cli_get_or(c, "tsa-policy", "2.999.3161.1");
+	want->clock = cli_get_or(c, "clock", want->test ? "test" : "kernel");
+	want->module = cli_get_or(c, "module", "/usr/lib/softhsm/libsofthsm2.so");
+	return OK;
+}
+
+static st init(struct scope *s, struct cli *c)
+{
+	struct cli_init want;
+	TRY(take_wishes(s, c, &want));
+	TRY(look_before(s, c));
+	cli_progress(c, "Founding %s in %s", want.name, c->home);
+	TRY(cli_init_write(s, c, &want, true));
+	TRY(conf_read(s, &cli_conf_schema, cli_path(s, c, "etc/chancery.conf"), &c->conf));
+	struct founding f = { .c = c, .want = &want };
+	st founded = run_steps(s, &f);
+	stop_all(&f);
+	TRY(founded);
+	return cli_print(s, c, json_pack("{s:s, s:s, s:b, s:s}", "provider", want.name, "directory", c->home, "test", want.test, "next",
+					 scope_printf(s, "chancery --home %s run", c->home)));
+}
+
+static const struct cli_option init_options[] = {
+	{ .name = "test", .help = "a test installation: TEST in every name, random PINs kept in test-secrets, time-stamps from an unchecked clock" },
+	{ .name = "name", .value = "NAME", .help = "the provider's name, as it stands in certificates" },
+	{ .name = "country", .value = "CC", .help = "its country (default BE)" },
+	{ .name = "organisation-identifier", .value = "ID", .help = "its registered identifier, NTRBE-0123456789" },
+	{ .name = "tsa-policy", .value = "OID", .help = "time-stamp policy" },
+	{ .name = "address", .value = "IP", .help = "address of all listeners (default 127.0.0.1)" },
+	{ .name = "port-base", .value = "N", .help = "five ports from here: va, tsa, ca, va push, tsa HTTPS (default 8080 8081 8443 8444 8445)" },
+	{ .name = "public-url", .value = "URL", .help = "where relying parties reach the va (default http://ADDRESS:PORT/)" },
+	{ .name = "clock", .value = "KIND", .help = "kernel, or test (only with --test)" },
+	{ .name = "module", .value = "FILE", .help = "PKCS#11 module (default SoftHSM 2)" },
+	{ .name = "start-over", .help = "move an interrupted installation aside and begin anew" },
+};
+static const struct cli_command commands[] = {
+	{ .summary = "Set up a complete provider: keys, CAs, OCSP signer, time-stamp unit, TLS certificates, configuration",
+	  .example = "--home var/first init --test --name 'First Steps'", CLI_OPTIONS(init_options), .without_configuration = true, .run = init },
+};
+const struct cli_noun cli_noun_init = { "init", "set up a provider", CLI_COMMANDS(commands) };

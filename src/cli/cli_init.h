@@ -1,0 +1,30 @@
+/*
+ * cli_init.h - founding a provider: what was asked for, and the configuration files it gets.
+ */
+#pragma once
+#include "cli.h"
+
+struct cli_init {
+	bool test;
+	const char *name;          /* "TEST Demo Provider" */
+	const char *country;
+	const char *organisation;  /* TEST in front for test installations */
+	const char *organisation_identifier;
+	const char *mark;          /* "TEST " or "" in front of every CN */
+	const char *host;          /* address of all listeners */
+	unsigned va_http, va_push, tsa_http, tsa_https, ca_https; /* ports */
+	const char *public_url;    /* "http://127.0.0.1:8080/" */
+	const char *tsa_policy;    /* dotted */
+	const char *clock;         /* kernel or test */
+	const char *module;
+	const char *certificate_days; /* of OCSP signers, daemons and operators; NULL: the profile's */
+};
+
+/* All configuration files. `founding`: the keyds and the ca write their records to journals, and the ca has no listener. */
+st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *want, bool founding);
+/* The file `env`, for shells. */
+st cli_init_write_env(struct scope *s, const struct cli *c, const struct cli_init *want);
+/* "C=.., O=.., CN=<mark><cn>" as text. */
+char *cli_init_subject(struct scope *s, const struct cli_init *want, const char *cn);
+
+extern const char *const cli_init_zones[]; /* NULL-terminated */

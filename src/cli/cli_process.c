@@ -1,0 +1,287 @@
+#include "cli_process.h"
+#include "file.h"
+#include "log.h"
+#include "moment.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define PIN_MAX 256u
+#define PINS_MAX 32768u /* fits a pipe, so that writing before the daemon reads cannot block */
+#define ARGUMENTS_MAX 64u
+
+static st pins_add(struct scope *s, struct buf *out, const char *token, span pin)
+{
+	while (pin.len > 0 && (pin.data[pin.len - 1] == '\n' || pin.data[pin.len - 1] == '\r'))
+		pin.len--;
+	if (pin.len == 0 || memchr(pin.data, '\n', pin.len) != NULL)
+		return fail(s, E_INPUT, "the PIN of token %s is empty or has more than one line", token);
+	bool fits = buf_append(out, span_str(token)) && buf_append(out, SPAN_LITERAL(" ")) && buf_append(out, pin) &&
+		    buf_append(out, SPAN_LITERAL("\n"));
+	return fits ? OK : fail(s, E_LIMIT, "more PINs than %u bytes", PINS_MAX);
+}
+
+static st pins_of_directory(struct scope *s, const char *directory, struct buf *out)
+{
+	DIR *entries = opendir(directory);
+	if (entries == NULL)
+		return fail_errno(s, E_CONFIG, "directory of PINs %s", directory);
+	st result = OK;
+	for (struct dirent *entry; result.code == E_OK && (entry = readdir(entries)) != NULL;) {
+		if (entry->d_name[0] == '.' || strchr(entry->d_name, '.') != NULL)
+			continue;
+		span pin;
+		result = file_read(s, scope_printf(s, "%s/%s", directory, entry->d_name), PIN_MAX, &pin);
+		if (result.code == E_OK)
+			result = pins_add(s, out, entry->d_name, pin);
+	}
+	(void)closedir(entries);
+	return result;
+}
+
+static bool read_hidden(char *line, size_t room)
+{
+	struct termios shown, hidden;
+	if (tcgetattr(STDIN_FILENO, &shown) != 0)
+		return false;
+	hidden = shown;
+	hidden.c_lflag &= ~(tcflag_t)ECHO;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+	bool got = fgets(line, (int)room, stdin) != NULL;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+	(void)fputc('\n', stderr);
+	return got;
+}
+
+/* "TOKEN PIN" per token; the operator names the tokens, since the tool cannot see into a zone that is not open yet. */
+static st pins_of_prompt(struct scope *s, const struct cli_daemon *daemon, struct buf *out)
+{
+	if (!isatty(STDIN_FILENO))
+		return fail(s, E_CONFIG, "%s wants its PINs from a terminal and standard input is none; set pin-directory, or let "
+					 "systemd hand them over as credentials", daemon->label);
+	for (;;) {
+		char token[PIN_MAX], pin[PIN_MAX];
+		(void)fprintf(stderr, "%s: name of a token to open (empty: no more): ", daemon->label);
+		if (fgets(token, sizeof token, stdin) == NULL || token[0] == '\n')
+			return OK;
+		token[strcspn(token, "\n")] = 0;
+		(void)fprintf(stderr, "PIN of token %s: ", token);
+		bool got = read_hidden(pin, sizeof pin);
+		st added = got ? pins_add(s, out, token, span_str(pin)) : fail(s, E_INPUT, "no PIN was given");
+		wipe(pin, sizeof pin);
+		TRY(added);
+	}
+}
+
+st cli_pins(struct scope *s, const struct cli_daemon *daemon, struct buf *out)
+{
+	if (daemon->pin_prompt)
+		return pins_of_prompt(s, daemon, out);
+	return daemon->pin_directory == NULL ? OK : pins_of_directory(s, daemon->pin_directory, out);
+}
+
+/* The child's side; only calls that are allowed between fork and exec. */
+_Noreturn static void become(const char *path, char **arguments, char **environment, int log_fd, pid_t parent)
+{
+	sigset_t none;
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)setpgid(0, 0);
+	/* A supervisor that dies takes its daemons along: nobody else would restart or stop them. */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)
+		_exit(1);
+	if (log_fd >= 0 && dup2(log_fd, STDERR_FILENO) < 0)
+		_exit(1);
+	int nothing = open("/dev/null", O_RDWR);
+	if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || (log_fd >= 0 && dup2(nothing, STDOUT_FILENO) < 0))
+		_exit(1);
+	(void)execve(path, arguments, environment);
+	_exit(127);
+}
+
+static st inheritable(struct scope *s, int fd)
+{
+	return fcntl(fd, F_SETFD, 0) == 0 ? OK : fail_errno(s, E_IO, "descriptor %d", fd);
+}
+
+/* Our environment plus the daemon's own lines. */
+static char **environment_of(struct scope *s, const struct conf_list *own)
+{
+	size_t count = 0;
+	while (environ[count] != NULL)
+		count++;
+	char **all = scope_alloc(s, (count + own->count + 1) * sizeof *all);
+	for (size_t i = 0; i < own->count; i++)
+		all[i] = scope_printf(s, "%s", own->item[i]);
+	memcpy(all + own->count, environ, count * sizeof *all);
+	return all;
+}
+
+static st pin_pipe(struct scope *s, span pins, int *out_fd)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return fail_errno(s, E_IO, "pipe for PINs");
+	AUTO_FD out = ends[0];
+	AUTO_FD in = ends[1];
+	TRY(file_write_all(s, in, pins));
+	*out_fd = take_fd(&out);
+	return OK;
+}
+
+st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd, struct cli_child *out)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return fail_errno(s, E_IO, "pipe for readiness");
+	AUTO_FD ready = ends[0];
+	AUTO_FD told = ends[1];
+	AUTO_FD pin_fd = -1;
+	if (pins.len > 0)
+		TRY(pin_pipe(s, pins, &pin_fd));
+	char *arguments[16];
+	size_t n = 0;
+	arguments[n++] = cli_program(s, c, daemon->program);
+	arguments[n++] = scope_printf(s, "--config");
+	arguments[n++] = scope_printf(s, "%s", daemon->config);
+	arguments[n++] = scope_printf(s, "--pid-file");
+	arguments[n++] = scope_printf(s, "%s/%s.pid", c->conf.run_directory, daemon->label);
+	arguments[n++] = scope_printf(s, "--ready-fd");
+	arguments[n++] = scope_printf(s, "%d", told);
+	if (pin_fd >= 0) {
+		arguments[n++] = scope_printf(s, "--pin-fd");
+		arguments[n++] = scope_printf(s, "%d", pin_fd);
+	}
+	arguments[n] = NULL;
+	if (access(arguments[0], X_OK) != 0)
+		return fail_errno(s, E_CONFIG, "program of %s, %s", daemon->label, arguments[0]);
+	char **environment = environment_of(s, &daemon->environment);
+	pid_t parent = getpid();
+	pid_t pid = fork();
+	if (pid < 0)
+		return fail_errno(s, E_IO, "starting %s", daemon->label);
+	if (pid == 0) {
+		if (inheritable(s, told).code != E_OK || (pin_fd >= 0 && inheritable(s, pin_fd).code != E_OK))
+			_exit(1);
+		become(arguments[0], arguments, environment, log_fd, parent);
+	}
+	*out = (struct cli_child){ .daemon = daemon, .pid = pid, .ready_fd = take_fd(&ready) };
+	return OK;
+}
+
+st cli_wait_ready(struct scope *s, struct cli_child *child, int timeout_ms)
+{
+	struct pollfd wait = { .fd = child->ready_fd, .events = POLLIN };
+	int got;
+	do
+		got = poll(&wait, 1, timeout_ms);
+	while (got < 0 && errno == EINTR);
+	char byte;
+	bool ready = got > 0 && read(child->ready_fd, &byte, 1) == 1;
+	(void)close(child->ready_fd);
+	child->ready_fd = -1;
+	if (ready)
+		return OK;
+	if (got == 0)
+		return fail(s, E_UNAVAILABLE, "%s is not ready after %d s; its log says why", child->daemon->label, timeout_ms / 1000);
+	return fail(s, E_UNAVAILABLE, "%s ended before it was ready; its log says why", child->daemon->label);
+}
+
+static bool ended_within(pid_t pid, int ms)
+{
+	int64_t until = moment_monotonic() + ms * INT64_C(1000);
+	for (;;) {
+		pid_t got = waitpid(pid, NULL, WNOHANG);
+		if (got == pid || (got < 0 && errno == ECHILD))
+			return true;
+		if (moment_monotonic() > until)
+			return false;
+		(void)usleep(5000);
+	}
+}
+
+void cli_stop(struct cli_child *child, int grace_ms)
+{
+	if (child->ready_fd >= 0)
+		(void)close(child->ready_fd);
+	child->ready_fd = -1;
+	if (child->pid <= 0)
+		return;
+	(void)kill(child->pid, SIGTERM);
+	if (!ended_within(child->pid, grace_ms)) {
+		(void)kill(child->pid, SIGKILL);
+		(void)ended_within(child->pid, grace_ms);
+	}
+	child->pid = 0;
+}
+
+static st read_all(struct scope *s, int fd, struct buf *out)
+{
+	for (;;) {
+		if (!buf_reserve(out, 4096))
+			return fail(s, E_LIMIT, "the program prints too much");
+		ssize_t got = read(fd, out->data + out->len, 4096);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return fail_errno(s, E_IO, "reading what the program prints");
+		if (got == 0)
+			return OK;
+		out->len += (size_t)got;
+	}
+}
+
+st cli_run_program(struct scope *s, const char *path, const char *const *arguments, const struct conf_list *environment,
+		   struct buf *out, int *out_exit)
+{
+	static const struct conf_list nothing = { 0 };
+	char *words[ARGUMENTS_MAX];
+	size_t count = 0;
+	words[count++] = scope_printf(s, "%s", path);
+	for (; *arguments != NULL && count + 1 < ARGUMENTS_MAX; arguments++)
+		words[count++] = scope_printf(s, "%s", *arguments);
+	words[count] = NULL;
+	char **full = environment_of(s, environment == NULL ? &nothing : environment);
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return fail_errno(s, E_IO, "pipe");
+	AUTO_FD from = ends[0];
+	AUTO_FD to = ends[1];
+	(void)fflush(stdout);
+	pid_t pid = fork();
+	if (pid < 0)
+		return fail_errno(s, E_IO, "starting %s", path);
+	if (pid == 0) {
+		if (out != NULL && dup2(to, STDOUT_FILENO) < 0)
+			_exit(1);
+		(void)execve(path, words, full);
+		_exit(127);
+	}
+	(void)close(take_fd(&to));
+	st printed = out == NULL ? OK : read_all(s, from, out);
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return fail_errno(s, E_IO, "waiting for %s", path);
+	TRY(printed);
+	*out_exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return OK;
+}
+
+st cli_open_log(struct scope *s, const struct cli *c, const char *name, int *out_fd)
+{
+	*out_fd = -1;
+	if (c->conf.log_directory == NULL)
+		return OK;
+	TRY(file_make_directory(s, c->conf.log_directory, 0750));
+	return file_open_append(s, scope_printf(s, "%s/%s.log", c->conf.log_directory, name), 0640, out_fd);
+}

@@ -1,0 +1,70 @@
+/* `chancery reference`: the printed pages under docs/reference, from the tables. tests/flow/test_reference.py compares them. */
+#include "audit.h"
+#include "cli_nouns.h"
+#include "cli_process.h"
+#include "file.h"
+#include <unistd.h>
+
+static bool put(struct buf *out, const char *text)
+{
+	return buf_append(out, span_str(text));
+}
+
+static st commands_page(struct scope *s, struct cli *c)
+{
+	(void)c;
+	AUTO_BUF page;
+	buf_init(&page, 0);
+	cli_help_reference(&page);
+	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
+}
+
+static st events_page(struct scope *s, struct cli *c)
+{
+	(void)c;
+	static const char *const classes[] = { [AUDIT_ISSUANCE] = "issuance", [AUDIT_OPERATION] = "operation", [AUDIT_SYSTEM] = "system" };
+	AUTO_BUF page;
+	buf_init(&page, 0);
+	bool fits = put(&page, "# Events of the audit log\n\nPrinted by `chancery reference events`; do not edit. Every record also has `v`, `id`, "
+			       "`time`, `event`, `component` and `tx`. A `?` marks a field that may be absent. While checkpoints are overdue, "
+			       "records of class issuance are refused, and with them the signatures they announce.\n\n"
+			       "| event | class | fields | meaning |\n|---|---|---|---|\n");
+	for (int code = 0; code < AUDIT_CODE_COUNT; code++) {
+		const struct audit_row *row = audit_row((enum audit_code)code);
+		fits = fits && put(&page, scope_printf(s, "| `%s` | %s | %s | %s |\n", row->name, classes[row->class], row->fields, row->text));
+	}
+	TRY(fits ? OK : fail(s, E_LIMIT, "the page does not fit"));
+	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
+}
+
+/* Each program prints its own names: the tool links none of the daemons. */
+static st configuration_page(struct scope *s, struct cli *c)
+{
+	AUTO_BUF page;
+	buf_init(&page, 0);
+	(void)put(&page, "# Configuration\n\nPrinted by `chancery reference configuration`; do not edit.\n\n");
+	conf_reference(&page, &cli_conf_schema);
+	static const char *const programs[] = { "chancery-keyd", "chancery-auditd", "chancery-ca", "chancery-va", "chancery-tsa" };
+	static const char *const arguments[] = { "--reference", NULL };
+	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+		int code;
+		AUTO_BUF part;
+		buf_init(&part, 0);
+		TRY(cli_run_program(s, cli_program(s, c, programs[i]), arguments, NULL, &part, &code));
+		if (code != 0)
+			return fail(s, E_UNAVAILABLE, "%s --reference ended with %d", programs[i], code);
+		(void)put(&page, "\n");
+		(void)buf_append(&page, buf_span(&part));
+	}
+	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
+}
+
+static const struct cli_command commands[] = {
+	{ .verb = "configuration", .summary = "Print every configuration name of every program", .example = "reference configuration",
+	  .without_configuration = true, .run = configuration_page },
+	{ .verb = "events", .summary = "Print the catalogue of audit events", .example = "reference events", .without_configuration = true,
+	  .run = events_page },
+	{ .verb = "commands", .summary = "Print every command of this tool", .example = "reference commands", .without_configuration = true,
+	  .run = commands_page },
+};
+const struct cli_noun cli_noun_reference = { "reference", "print the reference pages", CLI_COMMANDS(commands) };

@@ -1,0 +1,264 @@
+/* `chancery status`: one screen. Whatever does not answer is a line that says so, never a failure of the command; the exit code
+ * tells whether everything is well. */
+#include "cli_api.h"
+#include "cli_cert.h"
+#include "cli_crl.h"
+#include "cli_key.h"
+#include "cli_nouns.h"
+#include "file.h"
+#include "moment.h"
+#include "pki_crl.h"
+#include "pki_ocsp.h"
+#include "text.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#define EXIT_NOT_WELL 1
+
+struct process {
+	int pid;
+	int uid;
+	long resident_kib;
+};
+
+/* From /proc; false when there is no such process. */
+static bool read_process(struct scope *s, int pid, struct process *out)
+{
+	FILE *status = fopen(scope_printf(s, "/proc/%d/status", pid), "re");
+	if (status == NULL)
+		return false;
+	char line[256];
+	*out = (struct process){ .pid = pid, .uid = -1 };
+	while (fgets(line, sizeof line, status) != NULL) {
+		if (strncmp(line, "Uid:", 4) == 0)
+			out->uid = (int)strtol(line + 4, NULL, 10);
+		if (strncmp(line, "RssAnon:", 8) == 0)
+			out->resident_kib = strtol(line + 8, NULL, 10);
+	}
+	(void)fclose(status);
+	return true;
+}
+
+static bool process_of(struct scope *s, const struct cli *c, const char *name, struct process *out)
+{
+	span text;
+	if (file_read(s, scope_printf(s, "%s/%s.pid", c->conf.run_directory, name), 64, &text).code != E_OK) {
+		scope_clear_error(s);
+		return false;
+	}
+	int pid = (int)strtol(scope_cstr(s, text), NULL, 10);
+	return pid > 1 && kill(pid, 0) == 0 && read_process(s, pid, out);
+}
+
+bool cli_daemon_runs(struct scope *s, const struct cli *c, const char *name)
+{
+	struct process p;
+	return process_of(s, c, name, &p);
+}
+
+static const char *health_of(struct scope *s, const struct cli *c, const struct cli_daemon *daemon)
+{
+	if (daemon->health == NULL)
+		return "-";
+	struct client_answer answer = { 0 };
+	st got;
+	if (strncmp(daemon->health, "https:", 6) == 0) {
+		AUTO(cli_api) *api = NULL;
+		span body;
+		got = cli_api_open(s, c, &api);
+		if (got.code == E_OK)
+			got = cli_api_fetch(s, api, "/healthz", &body);
+		answer.status = 200;
+	} else
+		got = cli_fetch(s, daemon->health, "GET", NULL, (span){ 0 }, &answer);
+	scope_clear_error(s);
+	return got.code != E_OK ? "no answer" : answer.status == 200 ? "ok" : "not well";
+}
+
+/* The daemons; *out_shared names the uid when two of them have the same. */
+static json_t *daemons(struct scope *s, const struct cli *c, bool *well, int *out_shared)
+{
+	json_t *rows = json_array();
+	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
+	int seen[64];
+	size_t seen_count = 0;
+	for (size_t i = 0; i < c->conf.daemons.count; i++) {
+		if (!all[i].supervised)
+			continue;
+		struct process p = { 0 };
+		bool running = process_of(s, c, all[i].label, &p);
+		const char *health = running ? health_of(s, c, &all[i]) : "-";
+		*well = *well && running && (strcmp(health, "ok") == 0 || strcmp(health, "-") == 0);
+		for (size_t k = 0; running && k < seen_count; k++)
+			if (seen[k] == p.uid)
+				*out_shared = p.uid;
+		if (running && seen_count < 64)
+			seen[seen_count++] = p.uid;
+		json_t *row = json_pack("{s:s, s:s}", "daemon", all[i].label, "state", running ? "running" : "DOWN");
+		(void)json_object_set_new(row, "pid", running ? json_integer(p.pid) : json_null());
+		(void)json_object_set_new(row, "uid", running ? json_integer(p.uid) : json_null());
+		(void)json_object_set_new(row, "KiB", running ? json_integer(p.resident_kib) : json_null());
+		(void)json_object_set_new(row, "health", json_string(health));
+		(void)json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static void add_crl(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	span der;
+	struct pki_crl crl;
+	st got = cli_crl_published(s, c->conf.crl_url, &der);
+	if (got.code == E_OK)
+		got = pki_crl_read(s, der, &crl);
+	const char *text = scope_printf(s, "NOT PUBLISHED: %s", s->message);
+	if (got.code == E_OK) {
+		bool fresh = crl.next_update > scope_now(s);
+		*well = *well && fresh;
+		text = scope_printf(s, "number %llu, %llu entries, made %s, next update %s%s", (unsigned long long)crl.number,
+				    (unsigned long long)crl.entries, cli_age(s, crl.this_update), cli_age(s, crl.next_update),
+				    fresh ? "" : " OVERDUE");
+	} else
+		*well = false;
+	scope_clear_error(s);
+	(void)json_object_set_new(out, "published CRL", json_string(text));
+}
+
+/* The unit's own certificate is one that always exists and may be asked about. */
+static st ask_ocsp(struct scope *s, const struct cli *c, struct pki_ocsp_response *out)
+{
+	struct pki_certificate cert, issuer;
+	TRY(cli_read_certificate(s, scope_printf(s, "%s/tsu.pem", c->conf.certificates), &cert));
+	TRY(cli_read_certificate(s, scope_printf(s, "%s/issuing.pem", c->conf.certificates), &issuer));
+	span request;
+	TRY(pki_ocsp_request_build(s, DIGEST_SHA256, issuer.subject, issuer.spki, cert.serial, (span){ 0 }, &request));
+	struct client_answer answer;
+	TRY(cli_fetch(s, c->conf.ocsp_url, "POST", "application/ocsp-request", request, &answer));
+	TRY(pki_ocsp_response_read(s, answer.body, out));
+	if (out->status != 0 || out->count != 1)
+		return fail(s, E_UNAVAILABLE, "the responder answers with error %d", out->status);
+	return OK;
+}
+
+static void add_ocsp(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	struct pki_ocsp_response response;
+	const char *text;
+	if (ask_ocsp(s, c, &response).code == E_OK)
+		text = scope_printf(s, "answers, produced %s, next update %s", cli_age(s, response.produced_at),
+				    cli_age(s, response.single[0].next_update));
+	else {
+		text = scope_printf(s, "NO ANSWER: %s", s->message);
+		*well = false;
+	}
+	scope_clear_error(s);
+	(void)json_object_set_new(out, "OCSP", json_string(text));
+}
+
+static void add_clock(struct scope *s, const struct cli *c, json_t *out)
+{
+	struct timex kernel = { 0 };
+	int state = ntp_adjtime(&kernel);
+	const char *text = state < 0 || state == TIME_ERROR ?
+				   "NOT SYNCHRONISED (kernel)" :
+				   scope_printf(s, "synchronised, error at most %.3f ms (kernel)", (double)kernel.maxerror / 1000.0);
+	if (c->conf.test)
+		text = scope_printf(s, "%s; time-stamps use `clock = test`", text);
+	(void)json_object_set_new(out, "clock", json_string(text));
+}
+
+static void add_audit_head(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	span note;
+	const char *text;
+	if (file_read(s, scope_printf(s, "%s/checkpoint", c->conf.audit_log), 65536, &note).code == E_OK) {
+		char *all = scope_cstr(s, note);
+		char *size = strchr(all, '\n');
+		char *root = size == NULL ? NULL : strchr(size + 1, '\n');
+		text = root == NULL ? "checkpoint is not readable" :
+				      scope_printf(s, "%.*s records, root %.16s...", (int)(root - size - 1), size + 1, root + 1);
+	} else {
+		text = scope_printf(s, "NO CHECKPOINT: %s", s->message);
+		*well = false;
+	}
+	scope_clear_error(s);
+	(void)json_object_set_new(out, "audit head", json_string(text));
+}
+
+static void add_keys(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	AUTO(json_t) *rows = json_array();
+	(void)cli_key_rows(s, c, NULL, rows).code;
+	json_t *shown = json_array();
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const json_t *row = json_array_get(rows, i);
+		bool usable = json_is_true(json_object_get(row, "usable"));
+		*well = *well && usable;
+		(void)json_array_append_new(shown, json_pack("{s:s, s:s, s:s, s:s}", "zone", cli_member(row, "zone"), "key",
+							     cli_member(row, "key"), "type", cli_member(row, "type"), "state",
+							     usable ? "usable" : "NOT USABLE"));
+	}
+	scope_clear_error(s);
+	(void)json_object_set_new(out, "keys", shown);
+}
+
+/* What the ca says of itself: CAs, how far each va is, renewals. */
+static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	AUTO(cli_api) *api = NULL;
+	AUTO(json_t) *status = NULL;
+	st got = cli_api_open(s, c, &api);
+	if (got.code == E_OK)
+		got = cli_api_call(s, api, "GET", "/v1/status", NULL, &status);
+	if (got.code != E_OK) {
+		*well = false;
+		(void)json_object_set_new(out, "ca", json_string(scope_printf(s, "NO ANSWER: %s", s->message)));
+		scope_clear_error(s);
+		return;
+	}
+	json_t *cas = json_array();
+	size_t i;
+	json_t *ca;
+	json_array_foreach (json_object_get(status, "cas"), i, ca) {
+		const json_t *crl = json_object_get(ca, "last_crl");
+		(void)json_array_append_new(cas, json_pack("{s:s, s:s, s:I, s:s}", "ca", cli_member(ca, "name"), "state",
+							   cli_member(ca, "state"), "CRL", (json_int_t)cli_member_number(crl, "number"),
+							   "next update", cli_member(crl, "next_update")));
+	}
+	(void)json_object_set_new(out, "CAs", cas);
+	static const char *const kept[][2] = { { "vas", "status feed" }, { "certificates", "certificates" }, { "outbox", "records to relay" } };
+	for (size_t k = 0; k < sizeof kept / sizeof kept[0]; k++)
+		if (json_object_get(status, kept[k][0]) != NULL)
+			(void)json_object_set(out, kept[k][1], json_object_get(status, kept[k][0]));
+}
+
+static st status(struct scope *s, struct cli *c)
+{
+	bool well = true;
+	int shared = -1;
+	json_t *rows = daemons(s, c, &well, &shared);
+	AUTO(json_t) *out = json_pack("{s:s}", "provider", c->conf.name);
+	(void)json_object_set_new(out, "separation",
+				  json_string(shared < 0 ? "each daemon has its own uid" :
+							   scope_printf(s, "NOT SEPARATED: daemons share uid %d", shared)));
+	add_clock(s, c, out);
+	add_crl(s, c, out, &well);
+	add_ocsp(s, c, out, &well);
+	add_audit_head(s, c, out, &well);
+	(void)json_object_set_new(out, "daemons", rows);
+	add_keys(s, c, out, &well);
+	add_ca(s, c, out, &well);
+	c->exit_code = well ? 0 : EXIT_NOT_WELL;
+	return cli_print(s, c, TAKE(out));
+}
+
+static const struct cli_command commands[] = {
+	{ .summary = "Show daemons, keys, CRL and OCSP age, clock and audit head on one screen; exit 1 when something is not well",
+	  .example = "status", .run = status },
+};
+const struct cli_noun cli_noun_status = { "status", "how this installation is", CLI_COMMANDS(commands) };
