@@ -237,6 +237,7 @@ static st reload(struct scope *s, const struct invocation *call, void *state, st
 		return read;
 	}
 	*latest = new;
+	TRY(daemon_remember_configuration(s, call->config));
 	return d->reload(s, state, new->conf);
 }
 
@@ -320,6 +321,7 @@ static st run(struct scope *s, struct invocation *call, struct handed **latest, 
 		return fail(s, E_INPUT, "say which configuration: chancery-%s --config FILE; see --help", d->name);
 	*latest = handed_new(d, NULL);
 	TRY(conf_read(&(*latest)->scope, d->schema, call->config, (*latest)->conf));
+	TRY(daemon_remember_configuration(s, call->config));
 	if (call->check) {
 		printf("%s: complete and valid\n", call->config);
 		return OK;

@@ -37,3 +37,8 @@ struct daemon_command {
 /* --config FILE [--check | COMMAND ...], --reference, --version, --help, --pid-file FILE, --ready-fd N. Ready is said as "ready\n"
  * on descriptor N and as READY=1 to $NOTIFY_SOCKET. Exit code from codes.def. */
 int daemon_main(const struct daemon *daemon, int argc, char **argv);
+
+/* ---- the records of a daemon's life, the same for all: call them when the audit client is there and before it is closed ---- */
+st daemon_record_start(struct scope *s, struct audit *audit);
+void daemon_record_reload(struct audit *audit, const char *outcome);
+void daemon_record_stop(struct audit *audit, const char *reason);

@@ -24,3 +24,5 @@ st daemon_sandbox(struct scope *s, bool may_connect_internet);
 st daemon_pid_file(struct scope *s, const char *path, int *out_fd);
 /* Tell the service manager ("READY=1"), when there is one. */
 st daemon_notify(struct scope *s, const char *message);
+/* For the records of daemon.h: which configuration is in force. */
+st daemon_remember_configuration(struct scope *s, const char *path);
