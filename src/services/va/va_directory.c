@@ -1,9 +1,11 @@
 #include "va_directory.h"
 #include "log.h"
+#include "pki_ext.h"
 #include <stdlib.h>
 
-static const uint8_t oid_ext_key_usage[] = { 0x55, 0x1d, 0x25 };
-static const uint8_t oid_ocsp_signing[] = { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x09 };
+#define OCSP_SIGNING "1.3.6.1.5.5.7.3.9"
+
+
 static const enum digest_alg issuer_digests[VA_ISSUER_HASHES] = { DIGEST_SHA1, DIGEST_SHA256 };
 
 /* ---- reading certificates ---- */
@@ -36,18 +38,6 @@ st va_signed_by_ca(struct scope *s, span ca_certificate, span signature_identifi
 }
 
 //= rfc6960#4.2.2.2 a delegated signer's certificate carries id-kp-OCSPSigning and is issued by the CA itself
-static bool is_for_ocsp(const struct pki_certificate *c)
-{
-	const struct pki_extension *usage = pki_certificate_extension(c, SPAN_ARRAY(oid_ext_key_usage));
-	struct der_rd whole = der_read(usage != NULL ? usage->value : (span){ 0 });
-	struct der_rd inside = der_enter(&whole, DER_SEQUENCE);
-	bool found = false;
-	while (!der_at_end(&inside) && !inside.bad)
-		found = span_equal(der_get(&inside, DER_OID), SPAN_ARRAY(oid_ocsp_signing)) || found;
-	der_leave(&whole, &inside);
-	return found && !whole.bad;
-}
-
 st va_signer_check(struct scope *s, const struct va_signer_item *item, const struct va_ca_item *ca)
 {
 	struct pki_certificate issuer, signer;
@@ -56,7 +46,9 @@ st va_signer_check(struct scope *s, const struct va_signer_item *item, const str
 	if (!span_equal(signer.issuer, issuer.subject))
 		return fail(s, E_CRYPTO, "the OCSP signer's certificate was not issued by CA %.*s (RFC 6960 4.2.2.2)", (int)ca->name.len,
 			    (const char *)ca->name.data);
-	if (!is_for_ocsp(&signer))
+	bool for_ocsp;
+	TRY(pki_ext_purpose_get(s, &signer, OCSP_SIGNING, &for_ocsp));
+	if (!for_ocsp)
 		return fail(s, E_CRYPTO, "the certificate is not for OCSP signing: issue it from profile ocsp-signer (RFC 6960 4.2.2.2)");
 	const struct alg_key *type;
 	TRY(alg_key_of_spki(s, signer.spki, &type));

@@ -76,18 +76,6 @@ static st serve_push(struct scope *s, struct va *va)
 	return http_server_start(s, va->push_server);
 }
 
-static st say_in_log(struct scope *s, struct va *va, enum audit_code code, const char *field, const char *value)
-{
-	AUTO_EVENT event;
-	audit_begin(&event, s, code);
-	if (code == AUDIT_SERVICE_STARTED)
-		audit_str(&event, "version", CHANCERY_VERSION);
-	audit_str(&event, field, value);
-	TRY(audit_finish(s, &event));
-	uint64_t index;
-	return audit_commit(s, va->audit, &event, &index);
-}
-
 static st open_state(struct scope *s, struct va *va)
 {
 	const struct va_conf *conf = va->conf;
@@ -126,7 +114,7 @@ static st start_parts(struct scope *s, struct va *va)
 	if ((va->conf->audit_socket == NULL) == (va->conf->audit_journal == NULL))
 		return fail(s, E_CONFIG, "name audit-socket, or audit-journal where no auditd runs, not both");
 	TRY(open_state(s, va));
-	TRY(say_in_log(s, va, AUDIT_SERVICE_STARTED, "configuration", "start"));
+	TRY(daemon_record_start(s, va->audit));
 	TRY(serve_push(s, va));
 	TRY(serve_public(s, va));
 	return va_watch_start(s, va);
@@ -168,20 +156,20 @@ static bool same_ground(const struct va_conf *a, const struct va_conf *b)
 static st reload(struct scope *s, void *state, const void *conf)
 {
 	struct va *va = state;
-	if (!same_ground(va->conf, conf))
+	if (!same_ground(va->conf, conf)) {
+		daemon_record_reload(va->audit, "refused");
 		return fail(s, E_STATE, "listeners, sockets, TLS files, state-directory, loops, workers and sizes change only by a restart");
+	}
 	__atomic_store_n(&va->conf, (const struct va_conf *)conf, __ATOMIC_RELEASE);
 	http_server_reload(va->push_server);
+	daemon_record_reload(va->audit, "in force");
 	return OK;
 }
 
 static void stop(void *state)
 {
 	struct va *va = state;
-	AUTO_SCOPE s;
-	scope_init(&s, NULL);
-	if (say_in_log(&s, va, AUDIT_SERVICE_STOPPED, "reason", "asked to").code != E_OK)
-		log_failure(&s, "recording the stop");
+	daemon_record_stop(va->audit, "asked to");
 	va_free(va);
 }
 

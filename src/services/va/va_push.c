@@ -3,22 +3,30 @@
  */
 #include "log.h"
 #include "moment.h"
+#include "pki_ext.h"
 #include "pki_name.h"
 #include "va.h"
 
-//= en319411-1#CSS-6.3.10-05 who may change what is published as status is one peer, named in the configuration
+static st check_name(struct scope *s, const struct pki_certificate *peer, const char *wanted)
+{
+	span name;
+	TRY(pki_name_get(s, peer->subject, "CN", &name));
+	return span_is(name, wanted) ? OK : fail(s, E_DENIED, "only '%s' may push here (push-peer)", wanted);
+}
+
+//= en319411-1#CSS-6.3.10-05 who may change what is published as status is one component, by its certificate's role
 st va_push_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
-	(void)route;
 	struct va *va = request->state;
 	const char *wanted = va_conf_now(va)->push_peer;
 	struct pki_certificate peer;
+	char *role;
 	TRY(pki_certificate_read(s, request->peer_certificate, &peer));
-	span name;
-	TRY(pki_name_get(s, peer.subject, "CN", &name));
-	if (!span_is(name, wanted))
-		return fail(s, E_DENIED, "only '%s' may push here (push-peer), not '%.*s'", wanted, (int)(name.len < 80 ? name.len : 80),
-			    (const char *)name.data);
+	TRY(pki_ext_role_get(s, &peer, &role));
+	if (role == NULL || strcmp(role, route->role) != 0)
+		return fail(s, E_DENIED, "only a certificate of role '%s' may push here, not '%s'", route->role, role != NULL ? role : "none");
+	if (wanted != NULL)
+		TRY(check_name(s, &peer, wanted));
 	__atomic_store_n(&va->contact, moment_monotonic(), __ATOMIC_RELAXED);
 	return OK;
 }
