@@ -1,0 +1,455 @@
+/*
+ * CRLs: full, numbered, written as a stream. Both passes over the revoked certificates read one snapshot in order of serial; the
+ * bytes go to a file and to keyd at once, so memory does not grow with their number.
+ */
+#include "ca.h"
+#include <stdio.h>
+#include "file.h"
+#include "log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OUT_BUFFER (256u << 10)
+#define CRLS_KEPT 8
+
+struct crl_work {
+	struct ca *ca;
+	const struct ca_authority *a;
+	int64_t next_update;      /* 0: after the CA's own interval */
+	struct pki_crl_head head;
+	struct pki_crl_writer *writer;
+	struct key_stream *stream;
+	int file;
+	uint64_t offset;          /* where the TBS begins in the file */
+	uint64_t tbs_length;
+	struct buf pending;
+	span signature;
+	struct ca_crl out;
+};
+
+char *ca_crl_path(struct scope *s, const struct ca *ca, const char *authority, uint64_t number)
+{
+	return scope_printf(s, "%s/crls/%s-%llu.crl", ca->conf->state_directory, authority, (unsigned long long)number);
+}
+
+/* ---- one CRL ---- */
+
+static void entry_of(const struct db_row *row, struct pki_crl_entry *out)
+{
+	const struct db_value *v = row->column;
+	*out = (struct pki_crl_entry){ .serial = v[0].bytes, .revoked_at = v[1].integer, .reason = (int)v[2].integer,
+				       .invalidity_date = v[3].integer };
+}
+
+static st count_entry(struct scope *s, const struct db_row *row, void *arg)
+{
+	(void)s;
+	struct crl_work *w = arg;
+	struct pki_crl_entry entry;
+	entry_of(row, &entry);
+	pki_crl_count(w->writer, &entry);
+	w->out.entries++;
+	return OK;
+}
+
+static st write_entry(struct scope *s, const struct db_row *row, void *arg)
+{
+	struct crl_work *w = arg;
+	struct pki_crl_entry entry;
+	entry_of(row, &entry);
+	return pki_crl_entry(s, w->writer, &entry);
+}
+
+static st flush(struct scope *s, struct crl_work *w)
+{
+	if (w->pending.len == 0)
+		return OK;
+	TRY(key_stream_data(s, w->stream, buf_span(&w->pending)));
+	TRY(file_write_all(s, w->file, buf_span(&w->pending)));
+	w->pending.len = 0;
+	return OK;
+}
+
+static st take_part(struct scope *s, span part, void *arg)
+{
+	struct crl_work *w = arg;
+	if (!buf_append(&w->pending, part))
+		return fail(s, E_LIMIT, "a part of a CRL is over %u octets", OUT_BUFFER);
+	return w->pending.len >= OUT_BUFFER / 2 ? flush(s, w) : OK;
+}
+
+/* The TBS's place in the file depends on the length of a signature that is not made yet; it hardly ever differs from the longest. */
+static st guess_offset(struct scope *s, struct crl_work *w)
+{
+	span before, after;
+	uint8_t *longest = scope_alloc(s, w->head.algorithm->max_signature);
+	TRY(pki_crl_frame(s, w->tbs_length, w->head.algorithm, span_of(longest, w->head.algorithm->max_signature), &before, &after));
+	w->offset = before.len;
+	if (lseek(w->file, (off_t)before.len, SEEK_SET) < 0)
+		return fail_errno(s, E_IO, "a CRL file");
+	return OK;
+}
+
+static void set_head(struct scope *s, struct crl_work *w)
+{
+	int64_t now = scope_now(s);
+	int64_t life = w->a->crl_hours > 0 ? w->a->crl_hours * MOMENT_HOUR : atomic_load(&w->ca->crl_life);
+	w->out.this_update = now - now % MOMENT_SECOND;
+	w->out.next_update = w->next_update > 0 ? w->next_update : w->out.this_update + life;
+	w->head = (struct pki_crl_head){
+		.issuer = w->a->subject, .issuer_key_identifier = SPAN_ARRAY(w->a->key_identifier), .number = w->out.number,
+		.this_update = w->out.this_update, .next_update = w->out.next_update, .expired_certs_from = w->a->not_before,
+		.algorithm = w->a->algorithm,
+	};
+}
+
+//= rfc5280#5.1.2.6 the time of the CRL is taken inside the snapshot, so no revocationDate in it is later than thisUpdate
+static st write_tbs(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct crl_work *w = arg;
+	struct db_row row;
+	TRY(db_one(s, tx, &sql_certificate_count, NULL, 0, &row)); /* fixes the snapshot */
+	set_head(s, w);
+	w->writer = pki_crl_new(&w->head);
+	TRY(db_each(s, tx, &sql_status_revoked, DB_VALUES(db_integer(w->a->id)), count_entry, w));
+	TRY(pki_crl_open(s, w->writer, take_part, w, &w->tbs_length));
+	TRY(guess_offset(s, w));
+	TRY(key_stream_begin(s, w->ca->keyd, w->a->key, KEY_FOR_CRL, w->a->algorithm, w->tbs_length, &w->stream));
+	TRY(db_each(s, tx, &sql_status_revoked, DB_VALUES(db_integer(w->a->id)), write_entry, w));
+	TRY(pki_crl_close(s, w->writer));
+	TRY(flush(s, w));
+	struct key_stream *stream = TAKE(w->stream);
+	return key_stream_end(s, stream, &w->signature);
+}
+
+static st write_at(struct scope *s, int fd, span bytes, uint64_t at)
+{
+	if (lseek(fd, (off_t)at, SEEK_SET) < 0)
+		return fail_errno(s, E_IO, "a CRL file");
+	return file_write_all(s, fd, bytes);
+}
+
+/* Move the TBS when the head became shorter or longer than guessed: from the side that does not overwrite what is still needed. */
+static st move_tbs(struct scope *s, struct crl_work *w, uint64_t to)
+{
+	uint64_t size = w->tbs_length + (to > w->offset ? to : w->offset);
+	if (ftruncate(w->file, (off_t)size) != 0)
+		return fail_errno(s, E_IO, "a CRL file");
+	uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, w->file, 0);
+	if (map == MAP_FAILED)
+		return fail_errno(s, E_IO, "a CRL file");
+	memmove(map + to, map + w->offset, w->tbs_length);
+	(void)munmap(map, size);
+	w->offset = to;
+	return OK;
+}
+
+static st verify_and_digest(struct scope *s, struct crl_work *w)
+{
+	uint8_t *map = mmap(NULL, w->out.size, PROT_READ, MAP_SHARED, w->file, 0);
+	if (map == MAP_FAILED)
+		return fail_errno(s, E_IO, "a CRL file");
+	(void)madvise(map, w->out.size, MADV_SEQUENTIAL);
+	st status = pki_key_verify(s, w->a->public_key, w->a->algorithm, span_of(map + w->offset, w->tbs_length), w->signature);
+	(void)digest_of(DIGEST_SHA256, span_of(map, w->out.size), w->out.digest);
+	(void)munmap(map, w->out.size);
+	return fail_context(s, status, "keyd's signature of the CRL does not verify");
+}
+
+static st frame(struct scope *s, struct crl_work *w)
+{
+	span before, after;
+	TRY(pki_crl_frame(s, w->tbs_length, w->a->algorithm, w->signature, &before, &after));
+	if (before.len != w->offset)
+		TRY(move_tbs(s, w, before.len));
+	TRY(write_at(s, w->file, before, 0));
+	TRY(write_at(s, w->file, after, before.len + w->tbs_length));
+	w->out.size = before.len + w->tbs_length + after.len;
+	if (ftruncate(w->file, (off_t)w->out.size) != 0)
+		return fail_errno(s, E_IO, "a CRL file");
+	TRY(verify_and_digest(s, w));
+	return fsync(w->file) == 0 ? OK : fail_errno(s, E_IO, "a CRL file");
+}
+
+/* ---- storing ---- */
+
+struct crl_entry_work {
+	int64_t ca;
+	const struct ca_crl *crl;
+	struct ca_record record;
+};
+
+static st enter_crl(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct crl_entry_work *e = arg;
+	const struct ca_crl *c = e->crl;
+	TRY(db_exec(s, tx, &sql_crl_insert, DB_VALUES(db_integer(e->ca), db_integer((int64_t)c->number), db_blob(SPAN_ARRAY(c->digest)),
+						      db_integer((int64_t)c->size), db_integer((int64_t)c->entries),
+						      db_integer(c->this_update), db_integer(c->next_update)), NULL));
+	TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(e->ca), db_integer((int64_t)c->number)), NULL));
+	TRY(ca_feed_crl(s, tx, e->ca, c));
+	return ca_entry_record(s, tx, &e->record);
+}
+
+static st build_record(struct scope *s, struct audit_event *e, const struct ca_authority *a, const struct ca_crl *c)
+{
+	audit_begin(e, s, AUDIT_CRL_ISSUED);
+	audit_str(e, "ca", a->name);
+	audit_number(e, "number", (int64_t)c->number);
+	audit_number(e, "entries", (int64_t)c->entries);
+	audit_number(e, "size", (int64_t)c->size);
+	audit_hex(e, "digest", SPAN_ARRAY(c->digest));
+	audit_time(e, "this_update", c->this_update);
+	audit_time(e, "next_update", c->next_update);
+	return audit_finish(s, e);
+}
+
+static st store_crl(struct scope *s, struct ca *ca, const struct ca_authority *a, const char *temporary, const struct ca_crl *crl)
+{
+	char *path = ca_crl_path(s, ca, a->name, crl->number);
+	if (rename(temporary, path) != 0)
+		return fail_errno(s, E_IO, "%s", path);
+	TRY(file_sync_directory_of(s, path));
+	AUTO_EVENT event = { 0 };
+	TRY(build_record(s, &event, a, crl));
+	struct crl_entry_work e = { .ca = a->id, .crl = crl, .record = { .event = &event } };
+	TRY(db_tx(s, ca->db, enter_crl, &e));
+	ca_push_wake(ca);
+	if (crl->number > CRLS_KEPT)
+		(void)unlink(ca_crl_path(s, ca, a->name, crl->number - CRLS_KEPT));
+	return ca_relay_deliver(s, ca, &e.record);
+}
+
+static st open_temporary(struct scope *s, struct ca *ca, const struct ca_authority *a, char **out_path, int *out_fd)
+{
+	char *path = scope_printf(s, "%s/crls/%s.new", ca->conf->state_directory, a->name);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return fail_errno(s, E_IO, "%s", path);
+	*out_path = path;
+	*out_fd = fd;
+	return OK;
+}
+
+static st make(struct scope *s, struct crl_work *w)
+{
+	char *temporary = NULL;
+	TRY(open_temporary(s, w->ca, w->a, &temporary, &w->file));
+	TRY(db_read(s, w->ca->db, write_tbs, w));
+	TRY(frame(s, w));
+	return store_crl(s, w->ca, w->a, temporary, &w->out);
+}
+
+/* A number once taken is not given back: its CRL may have been signed whatever became of it. */
+static st make_numbered(struct scope *s, struct ca *ca, const struct ca_authority *a, uint64_t number, int64_t next_update,
+			struct ca_crl *out)
+{
+	struct crl_work w = { .ca = ca, .a = a, .next_update = next_update, .file = -1, .out = { .number = number } };
+	struct ca_flight_slot slot = { 0 };
+	buf_init(&w.pending, OUT_BUFFER);
+	TRY(ca_flight_begin(s, ca, &slot));
+	st status = make(s, &w);
+	if (w.stream != NULL)
+		key_stream_drop(w.stream);
+	pki_crl_free(w.writer);
+	buf_free(&w.pending);
+	fd_auto(&w.file);
+	ca_flight_end(ca, &slot);
+	if (status.code == E_OK)
+		*out = w.out;
+	return status;
+}
+
+/* ---- taking turns ---- */
+
+#define SPACING_US MOMENT_SECOND
+
+static void hold_spacing(struct ca_crl_turn *turn)
+{
+	int64_t wait = turn->last + SPACING_US - moment_monotonic();
+	if (turn->last == 0 || wait <= 0)
+		return;
+	(void)pthread_mutex_unlock(&turn->mutex);
+	(void)usleep((useconds_t)wait);
+	(void)pthread_mutex_lock(&turn->mutex);
+}
+
+/* With the mutex held, which is let go while the work is done. */
+static void take_turn(struct scope *s, struct ca *ca, const struct ca_authority *a, int64_t next_update)
+{
+	struct ca_crl_turn *turn = a->crl;
+	turn->running = true;
+	hold_spacing(turn);
+	turn->begun++;
+	turn->wanted = false;
+	turn->last = moment_monotonic();
+	uint64_t number = ++turn->number;
+	(void)pthread_mutex_unlock(&turn->mutex);
+	struct ca_crl made;
+	st status = make_numbered(s, ca, a, number, next_update, &made);
+	(void)pthread_mutex_lock(&turn->mutex);
+	turn->outcome = status.code;
+	if (status.code == E_OK) {
+		*turn->result = made;
+		turn->next_due = made.this_update + (made.next_update - made.this_update) / 2;
+	} else {
+		(void)snprintf(turn->message, sizeof turn->message, "%s", s->message);
+	}
+	turn->finished = turn->begun;
+	turn->running = false;
+	(void)pthread_cond_broadcast(&turn->changed);
+}
+
+/* At most one a second for each CA; requests that come before the next begins share it. */
+st ca_crl_issue(struct scope *s, struct ca *ca, const struct ca_authority *a, int64_t next_update, struct ca_crl *out)
+{
+	TRY(ca_authority_must_issue(s, a));
+	int64_t now = scope_now(s);
+	if (next_update != 0 && next_update <= now)
+		return fail(s, E_INPUT, "next_update lies in the past");
+	struct ca_crl_turn *turn = a->crl;
+	(void)pthread_mutex_lock(&turn->mutex);
+	uint64_t mine = turn->begun + 1;
+	while (turn->finished < mine) {
+		if (turn->running)
+			(void)pthread_cond_wait(&turn->changed, &turn->mutex);
+		else
+			take_turn(s, ca, a, next_update - next_update % MOMENT_SECOND);
+	}
+	enum code outcome = turn->outcome;
+	*out = *turn->result;
+	st status = outcome == E_OK || s->code != E_OK ? (st){ outcome } : fail(s, outcome, "%s", turn->message);
+	(void)pthread_mutex_unlock(&turn->mutex);
+	return status;
+}
+
+/* ---- the schedule ---- */
+
+void ca_crl_want(struct ca *ca, const struct ca_authority *a)
+{
+	(void)pthread_mutex_lock(&a->crl->mutex);
+	a->crl->wanted = true;
+	(void)pthread_mutex_unlock(&a->crl->mutex);
+	ca_wake(ca);
+}
+
+struct last {
+	int64_t ca;
+	struct ca_crl *out;
+};
+
+static st read_last(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct last *l = arg;
+	struct db_row row;
+	bool found;
+	TRY(db_find(s, tx, &sql_crl_last, DB_VALUES(db_integer(l->ca)), &row, &found));
+	if (!found)
+		return fail(s, E_NOTFOUND, "there is no CRL yet; 'chancery crl issue' makes one");
+	const struct db_value *v = row.column;
+	*l->out = (struct ca_crl){ .number = (uint64_t)v[0].integer, .size = (uint64_t)v[2].integer, .entries = (uint64_t)v[3].integer,
+				   .this_update = v[4].integer, .next_update = v[5].integer };
+	memcpy(l->out->digest, v[1].bytes.data, v[1].bytes.len < 32 ? v[1].bytes.len : 32);
+	return OK;
+}
+
+st ca_crl_last(struct scope *s, struct ca *ca, int64_t authority, struct ca_crl *out)
+{
+	struct last l = { authority, out };
+	return db_read(s, ca->db, read_last, &l);
+}
+
+//= en319411-1#CSS-6.3.9-05 a new CRL when half of the last one's life has passed; retried every second until it succeeds
+static bool due(struct ca_authority *a, int64_t now)
+{
+	(void)pthread_mutex_lock(&a->crl->mutex);
+	bool is_due = a->state == CA_ACTIVE && !a->crl->running && (a->crl->wanted || now >= a->crl->next_due) &&
+		      moment_monotonic() >= a->crl->last + SPACING_US;
+	(void)pthread_mutex_unlock(&a->crl->mutex);
+	return is_due;
+}
+
+static void look_at_all(struct ca *ca)
+{
+	struct ca_authority *a;
+	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL && !atomic_load(&ca->stopping); i++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		struct ca_crl made;
+		if (!due(a, scope_now(&s)))
+			continue;
+		if (ca_crl_issue(&s, ca, a, 0, &made).code == E_OK)
+			continue;
+		log_failure(&s, "issuing a CRL on schedule");
+		(void)pthread_mutex_lock(&a->crl->mutex);
+		a->crl->wanted = true;
+		(void)pthread_mutex_unlock(&a->crl->mutex);
+	}
+}
+
+static void *crl_main(void *arg)
+{
+	struct ca *ca = arg;
+	while (!atomic_load(&ca->stopping)) {
+		look_at_all(ca);
+		(void)pthread_mutex_lock(&ca->mutex);
+		ca_wait(ca, 200 * INT64_C(1000));
+		(void)pthread_mutex_unlock(&ca->mutex);
+	}
+	return NULL;
+}
+
+/* When the last CRL's half-life passes, for each CA. */
+st ca_crl_start(struct scope *s, struct ca *ca)
+{
+	TRY(file_make_directory(s, scope_printf(s, "%s/crls", ca->conf->state_directory), 0755));
+	struct ca_authority *a;
+	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL; i++) {
+		struct ca_crl last;
+		st found = ca_crl_last(s, ca, a->id, &last);
+		if (found.code == E_OK)
+			a->crl->next_due = last.this_update + (last.next_update - last.this_update) / 2;
+		else
+			scope_clear_error(s);
+	}
+	return ca_thread(s, &ca->crl_thread, crl_main, ca);
+}
+
+/* ---- of a CA that is run elsewhere ---- */
+
+static st check_external(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_crl *crl)
+{
+	const struct alg_signature *algorithm = alg_signature_of_identifier(crl->signature_identifier);
+	struct ca_crl last;
+	if (a->state != CA_EXTERNAL)
+		return fail(s, E_STATE, "CA '%s' is run here and issues its CRLs itself", a->name);
+	if (!span_equal(crl->issuer, a->subject) || algorithm == NULL)
+		return fail(s, E_CRYPTO, "that CRL is not of CA '%s'", a->name);
+	TRY(pki_key_verify(s, a->public_key, algorithm, crl->tbs, crl->signature));
+	st found = ca_crl_last(s, ca, a->id, &last);
+	if (found.code == E_OK && crl->number <= last.number)
+		return fail(s, E_CONFLICT, "CRL number %llu is not above number %llu, which is published", (unsigned long long)crl->number,
+			    (unsigned long long)last.number);
+	if (found.code == E_NOTFOUND)
+		scope_clear_error(s);
+	return found.code == E_NOTFOUND ? OK : found;
+}
+
+st ca_crl_take_in(struct scope *s, struct ca *ca, const struct ca_authority *a, span der, const char *actor, struct ca_crl *out)
+{
+	(void)actor;
+	struct pki_crl crl;
+	TRY(pki_crl_read(s, der, &crl));
+	TRY(check_external(s, ca, a, &crl));
+	struct ca_crl made = { .number = crl.number, .entries = crl.entries, .size = der.len, .this_update = crl.this_update,
+			       .next_update = crl.next_update };
+	(void)digest_of(DIGEST_SHA256, der, made.digest);
+	char *temporary = scope_printf(s, "%s/crls/%s.new", ca->conf->state_directory, a->name);
+	TRY(file_replace(s, temporary, der, 0644));
+	TRY(store_crl(s, ca, a, temporary, &made));
+	*out = made;
+	return OK;
+}

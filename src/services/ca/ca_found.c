@@ -1,0 +1,339 @@
+/* New logical CAs: self-signed, by request to another CA, or run elsewhere and taken in for publication. */
+#include "ca_authority.h"
+#include "file.h"
+
+#define NAME_MAX_ 64
+#define CHAIN_MAX 8
+
+/* The row of a CA to be. */
+struct founding {
+	struct ca *ca;
+	const struct ca_founding *want;
+	int64_t id;
+	const char *profile, *key;
+	enum ca_state state;
+	span subject, spki, certificate, request;
+	const char *algorithm;
+	struct buf chain;
+	const char *actor;
+	struct ca_record record, issued;
+	struct pki_certificate *own; /* self-signed: to be entered like any other certificate */
+};
+
+//= a name is a path element of the repository: lower-case letters, digits and '-'
+static st check_name(struct scope *s, const char *name)
+{
+	size_t len = strlen(name);
+	bool good = len > 0 && len <= NAME_MAX_ && name[0] != '-';
+	for (size_t i = 0; i < len && good; i++)
+		good = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9') || name[i] == '-';
+	return good ? OK : fail(s, E_INPUT, "a CA's name is 1 to %d lower-case letters, digits and '-', as in 'issuing-2'", NAME_MAX_);
+}
+
+static st check_free(struct scope *s, struct ca *ca, const char *name, span subject, int64_t *out_id)
+{
+	int64_t id = 0;
+	struct ca_authority *a = NULL;
+	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL; i++) {
+		if (strcmp(a->name, name) == 0)
+			return fail(s, E_CONFLICT, "there is a CA '%s' already", name);
+		if (span_equal(a->subject, subject))
+			return fail(s, E_CONFLICT, "CA '%s' has that subject already: CAs must differ in their names", a->name);
+		id = a->id > id ? a->id : id;
+	}
+	*out_id = id + 1;
+	return OK;
+}
+
+static struct db_value text_or_null(const char *text)
+{
+	return text == NULL || text[0] == 0 ? db_null() : db_text(span_str(text));
+}
+
+static st enter_founding(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct founding *f = arg;
+	const struct ca_founding *w = f->want;
+	TRY(db_exec(s, tx, &sql_authority_insert,
+		    DB_VALUES(db_integer(f->id), db_text(span_str(w->name)), db_text(span_str(f->profile)), db_integer(f->state),
+			      db_blob(f->subject), db_text(span_str(f->key)), db_text(span_str(f->algorithm)), db_blob(f->spki),
+			      db_blob(f->certificate), db_blob(buf_span(&f->chain)), text_or_null(w->crl_url),
+			      text_or_null(w->issuer_url), text_or_null(w->ocsp_url), text_or_null(w->cps_url),
+			      db_integer(w->crl_hours), db_blob(f->request), db_integer(scope_now(s))), NULL));
+	if (f->own != NULL) {
+		struct ca_authority self = { .id = f->id, .name = w->name };
+		struct ca_new_certificate new = { .authority = &self, .profile = f->profile, .certificate = f->own, .actor = f->actor,
+						  .check_key = true };
+		TRY(ca_entry_certificate(s, tx, &new));
+		TRY(ca_entry_record(s, tx, &f->issued));
+	}
+	if (f->certificate.len > 0) {
+		struct ca_authority shown = { .id = f->id, .name = w->name, .certificate = f->certificate };
+		span chain[CHAIN_MAX];
+		struct rd r = rd_of(buf_span(&f->chain));
+		while (r.rest.len > 0 && !r.bad && shown.chain_count < CHAIN_MAX)
+			chain[shown.chain_count++] = rd_bytes(&r, PKI_CERTIFICATE_MAX);
+		shown.chain = chain;
+		TRY(ca_feed_ca(s, tx, &shown));
+	}
+	return ca_entry_record(s, tx, &f->record);
+}
+
+static st created_record(struct scope *s, const struct founding *f, struct audit_event *e)
+{
+	uint8_t digest[DIGEST_MAX];
+	char *subject;
+	TRY(pki_name_text(s, f->subject, &subject));
+	audit_begin(e, s, AUDIT_CA_CREATED);
+	audit_str(e, "ca", f->want->name);
+	audit_str(e, "subject", subject);
+	audit_hex(e, "key", digest_of(DIGEST_SHA256, f->spki, digest));
+	audit_base64(e, "certificate", f->certificate);
+	audit_str(e, "actor", f->actor);
+	return audit_finish(s, e);
+}
+
+static st issued_record(struct scope *s, const struct founding *f, struct audit_event *e)
+{
+	uint8_t digest[DIGEST_MAX];
+	audit_begin(e, s, AUDIT_CERTIFICATE_ISSUED);
+	audit_str(e, "ca", f->want->name);
+	audit_hex(e, "serial", ca_magnitude(f->own->serial));
+	audit_str(e, "profile", f->profile);
+	audit_hex(e, "subject_hash", digest_of(DIGEST_SHA256, f->own->subject, digest));
+	audit_time(e, "not_before", f->own->not_before);
+	audit_time(e, "not_after", f->own->not_after);
+	audit_base64(e, "signature", f->own->signature);
+	audit_str(e, "actor", f->actor);
+	return audit_finish(s, e);
+}
+
+static st store_founding(struct scope *s, struct founding *f, struct ca_authority **out)
+{
+	AUTO_EVENT created = { 0 };
+	AUTO_EVENT issued = { 0 };
+	TRY(created_record(s, f, &created));
+	f->record = (struct ca_record){ .event = &created };
+	if (f->own != NULL) {
+		TRY(issued_record(s, f, &issued));
+		f->issued = (struct ca_record){ .event = &issued, .object = ca_magnitude(f->own->serial) };
+	}
+	TRY(db_tx(s, f->ca->db, enter_founding, f));
+	TRY(ca_authority_load(s, f->ca));
+	ca_push_wake(f->ca);
+	if (f->own != NULL)
+		TRY(ca_relay_deliver(s, f->ca, &f->issued));
+	TRY(ca_relay_deliver(s, f->ca, &f->record));
+	return ca_authority_named(s, f->ca, span_str(f->want->name), out);
+}
+
+/* ---- with a key here ---- */
+
+static st choose_algorithm(struct scope *s, const struct key_info *key, const char *wanted, const struct alg_signature **out)
+{
+	const struct alg_signature *a = wanted == NULL ? alg_signature_default(key->type) : alg_signature_named(span_str(wanted));
+	if (a == NULL)
+		return fail(s, E_INPUT, "there is no signature algorithm '%s'; as in ecdsa-sha256", wanted);
+	if (a->family != key->type->family)
+		return fail(s, E_INPUT, "key '%s' is of type %s and cannot sign with %s", key->label, key->type->name, a->name);
+	*out = a;
+	return alg_policy_check(s, key->type, a, ALG_USE_CA, true, scope_now(s));
+}
+
+static st sign_own(struct scope *s, struct founding *f, const struct pki_profile *profile, const struct alg_signature *algorithm)
+{
+	const struct ca_founding *w = f->want;
+	int64_t now = scope_now(s);
+	int64_t validity = w->validity_days > 0 ? w->validity_days * MOMENT_DAY : profile->standard_validity;
+	if (w->validity_days < 0 || validity > profile->max_validity)
+		return fail(s, E_LIMIT, "profile %s allows at most %lld days of validity", profile->name,
+			    (long long)(profile->max_validity / MOMENT_DAY));
+	struct ca_authority self = { .id = f->id, .name = w->name, .key = f->key, .spki = f->spki };
+	uint8_t serial[16];
+	pki_serial_new(s, serial);
+	struct pki_issue issue = {
+		.profile = profile, .serial = SPAN_ARRAY(serial), .issuer = f->subject, .issuer_not_after = INT64_MAX,
+		.subject = f->subject, .algorithm = algorithm,
+		.ext = { .profile = profile, .subject_spki = f->spki, .issuer_spki = f->spki, .cps_url = w->cps_url,
+			 .not_before = now - now % MOMENT_SECOND, .not_after = now - now % MOMENT_SECOND + validity - MOMENT_SECOND },
+	};
+	TRY(pki_key_new(s, f->spki, &self.public_key));
+	st status = ca_sign_certificate(s, f->ca, &self, &issue, ca_flight_position(f->ca), &f->certificate);
+	pki_key_free(self.public_key);
+	TRY(status);
+	f->own = scope_new(s, struct pki_certificate);
+	return pki_certificate_read(s, f->certificate, f->own);
+}
+
+static st sign_request(struct scope *s, struct founding *f, const struct alg_signature *algorithm)
+{
+	span info, signature;
+	TRY(pki_request_build_info(s, f->subject, f->spki, &info));
+	TRY(key_sign(s, f->ca->keyd, f->key, KEY_FOR_REQUEST, algorithm, info, &signature));
+	return pki_request_assemble(s, info, algorithm, signature, &f->request);
+}
+
+static st found_with_key(struct scope *s, struct founding *f, struct ca_authority **out)
+{
+	const struct ca_founding *w = f->want;
+	const struct pki_profile *profile = pki_profile_named(span_str(w->profile));
+	if (profile == NULL || !profile->ca)
+		return fail(s, E_INPUT, "'%s' is no profile of a CA; 'chancery profile list' shows them", w->profile);
+	if ((profile->issuer == PKI_SELF_SIGNED) == w->request_only)
+		return fail(s, E_INPUT, w->request_only ? "profile %s signs its own certificate: leave request_only out" :
+							   "profile %s is certified by another CA: set request_only", w->profile);
+	span wanted;
+	TRY(pki_name_parse(s, span_str(w->subject), &wanted));
+	TRY(pki_profile_subject(s, profile, wanted, &f->subject));
+	TRY(check_free(s, f->ca, w->name, f->subject, &f->id));
+	struct key_info *key = scope_new(s, struct key_info);
+	const struct alg_signature *algorithm = NULL;
+	TRY(key_find(s, f->ca->keyd, w->key, key));
+	TRY(choose_algorithm(s, key, w->algorithm, &algorithm));
+	TRY(pki_key_check(s, key->spki));
+	f->profile = profile->name;
+	f->key = w->key;
+	f->spki = key->spki;
+	f->algorithm = algorithm->name;
+	f->state = w->request_only ? CA_WAITING : CA_ACTIVE;
+	TRY(w->request_only ? sign_request(s, f, algorithm) : sign_own(s, f, profile, algorithm));
+	return store_founding(s, f, out);
+}
+
+/* Founding and completing a CA happen one at a time. */
+static pthread_mutex_t founding_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *want, struct ca_authority **out)
+{
+	TRY(check_name(s, want->name));
+	if (want->crl_hours < 0 || want->crl_hours > 24 * 366)
+		return fail(s, E_INPUT, "crl_hours is a number from 1 to %d", 24 * 366);
+	struct ca_flight_slot slot = { 0 };
+	struct founding f = { .ca = ca, .want = want, .actor = want->actor };
+	(void)pthread_mutex_lock(&founding_mutex);
+	st status = ca_flight_begin(s, ca, &slot);
+	if (status.code == E_OK) {
+		status = found_with_key(s, &f, out);
+		ca_flight_end(ca, &slot);
+	}
+	(void)pthread_mutex_unlock(&founding_mutex);
+	if (status.code == E_OK && (*out)->state == CA_ACTIVE)
+		ca_crl_want(ca, *out);
+	return status;
+}
+
+/* ---- certificates that come from outside ---- */
+
+struct pem_list {
+	span der[CHAIN_MAX + 1];
+	size_t count;
+};
+
+static st keep_pem(struct scope *s, span der, void *arg)
+{
+	struct pem_list *list = arg;
+	if (list->count > CHAIN_MAX)
+		return fail(s, E_LIMIT, "a chain has more than %d certificates", CHAIN_MAX);
+	list->der[list->count++] = scope_copy(s, der);
+	return OK;
+}
+
+/* Each certificate must be signed by the next; the first is the CA's own. */
+static st check_chain(struct scope *s, const struct pem_list *list)
+{
+	for (size_t i = 0; i + 1 < list->count; i++) {
+		struct pki_certificate *c = scope_new(s, struct pki_certificate);
+		struct pki_certificate *issuer = scope_new(s, struct pki_certificate);
+		TRY(pki_certificate_read(s, list->der[i], c));
+		TRY(pki_certificate_read(s, list->der[i + 1], issuer));
+		const struct alg_signature *algorithm = alg_signature_of_identifier(c->signature_identifier);
+		if (!span_equal(c->issuer, issuer->subject) || algorithm == NULL)
+			return fail(s, E_CRYPTO, "certificate %zu of the chain was not issued by the one that follows it", i + 1);
+		struct pki_key *key;
+		TRY(pki_key_new(s, issuer->spki, &key));
+		st status = pki_key_verify(s, key, algorithm, c->tbs, c->signature);
+		pki_key_free(key);
+		TRY(fail_context(s, status, "certificate %zu of the chain", i + 1));
+	}
+	return OK;
+}
+
+static st read_chain(struct scope *s, span pem, struct pem_list *out, struct pki_certificate *own)
+{
+	TRY(pki_pem_each(s, pem, "CERTIFICATE", keep_pem, out));
+	if (out->count == 0)
+		return fail(s, E_INPUT, "there is no certificate in PEM: it begins with -----BEGIN CERTIFICATE-----");
+	TRY(check_chain(s, out));
+	return pki_certificate_read(s, out->der[0], own);
+}
+
+struct completion {
+	struct ca_authority shown;
+	span chain;
+	struct ca_record record;
+};
+
+static st enter_completion(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct completion *c = arg;
+	int64_t changed;
+	TRY(db_exec(s, tx, &sql_authority_complete, DB_VALUES(db_integer(c->shown.id), db_blob(c->shown.certificate), db_blob(c->chain)),
+		    &changed));
+	if (changed != 1)
+		return fail(s, E_STATE, "CA '%s' does not wait for a certificate any more", c->shown.name);
+	TRY(ca_feed_ca(s, tx, &c->shown));
+	return ca_entry_record(s, tx, &c->record);
+}
+
+static st must_fit(struct scope *s, const struct ca_authority *a, const struct pki_certificate *own)
+{
+	if (a->state != CA_WAITING)
+		return fail(s, E_STATE, "CA '%s' does not wait for a certificate", a->name);
+	if (!span_equal(own->subject, a->subject) || !span_equal(own->spki, a->spki))
+		return fail(s, E_CONFLICT, "that certificate is not for CA '%s': subject and key must be those of its request", a->name);
+	return OK;
+}
+
+st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor, struct ca_authority **out)
+{
+	struct ca_authority *a;
+	struct pem_list list = { 0 };
+	struct pki_certificate *own = scope_new(s, struct pki_certificate);
+	TRY(ca_authority_named(s, ca, name, &a));
+	TRY(read_chain(s, certificate_pem, &list, own));
+	TRY(must_fit(s, a, own));
+	struct ca_founding want = { .name = a->name };
+	struct founding f = { .want = &want, .subject = a->subject, .spki = a->spki, .certificate = own->der, .actor = actor };
+	AUTO_EVENT event = { 0 };
+	AUTO_BUF chain = { 0 };
+	TRY(created_record(s, &f, &event));
+	TRY(ca_chain_write(s, &chain, list.der + 1, list.count - 1));
+	struct completion c = { .shown = { .id = a->id, .name = a->name, .certificate = own->der, .chain = list.der + 1,
+					   .chain_count = list.count - 1 },
+				.chain = buf_span(&chain), .record = { .event = &event } };
+	TRY(db_tx(s, ca->db, enter_completion, &c));
+	TRY(ca_authority_load(s, ca));
+	ca_push_wake(ca);
+	TRY(ca_relay_deliver(s, ca, &c.record));
+	TRY(ca_authority_named(s, ca, name, out));
+	ca_crl_want(ca, *out);
+	return OK;
+}
+
+st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, const char *actor,
+			struct ca_authority **out)
+{
+	struct pem_list list = { 0 };
+	struct pki_certificate *own = scope_new(s, struct pki_certificate);
+	TRY(check_name(s, name));
+	TRY(read_chain(s, span_str(certificate_pem), &list, own));
+	struct ca_founding want = { .name = name };
+	struct founding f = { .ca = ca, .want = &want, .state = CA_EXTERNAL, .subject = own->subject, .spki = own->spki,
+			      .certificate = own->der, .profile = "", .key = "", .algorithm = "", .actor = actor };
+	TRY(check_free(s, ca, name, own->subject, &f.id));
+	st status = ca_chain_write(s, &f.chain, list.der + 1, list.count - 1);
+	if (status.code == E_OK)
+		status = store_founding(s, &f, out);
+	buf_free(&f.chain);
+	return status;
+}

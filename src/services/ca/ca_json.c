@@ -1,0 +1,141 @@
+#include "ca_json.h"
+#include "log.h"
+#include <stdlib.h>
+
+#define TEXTS_MAX 32
+
+/* ---- in ---- */
+
+static st read_text(struct scope *s, const char *name, const json_t *value, const char **out)
+{
+	if (!json_is_string(value) || json_string_length(value) != strlen(json_string_value(value)))
+		return fail(s, E_INPUT, "'%s' is a text", name);
+	*out = scope_cstr(s, span_str(json_string_value(value)));
+	return OK;
+}
+
+static st read_texts(struct scope *s, const char *name, const json_t *value, const char *const **out)
+{
+	size_t count = json_array_size(value);
+	if (!json_is_array(value) || count > TEXTS_MAX)
+		return fail(s, E_INPUT, "'%s' is a list of at most %d texts", name, TEXTS_MAX);
+	const char **texts = scope_alloc(s, (count + 1) * sizeof *texts);
+	for (size_t i = 0; i < count; i++)
+		TRY(read_text(s, name, json_array_get(value, i), &texts[i]));
+	*out = count == 0 ? NULL : texts;
+	return OK;
+}
+
+static st read_member(struct scope *s, const struct ca_member *m, const json_t *value, void *at)
+{
+	const char *text = NULL;
+	switch (m->type) {
+	case CA_MEMBER_TEXT:
+		return read_text(s, m->name, value, at);
+	case CA_MEMBER_TEXTS:
+		return read_texts(s, m->name, value, at);
+	case CA_MEMBER_INTEGER:
+		if (!json_is_integer(value))
+			return fail(s, E_INPUT, "'%s' is a whole number", m->name);
+		*(int64_t *)at = json_integer_value(value);
+		return OK;
+	case CA_MEMBER_BOOLEAN:
+		if (!json_is_boolean(value))
+			return fail(s, E_INPUT, "'%s' is true or false", m->name);
+		*(bool *)at = json_is_true(value);
+		return OK;
+	case CA_MEMBER_TIME:
+		TRY(read_text(s, m->name, value, &text));
+		return fail_context(s, moment_parse(s, span_str(text), at), "'%s'", m->name);
+	}
+	return fail(s, E_BUG, "member '%s' has no type", m->name);
+}
+
+static const struct ca_member *member_named(const struct ca_member *members, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(members[i].name, name) == 0)
+			return &members[i];
+	return NULL;
+}
+
+static st read_object(struct scope *s, json_t *root, const struct ca_member *members, size_t count, void *out)
+{
+	const char *name;
+	json_t *value;
+	json_object_foreach(root, name, value) {
+		const struct ca_member *m = member_named(members, count, name);
+		if (m == NULL)
+			return fail(s, E_INPUT, "'%.64s' is no member of this request", name);
+		if (!json_is_null(value))
+			TRY(read_member(s, m, value, (char *)out + m->offset));
+	}
+	for (size_t i = 0; i < count; i++)
+		if (members[i].required && (json_object_get(root, members[i].name) == NULL ||
+					    json_is_null(json_object_get(root, members[i].name))))
+			return fail(s, E_INPUT, "'%s' is missing", members[i].name);
+	return OK;
+}
+
+st ca_json_read(struct scope *s, span body, const struct ca_member *members, size_t count, void *out)
+{
+	json_error_t where;
+	json_t *root = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &where);
+	st status = OK;
+	if (root == NULL)
+		status = fail(s, E_INPUT, "the body is no JSON: %s, line %d", where.text, where.line);
+	else if (!json_is_object(root))
+		status = fail(s, E_INPUT, "the body is no JSON object");
+	else
+		status = read_object(s, root, members, count, out);
+	json_decref(root);
+	return status;
+}
+
+/* ---- out ---- */
+
+st ca_json_reply(struct scope *s, struct http_reply *reply, int status, json_t *root)
+{
+	char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
+	json_decref(root);
+	if (text == NULL)
+		return fail(s, E_BUG, "an answer cannot be written as JSON");
+	size_t len = strlen(text);
+	char *copy = scope_alloc(s, len + 2);
+	memcpy(copy, text, len);
+	copy[len] = '\n';
+	free(text);
+	reply->status = status;
+	reply->content_type = "application/json";
+	reply->body = span_of(copy, len + 1);
+	return OK;
+}
+
+static void set(json_t *object, const char *name, json_t *value)
+{
+	if (value == NULL || json_object_set_new(object, name, value) != 0)
+		log_die("out of memory for JSON, or '%s' is no UTF-8", name);
+}
+
+void ca_json_text(json_t *object, const char *name, const char *value)
+{
+	if (value != NULL)
+		set(object, name, json_string_nocheck(value));
+}
+
+void ca_json_hex(struct scope *s, json_t *object, const char *name, span value)
+{
+	set(object, name, json_string(hex_text(s, value)));
+}
+
+void ca_json_time(json_t *object, const char *name, int64_t moment)
+{
+	char text[MOMENT_TEXT_MAX];
+	if (moment != 0)
+		set(object, name, json_string(moment_text(moment, text)));
+}
+
+void ca_json_number(json_t *object, const char *name, int64_t value)
+{
+	set(object, name, json_integer((json_int_t)value));
+}

@@ -1,0 +1,209 @@
+/* The ca: its configuration, and everything from start to stop. */
+#include "ca.h"
+#include "daemon.h"
+#include "file.h"
+#include "log.h"
+#include <stdlib.h>
+
+int ca_main(int argc, char **argv);
+
+#define ROW(type, member, name, ...) CONF_ROW(type, struct ca_conf, member, name, __VA_ARGS__)
+static const struct conf_row head_rows[] = {
+	ROW(CONF_PATH, database, "database", .help = "SQLite file with certificates and their status; on a local disk."),
+	ROW(CONF_PATH, state_directory, "state-directory", .help = "Directory for CRL files."),
+	ROW(CONF_PATH, socket, "socket", .help = "Local socket of the API, for the ca's own user and root."),
+	ROW(CONF_ADDRESS, listen, "listen", .standard = "", .help = "Address of the API with mutual TLS; left out off-line."),
+	ROW(CONF_PATH, tls_certificate, "tls-certificate", .standard = "", .help = "Certificate chain (PEM) for TLS, both as server and towards the vas."),
+	ROW(CONF_PATH, tls_key, "tls-key", .standard = "", .help = "Its key (PEM, 0600)."),
+	ROW(CONF_PATH, tls_ca, "tls-ca", .standard = "", .help = "Certificate of the management CA, which all peers must lead to."),
+	ROW(CONF_PATH, keyd_socket, "keyd-socket", .help = "Socket of the keyd that holds the CA keys."),
+	ROW(CONF_PATH, audit_socket, "audit-socket", .standard = "", .help = "Socket of auditd; this or audit-journal."),
+	ROW(CONF_PATH, audit_journal, "audit-journal", .standard = "", .help = "Local file of records instead of auditd: founding, off-line root."),
+	ROW(CONF_PATH, audit_anchor, "audit-anchor", .standard = "", .help = "File that keeps the last checkpoint a record was acknowledged under."),
+	ROW(CONF_DURATION, crl_life, "crl-life", .standard = "24h", .min = 10 * MOMENT_SECOND, .max = 366 * MOMENT_DAY,
+	    .help = "From thisUpdate to nextUpdate, for CAs without a time of their own; a new CRL comes at half of it.",
+	    .clause = "EN 319 411-1 CSS-6.3.9-05"),
+	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
+	ROW(CONF_INTEGER, feed_window, "feed-window", .standard = "100000", .min = 100, .max = 100000000,
+	    .help = "Feed items kept for vas after all have them; a va further behind gets a snapshot."),
+};
+static const struct conf_row va_rows[] = {
+	CONF_ROW(CONF_STRING, struct ca_conf_va, url, "url", .help = "Push address of the va, as in https://127.0.0.1:8444."),
+};
+static const struct conf_section sections[] = {
+	{ .name = "", .size = sizeof(struct ca_conf), .rows = head_rows, .row_count = sizeof head_rows / sizeof head_rows[0],
+	  .help = "The certification authority." },
+	{ .name = "va", .many = true, .size = sizeof(struct ca_conf_va), .offset = offsetof(struct ca_conf, vas), .rows = va_rows,
+	  .row_count = sizeof va_rows / sizeof va_rows[0], .help = "A validation authority that status and CRLs are pushed to." },
+};
+const struct conf_schema ca_conf_schema = { "ca", sections, sizeof sections / sizeof sections[0], sizeof(struct ca_conf) };
+
+/* ---- threads ---- */
+
+void ca_wait(struct ca *ca, int64_t microseconds)
+{
+	struct timespec until;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	int64_t nanoseconds = until.tv_nsec + microseconds % MOMENT_SECOND * 1000;
+	until.tv_sec += microseconds / MOMENT_SECOND + nanoseconds / 1000000000;
+	until.tv_nsec = nanoseconds % 1000000000;
+	if (!atomic_load(&ca->stopping))
+		(void)pthread_cond_timedwait(&ca->work, &ca->mutex, &until);
+}
+
+void ca_wake(struct ca *ca)
+{
+	(void)pthread_mutex_lock(&ca->mutex);
+	(void)pthread_cond_broadcast(&ca->work);
+	(void)pthread_mutex_unlock(&ca->mutex);
+}
+
+st ca_thread(struct scope *s, pthread_t *out, void *(*main)(void *), void *arg)
+{
+	return pthread_create(out, NULL, main, arg) == 0 ? OK : fail(s, E_IO, "a thread cannot be started");
+}
+
+/* ---- start ---- */
+
+static st check_conf(struct scope *s, const struct ca_conf *c)
+{
+	if ((c->audit_socket == NULL) == (c->audit_journal == NULL))
+		return fail(s, E_CONFIG, "ca: give either audit-socket or audit-journal");
+	bool tls = c->tls_certificate != NULL && c->tls_key != NULL && c->tls_ca != NULL;
+	if (c->listen != NULL && !tls)
+		return fail(s, E_CONFIG, "ca: listen needs tls-certificate, tls-key and tls-ca: the API is for authenticated peers only");
+	if (c->vas.count > 0 && !tls)
+		return fail(s, E_CONFIG, "ca: a va needs tls-certificate, tls-key and tls-ca: status is pushed over mutual TLS only");
+	return OK;
+}
+
+static struct ca *ca_new(const struct ca_conf *conf)
+{
+	struct ca *ca = heap_alloc(sizeof *ca);
+	pthread_condattr_t attributes;
+	ca->conf = conf;
+	ca->tls = (struct http_tls_settings){ .certificate = conf->tls_certificate, .key = conf->tls_key, .client_ca = conf->tls_ca };
+	atomic_store(&ca->crl_life, conf->crl_life);
+	if (pthread_condattr_init(&attributes) != 0 || pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) != 0 ||
+	    pthread_cond_init(&ca->work, &attributes) != 0 || pthread_mutex_init(&ca->mutex, NULL) != 0 ||
+	    pthread_rwlock_init(&ca->lock, NULL) != 0)
+		log_die("no locks for the ca");
+	(void)pthread_condattr_destroy(&attributes);
+	ca_flight_new(ca);
+	return ca;
+}
+
+static st open_parts(struct scope *s, struct ca *ca)
+{
+	const struct ca_conf *c = ca->conf;
+	struct audit_settings audit = { .socket = c->audit_socket, .journal = c->audit_journal, .component = "ca", .anchor = c->audit_anchor };
+	TRY(file_make_directory(s, c->state_directory, 0700));
+	TRY(audit_open(s, &audit, &ca->audit));
+	ca->keyd = key_client_new(c->keyd_socket);
+	TRY(db_open(s, scope_printf(s, "sqlite:%s", c->database), &ca_schema, &ca->db));
+	TRY(ca_authority_load(s, ca));
+	TRY(ca_relay_start(s, ca));
+	return ca_reconcile(s, ca);
+}
+
+static st serve(struct scope *s, struct ca *ca)
+{
+	const struct ca_conf *c = ca->conf;
+	struct http_settings http = {
+		.loops = 1, .workers = (unsigned)c->workers, .max_connections = 1024, .max_header = 16384, .idle_seconds = 60,
+		.routes = ca_routes, .route_count = ca_route_count, .state = ca, .permit = ca_permit,
+	};
+	TRY(http_server_new(s, &http, &ca->http));
+	TRY(http_listen(s, ca->http, scope_printf(s, "unix:%s", c->socket), NULL));
+	if (c->listen != NULL)
+		TRY(http_listen(s, ca->http, c->listen, &ca->tls));
+	return http_server_start(s, ca->http);
+}
+
+static st start_all(struct scope *s, struct ca *ca)
+{
+	TRY(open_parts(s, ca));
+	TRY(ca_flight_start(s, ca));
+	TRY(ca_crl_start(s, ca));
+	ca->threads = 1;
+	TRY(ca_push_start(s, ca));
+	TRY(serve(s, ca));
+	TRY(ca_renew_start(s, ca));
+	ca->threads = 2;
+	return OK;
+}
+
+/* From outside in: no new requests, then what carries effects outward, then what they stand on. */
+static void ca_stop(void *state)
+{
+	struct ca *ca = state;
+	if (ca->http != NULL)
+		http_server_stop(ca->http, 5000);
+	atomic_store(&ca->stopping, true);
+	ca_wake(ca);
+	if (ca->threads > 0)
+		(void)pthread_join(ca->crl_thread, NULL);
+	if (ca->threads > 1)
+		(void)pthread_join(ca->renew_thread, NULL);
+	ca_push_stop(ca);
+	ca_flight_stop(ca);
+	ca_relay_stop(ca);
+	ca_authority_free_all(ca);
+	db_close(ca->db);
+	if (ca->keyd != NULL)
+		key_client_free(ca->keyd);
+	if (ca->audit != NULL)
+		audit_close(ca->audit);
+	(void)pthread_rwlock_destroy(&ca->lock);
+	(void)pthread_cond_destroy(&ca->work);
+	(void)pthread_mutex_destroy(&ca->mutex);
+	free(ca);
+}
+
+static st ca_start(struct scope *s, const void *conf, void **out)
+{
+	TRY(check_conf(s, conf));
+	struct ca *ca = ca_new(conf);
+	st status = start_all(s, ca);
+	if (status.code != E_OK) {
+		ca_stop(ca);
+		return status;
+	}
+	*out = ca;
+	return OK;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static st ca_reload(struct scope *s, void *state, const void *conf)
+{
+	struct ca *ca = state;
+	const struct ca_conf *new = conf;
+	const struct ca_conf *old = ca->conf;
+	const struct ca_conf_va *new_va = new->vas.item, *old_va = old->vas.item;
+	bool same = same_text(new->database, old->database) && same_text(new->socket, old->socket) &&
+		    same_text(new->listen, old->listen) && same_text(new->keyd_socket, old->keyd_socket) &&
+		    same_text(new->audit_socket, old->audit_socket) && same_text(new->audit_journal, old->audit_journal) &&
+		    same_text(new->state_directory, old->state_directory) && same_text(new->tls_certificate, old->tls_certificate) &&
+		    same_text(new->tls_key, old->tls_key) && same_text(new->tls_ca, old->tls_ca) && new->workers == old->workers &&
+		    new->feed_window == old->feed_window && new->vas.count == old->vas.count;
+	for (size_t i = 0; same && i < new->vas.count; i++)
+		same = same_text(new_va[i].label, old_va[i].label) && same_text(new_va[i].url, old_va[i].url);
+	if (!same)
+		return fail(s, E_STATE, "only crl-life and the content of the TLS files can change while the ca runs: restart it for the rest");
+	atomic_store(&ca->crl_life, new->crl_life);
+	http_server_reload(ca->http);
+	return OK;
+}
+
+int ca_main(int argc, char **argv)
+{
+	static const struct daemon daemon = {
+		.name = "ca", .summary = "issues and revokes certificates, writes CRLs, feeds the vas", .schema = &ca_conf_schema,
+		.start = ca_start, .reload = ca_reload, .stop = ca_stop, .may_connect_internet = true,
+	};
+	return daemon_main(&daemon, argc, argv);
+}

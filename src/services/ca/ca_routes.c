@@ -1,0 +1,96 @@
+/* The API as a table, and who may use it. To add a call: a row here, a handler in one of ca_http_*.c, a row in interfaces.md. */
+#include "ca_http.h"
+#include <unistd.h>
+
+#define JSON "application/json"
+#define BODY_MAX (64u << 10)
+#define CRL_MAX (64u << 20)
+
+/* Roles a route asks for. Anybody authenticated may use those with CA_ANY; NULL is for everybody who can connect. */
+#define OPERATOR "operator"
+#define ANY "any"
+#define LOCAL "local"
+
+const struct http_route ca_routes[] = {
+	{ HTTP_GET, "/healthz", .handle = ca_http_health, .summary = "whether the ca serves" },
+	{ HTTP_GET, "/v1/status", .role = OPERATOR, .handle = ca_http_status, .summary = "CAs, vas, outbox, renewals" },
+	{ HTTP_GET, "/v1/cas", .role = OPERATOR, .handle = ca_http_list_cas, .summary = "logical CAs" },
+	{ HTTP_POST, "/v1/cas", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_create_ca, .summary = "set up a CA, or take one in" },
+	{ HTTP_GET, "/v1/cas/{name}", .role = OPERATOR, .handle = ca_http_show_ca, .summary = "one CA" },
+	{ HTTP_PUT, "/v1/cas/{name}/certificate", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_complete_ca,
+	  .summary = "the certificate of a CA that waits for it" },
+	{ HTTP_POST, "/v1/cas/{name}/certificates", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue,
+	  .summary = "issue a certificate" },
+	{ HTTP_POST, "/v1/cas/{name}/crls", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue_crl, .summary = "issue a CRL now" },
+	{ HTTP_GET, "/v1/cas/{name}/crl", .role = OPERATOR, .handle = ca_http_get_crl, .summary = "the newest CRL" },
+	{ HTTP_PUT, "/v1/cas/{name}/crl", "application/pkix-crl", CRL_MAX, .role = OPERATOR, .handle = ca_http_put_crl,
+	  .summary = "the CRL of a CA that is run elsewhere" },
+	{ HTTP_GET, "/v1/certificates", .role = OPERATOR, .handle = ca_http_list, .summary = "certificates by state and subject" },
+	{ HTTP_GET, "/v1/certificates/{serial}", .role = OPERATOR, .handle = ca_http_show, .summary = "one certificate" },
+	{ HTTP_POST, "/v1/certificates/{serial}/revocation", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_revoke,
+	  .summary = "revoke a certificate" },
+	{ HTTP_GET, "/v1/profiles", .role = OPERATOR, .handle = ca_http_profiles, .summary = "certificate profiles" },
+	{ HTTP_POST, "/v1/identities", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_enrol,
+	  .summary = "a certificate that is renewed by itself" },
+	{ HTTP_GET, "/v1/identities", .role = OPERATOR, .handle = ca_http_identities, .summary = "certificates that are renewed by themselves" },
+	{ HTTP_POST, "/v1/renewal", JSON, BODY_MAX, .role = ANY, .handle = ca_http_renew, .summary = "a new certificate for its holder" },
+	{ HTTP_POST, "/v1/backup", JSON, BODY_MAX, .role = LOCAL, .handle = ca_http_backup, .summary = "copy the database" },
+};
+const size_t ca_route_count = sizeof ca_routes / sizeof ca_routes[0];
+
+/* ---- who is it? ---- */
+
+/* A TLS handshake proves the key; that the certificate is still good is looked up, so a revocation acts on the next request. */
+static st find_peer(struct scope *s, const struct http_request *request, struct ca_certificate *out)
+{
+	struct pki_certificate *peer = scope_new(s, struct pki_certificate);
+	if (request->peer_certificate.len == 0)
+		return fail(s, E_DENIED, "a client certificate of the management CA is needed");
+	TRY(pki_certificate_read(s, request->peer_certificate, peer));
+	st found = ca_certificate_find(s, request->state, peer->serial, out);
+	if (found.code == E_NOTFOUND || (found.code == E_OK && !span_equal(out->der, peer->der))) {
+		scope_clear_error(s);
+		return fail(s, E_DENIED, "the client certificate was not issued here");
+	}
+	TRY(found);
+	if (out->state == CA_REVOKED)
+		return fail(s, E_DENIED, "the client certificate is revoked");
+	return out->not_after >= scope_now(s) ? OK : fail(s, E_DENIED, "the client certificate has expired");
+}
+
+static st permit_local(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	(void)route;
+	if (request->peer_uid != 0 && request->peer_uid != getuid())
+		return fail(s, E_DENIED, "the local socket is for the ca's own user and root");
+	return OK;
+}
+
+//= en319411-1#GEN-6.5.5-04 whoever can cause issuance is authenticated by a certificate and its role is checked for each call
+st ca_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	if (route->role == NULL)
+		return OK;
+	if (request->local)
+		return permit_local(s, request, route);
+	struct ca_certificate peer;
+	TRY(find_peer(s, request, &peer));
+	if (strcmp(route->role, ANY) == 0)
+		return OK;
+	if (strcmp(peer.profile, "operator") != 0 || peer.role == NULL || strcmp(peer.role, route->role) != 0)
+		return fail(s, E_DENIED, "this call needs role '%s'; the client certificate has profile %s%s%s", route->role, peer.profile,
+			    peer.role != NULL ? " and role " : "", peer.role != NULL ? peer.role : "");
+	return OK;
+}
+
+const char *ca_actor(struct scope *s, const struct http_request *request)
+{
+	if (request->local)
+		return scope_printf(s, "local:%u", (unsigned)request->peer_uid);
+	struct pki_certificate *peer = scope_new(s, struct pki_certificate);
+	if (pki_certificate_read(s, request->peer_certificate, peer).code != E_OK) {
+		scope_clear_error(s);
+		return "unknown";
+	}
+	return scope_printf(s, "certificate:%s", hex_text(s, ca_magnitude(peer->serial)));
+}
