@@ -17,7 +17,7 @@ static const uint8_t dash[] = { 0xe2, 0x80, 0x94, ' ' }; /* U+2014 and a space b
 /* ---- keys ---- */
 
 /* c2sp signed-note, "Signatures": key names are not empty and have neither spaces nor plus. Only printable ASCII here: names are origins. */
-static st check_name(struct scope *s, span name)
+st audit_name_check(struct scope *s, span name)
 {
 	bool good = name.len > 0 && name.len <= AUDIT_ORIGIN_MAX;
 	for (size_t i = 0; i < name.len; i++)
@@ -85,7 +85,7 @@ st audit_key_of_spki(struct scope *s, const char *name, span spki, struct audit_
 	if (pkey == NULL || at != spki.data + spki.len)
 		return fail(s, E_CRYPTO, "the public key of the log is not a SubjectPublicKeyInfo");
 	struct audit_key key = { .name = scope_copy(s, span_str(name)) };
-	TRY(check_name(s, key.name));
+	TRY(audit_name_check(s, key.name));
 	if (EVP_PKEY_get_base_id(pkey) == EVP_PKEY_ED25519) {
 		size_t len = ED25519_LEN;
 		uint8_t *raw = scope_alloc(s, len);
@@ -119,7 +119,7 @@ st audit_key_parse(struct scope *s, span text, struct audit_key *out)
 	span rest = text, id, raw;
 	if (!cut_at(&rest, '+', &key.name) || !cut_at(&rest, '+', &id))
 		return fail(s, E_INPUT, "a log's public key is written NAME+8 hexadecimal digits+base64");
-	TRY(check_name(s, key.name));
+	TRY(audit_name_check(s, key.name));
 	TRY(fail_context(s, hex_parse(s, id, &id), "id in a log's public key"));
 	TRY(fail_context(s, base64_parse(s, rest, &raw), "a log's public key"));
 	if (raw.len < 2 || (raw.data[0] != AUDIT_KEY_ED25519 && raw.data[0] != AUDIT_KEY_ECDSA))
@@ -230,7 +230,7 @@ st audit_checkpoint_read(struct scope *s, span text, struct audit_checkpoint *ou
 	if (!cut_at(&rest, '\n', &origin) || !cut_at(&rest, '\n', &size) || !cut_at(&rest, '\n', &root))
 		return fail(s, E_INPUT, "a checkpoint has lines for origin, size and root (c2sp tlog-checkpoint)");
 	struct audit_checkpoint c = { .size = 0 };
-	TRY(fail_context(s, check_name(s, origin), "origin of a checkpoint"));
+	TRY(fail_context(s, audit_name_check(s, origin), "origin of a checkpoint"));
 	memcpy(c.origin, origin.data, origin.len);
 	TRY(fail_context(s, decimal_parse(s, size, UINT64_MAX, &c.size), "size in a checkpoint"));
 	if (size.len > 1 && size.data[0] == '0')

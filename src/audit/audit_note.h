@@ -17,6 +17,8 @@ struct audit_key {
 	enum audit_key_type type;
 	span key; /* Ed25519: 32 octets; ECDSA: SubjectPublicKeyInfo */
 };
+/* May this be a key name or an origin? E_INPUT says what one looks like. */
+st audit_name_check(struct scope *s, span name);
 /* From a SubjectPublicKeyInfo: Ed25519, or ECDSA on P-256, P-384 or P-521. E_CRYPTO for any other. */
 st audit_key_of_spki(struct scope *s, const char *name, span spki, struct audit_key *out);
 st audit_key_parse(struct scope *s, span text, struct audit_key *out);

@@ -1,0 +1,106 @@
+/*
+ * audit_load.c - writer threads that put records into a running auditd, for the benchmark and for the kill tests.
+ *
+ * audit_load SOCKET WRITERS COUNT [BYTES [PRINT]]: each writer has a client and a connection of its own and commits COUNT records,
+ * whose largest field has BYTES bytes. With PRINT each acknowledged record is written to standard output as "ID INDEX" at once.
+ * Without, one line: records, seconds, records a second, and the mean and the worst time of a commit in microseconds.
+ */
+#include "audit.h"
+#include "log.h"
+#include "moment.h"
+#include "text.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct writer {
+	pthread_t thread;
+	const char *socket;
+	unsigned long count, failed;
+	span filler;
+	bool print;
+	int64_t worst, total;
+};
+
+static st commit_one(struct scope *s, struct audit *a, struct writer *w)
+{
+	AUTO_EVENT e;
+	uint64_t index;
+	audit_begin(&e, s, AUDIT_CERTIFICATE_REFUSED);
+	audit_str(&e, "ca", "issuing");
+	audit_str(&e, "profile", "load");
+	audit_text(&e, "reason", w->filler);
+	audit_number(&e, "actor", (int64_t)getpid());
+	TRY(audit_finish(s, &e));
+	int64_t begun = moment_monotonic();
+	TRY(audit_commit(s, a, &e, &index));
+	int64_t took = moment_monotonic() - begun;
+	w->total += took;
+	w->worst = took > w->worst ? took : w->worst;
+	if (w->print) {
+		char line[80];
+		char id[33];
+		int len = snprintf(line, sizeof line, "%s %llu\n", hex_write(SPAN_ARRAY(e.id), id), (unsigned long long)index);
+		if (write(STDOUT_FILENO, line, (size_t)len) != len)
+			log_die("standard output is closed");
+	}
+	return OK;
+}
+
+static void *writer_main(void *argument)
+{
+	struct writer *w = argument;
+	struct audit_settings settings = { .socket = w->socket, .component = "load" };
+	struct audit *a;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (audit_open(&s, &settings, &a).code != E_OK)
+		log_die("%s", s.message);
+	for (unsigned long i = 0; i < w->count; i++) {
+		scope_reset(&s);
+		if (commit_one(&s, a, w).code == E_OK)
+			continue;
+		w->failed++;
+		if (w->failed == 1)
+			log_put(LOG_LEVEL_WARNING, "%s", s.message);
+		(void)usleep(20000);
+	}
+	audit_close(a);
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 4) {
+		fprintf(stderr, "audit_load SOCKET WRITERS COUNT [BYTES [PRINT]]\n");
+		return 2;
+	}
+	unsigned long writers = strtoul(argv[2], NULL, 10), count = strtoul(argv[3], NULL, 10);
+	size_t bytes = argc > 4 ? strtoul(argv[4], NULL, 10) : 200;
+	char *filler = heap_alloc(bytes);
+	memset(filler, 'x', bytes);
+	struct writer *w = heap_alloc(writers * sizeof *w);
+	int64_t begun = moment_monotonic();
+	for (unsigned long i = 0; i < writers; i++) {
+		w[i] = (struct writer){ .socket = argv[1], .count = count, .filler = span_of(filler, bytes), .print = argc > 5 };
+		if (pthread_create(&w[i].thread, NULL, writer_main, &w[i]) != 0)
+			log_die("no thread");
+	}
+	unsigned long done = 0, failed = 0;
+	int64_t worst = 0, total = 0;
+	for (unsigned long i = 0; i < writers; i++) {
+		(void)pthread_join(w[i].thread, NULL);
+		done += w[i].count - w[i].failed;
+		failed += w[i].failed;
+		total += w[i].total;
+		worst = w[i].worst > worst ? w[i].worst : worst;
+	}
+	double seconds = (double)(moment_monotonic() - begun) / 1e6;
+	if (argc <= 5)
+		printf("%lu records %.2f s %.0f/s mean %.0f us worst %lld us failed %lu\n", done, seconds, (double)done / seconds,
+		       done == 0 ? 0.0 : (double)total / (double)done, (long long)worst, failed);
+	free(w);
+	free(filler);
+	return failed == 0 ? 0 : 1;
+}

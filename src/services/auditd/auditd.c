@@ -1,0 +1,251 @@
+#include "auditd.h"
+#include "daemon.h"
+#include "file.h"
+#include "log.h"
+#include "moment.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define STOP_GRACE_MS 5000
+/* Ids of so many of the last leaves are read back at start. A client offers a record again within seconds of a restart; who keeps
+ * records longer (the ca's outbox) compares with the log itself before it serves. */
+#define IDS_AT_START 65536u
+
+static const struct conf_row rows[] = {
+	CONF_ROW(CONF_PATH, struct auditd_conf, log, "log-directory", .help = "Directory of the log (tlog-tiles layout and tail); nobody else writes in it."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, socket, "socket", .help = "Local socket where daemons put their records."),
+	CONF_ROW(CONF_STRING, struct auditd_conf, group, "socket-group", .standard = "",
+		 .help = "Group whose members may connect; left out, only the daemon's own user and root may."),
+	CONF_ROW(CONF_LIST, struct auditd_conf, writer, "writer", .standard = "",
+		 .help = "NAME USER, repeated: who may write, under which name its records stand in the log; the user by name or number. Left out, "
+			 "everybody who may connect writes, under the name of the user.",
+		 .clause = "EN 319 401 REQ-7.9.1"),
+	CONF_ROW(CONF_STRING, struct auditd_conf, origin, "origin",
+		 .help = "Origin line of checkpoints: a unique name of the log such as example.org/log, without spaces or plus."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, keyd, "keyd-socket", .help = "Socket of the log zone's keyd."),
+	CONF_ROW(CONF_STRING, struct auditd_conf, key, "key", .standard = "log", .help = "Label of the key that signs checkpoints."),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_interval, "checkpoint-interval", .standard = "1s", .min = 10000,
+		 .max = MOMENT_HOUR, .help = "How often a checkpoint is signed while the log grows.", .clause = "EN 319 401 REQ-7.9.1-14"),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_max_age, "checkpoint-max-age", .standard = "60s", .min = MOMENT_SECOND / 10,
+		 .max = MOMENT_DAY,
+		 .help = "When a record has waited so long for a signed checkpoint, issuance is refused; an alarm goes out at half of it."),
+	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
+		 .help = "Connections served at once."),
+	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .standard = "",
+		 .help = "Journal of the founding, repeated: its records become the first leaves of a new log."),
+};
+static const struct conf_section sections[] = {
+	{ .name = "", .size = sizeof(struct auditd_conf), .rows = rows, .row_count = sizeof rows / sizeof rows[0], .help = "The audit log." },
+};
+static const struct conf_schema schema = { .service = "auditd", .sections = sections, .section_count = 1, .size = sizeof(struct auditd_conf) };
+
+/* Sole writer: who holds this lock. */
+static st lock_directory(struct scope *s, struct auditd *a)
+{
+	TRY(file_make_directory(s, scope_printf(s, "%s/tail", a->conf->log), 0750));
+	char *path = scope_printf(s, "%s/lock", a->conf->log);
+	a->directory_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (a->directory_lock < 0)
+		return fail_errno(s, E_IO, "%s", path);
+	if (flock(a->directory_lock, LOCK_EX | LOCK_NB) != 0)
+		return fail_errno(s, E_STATE, "%s: another auditd writes this log; a log has one writer", path);
+	return OK;
+}
+
+static st require_tail(struct scope *s, const struct auditd *a, uint64_t signed_size)
+{
+	struct audit_segment *found;
+	size_t count;
+	TRY(audit_log_segments(s, a->conf->log, &found, &count));
+	if (count == 0 && signed_size > 0)
+		return fail(s, E_STATE,
+			    "%s/tail is empty though the log has %llu leaves: acknowledged records may be lost. Restore the directory from a copy",
+			    a->conf->log, (unsigned long long)signed_size);
+	return OK;
+}
+
+static st open_log(struct scope *s, struct auditd *a, struct tree **out_tree)
+{
+	uint64_t first;
+	TRY(audit_log_open(s, a->conf->log, &a->log));
+	TRY(signer_new(s, a->conf, a->log, &a->signer));
+	TRY(require_tail(s, a, signer_size(a->signer)));
+	TRY(tail_first(s, a->conf->log, &first));
+	uint64_t base = first > signer_size(a->signer) ? first : signer_size(a->signer);
+	TRY(tree_open(s, a->conf->log, a->log, base, out_tree));
+	st status = tail_open(s, a->conf->log, base, a->log, &a->tail);
+	if (status.code != E_OK) {
+		tree_close(*out_tree);
+		*out_tree = NULL;
+	}
+	return status;
+}
+
+struct remembering {
+	struct auditd *a;
+	uint64_t below;
+};
+
+static bool remember_id(void *state, uint64_t index, span leaf)
+{
+	struct remembering *r = state;
+	struct audit_envelope envelope;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (index >= r->below)
+		return false;
+	if (audit_envelope_read(&s, leaf, &envelope).code == E_OK)
+		tail_know(r->a->tail, envelope.record.id, index);
+	return true;
+}
+
+static st remember_ids(struct scope *s, struct auditd *a)
+{
+	uint64_t base = tail_base(a->tail);
+	struct remembering r = { .a = a, .below = base };
+	return audit_log_each_bundled(s, a->log, base > IDS_AT_START ? base - IDS_AT_START : 0, remember_id, &r);
+}
+
+/* The oldest leaf without checkpoint has waited since it was received, also while nobody ran. */
+static bool age_of_leaf(void *state, uint64_t index, span leaf)
+{
+	int64_t *at = state;
+	struct audit_envelope envelope;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	(void)index;
+	if (audit_envelope_read(&s, leaf, &envelope).code == E_OK)
+		*at = envelope.at;
+	return false;
+}
+
+static st resume_waiting(struct scope *s, struct auditd *a)
+{
+	int64_t at = 0, now = scope_now(s);
+	uint64_t signed_size = signer_size(a->signer);
+	tail_signed(a->tail, signed_size, moment_monotonic());
+	if (tail_size(a->tail) == signed_size)
+		return OK;
+	TRY(audit_log_each(s, a->log, signed_size, age_of_leaf, &at));
+	if (at > 0 && at < now)
+		tail_was_waiting(a->tail, now - at);
+	return OK;
+}
+
+static st found(struct scope *s, struct auditd *a)
+{
+	if (signer_size(a->signer) > 0)
+		return OK;
+	for (size_t i = 0; i < a->conf->founding_journal.count; i++)
+		TRY(imported_found(s, a->imported, a->tail, a->conf->founding_journal.item[i]));
+	return OK;
+}
+
+static st put_own_record(struct scope *s, struct auditd *a, struct audit_event *e)
+{
+	AUTO_BUF json;
+	buf_init(&json, AUDIT_LEAF_MAX);
+	TRY(audit_finish(s, e));
+	span bytes = buf_span(&e->json);
+	size_t cut = audit_record_component_place(bytes);
+	if (!buf_append(&json, span_first(bytes, cut)) || !buf_append(&json, SPAN_LITERAL(",\"component\":\"auditd\"")) ||
+	    !buf_append(&json, span_from(bytes, cut)))
+		return fail(s, E_LIMIT, "auditd's own record is too large");
+	struct tail_record record = { .id = e->id, .json = buf_span(&json) };
+	tail_append(s, a->tail, "auditd", &record, 1);
+	return record.code == E_OK ? OK : fail(s, record.code, "%s", record.message);
+}
+
+static st put_started(struct scope *s, struct auditd *a)
+{
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_LOG_STARTED);
+	audit_str(&e, "origin", a->conf->origin);
+	audit_number(&e, "size", (int64_t)tail_size(a->tail));
+	audit_str(&e, "version", CHANCERY_VERSION);
+	return put_own_record(s, a, &e);
+}
+
+static void put_stopped(struct auditd *a)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_EVENT e;
+	audit_begin(&e, &s, AUDIT_LOG_STOPPED);
+	audit_number(&e, "size", (int64_t)tail_size(a->tail));
+	if (put_own_record(&s, a, &e).code != E_OK)
+		log_failure(&s, "recording the stop");
+}
+
+static void stop(void *state)
+{
+	struct auditd *a = state;
+	if (a->server != NULL) {
+		wire_server_stop(a->server, STOP_GRACE_MS);
+		put_stopped(a);
+	}
+	signer_stop(a->signer);
+	signer_free(a->signer);
+	tail_close(a->tail);
+	imported_close(a->imported);
+	writers_free(a->writers);
+	audit_log_close(a->log);
+	fd_auto(&a->directory_lock);
+	free(a);
+}
+
+static st bring_up(struct scope *s, struct auditd *a)
+{
+	struct tree *tree = NULL;
+	TRY(audit_name_check(s, span_str(a->conf->origin)));
+	TRY(lock_directory(s, a));
+	TRY(writers_new(s, &a->conf->writer, &a->writers));
+	TRY(open_log(s, a, &tree));
+	st status = remember_ids(s, a);
+	if (status.code == E_OK)
+		status = imported_open(s, a->conf->log, &a->imported);
+	if (status.code == E_OK)
+		status = resume_waiting(s, a);
+	if (status.code == E_OK)
+		status = found(s, a);
+	if (status.code == E_OK)
+		status = put_started(s, a);
+	if (status.code != E_OK) {
+		tree_close(tree);
+		return status;
+	}
+	signer_start(a->signer, a->tail, tree);
+	return socket_serve(s, a);
+}
+
+static st start(struct scope *s, const void *conf, void **out_state)
+{
+	struct auditd *a = heap_alloc(sizeof *a);
+	a->conf = conf;
+	a->directory_lock = -1;
+	st status = bring_up(s, a);
+	if (status.code != E_OK) {
+		stop(a);
+		return status;
+	}
+	*out_state = a;
+	return OK;
+}
+
+static const struct daemon auditd = {
+	.name = "auditd",
+	.summary = "sole writer of the audit log: makes records durable, numbers them, has checkpoints signed",
+	.schema = &schema,
+	.start = start,
+	.stop = stop,
+};
+
+int auditd_main(int argc, char **argv);
+
+int auditd_main(int argc, char **argv)
+{
+	return daemon_main(&auditd, argc, argv);
+}

@@ -1,0 +1,59 @@
+/*
+ * auditd.h - the parts of auditd put together: configuration, what they share, and who does what.
+ *
+ * Connections (auditd_socket) hand records to the tail (auditd_tail), which makes them durable and numbers them. One thread
+ * (auditd_sign) turns the tail into bundles and tiles (auditd_tree) and has the log-zone keyd sign checkpoints.
+ */
+#pragma once
+#include "auditd_tail.h"
+#include "auditd_tree.h"
+#include "conf.h"
+#include "key.h"
+
+struct auditd_conf {
+	const char *log, *socket, *group, *keyd, *key, *origin;
+	int64_t checkpoint_interval, checkpoint_max_age, max_connections;
+	struct conf_list founding_journal, writer;
+};
+
+struct writers;
+struct imported;
+struct signer;
+
+struct auditd {
+	const struct auditd_conf *conf;
+	int directory_lock;
+	struct audit_log *log; /* the signer's, once it runs */
+	struct tail *tail;
+	struct writers *writers;
+	struct imported *imported;
+	struct signer *signer;
+	struct wire_server *server;
+};
+
+/* ---- auditd_sign ---- */
+/* The newest checkpoint there is, verified against the tiles (not its signature: the key is keyd's). Size 0 when there is none. */
+st signer_new(struct scope *s, const struct auditd_conf *conf, struct audit_log *log, struct signer **out);
+uint64_t signer_size(struct signer *g);
+/* Go on from the tail that was opened. */
+void signer_start(struct signer *g, struct tail *tail, struct tree *tree);
+/* A last round, then ends its thread. */
+void signer_stop(struct signer *g);
+void signer_free(struct signer *g);
+/* The newest checkpoint into `out`, when it covers another size than `known`; returns its size. */
+uint64_t signer_checkpoint(struct signer *g, uint64_t known, struct buf *out, int64_t *out_time);
+/* E_UNAVAILABLE when checkpoints are overdue: nothing is issued then. */
+st signer_check(struct scope *s, struct signer *g);
+
+/* ---- auditd_import ---- */
+st imported_open(struct scope *s, const char *dir, struct imported **out);
+void imported_close(struct imported *i);
+/* Appends records of a journal, each once for ever. */
+void imported_append(struct scope *s, struct imported *i, struct tail *tail, const char *by, struct tail_record *record, size_t count);
+/* The founding journals become the first leaves. */
+st imported_found(struct scope *s, struct imported *i, struct tail *tail, const char *journal);
+
+/* ---- auditd_socket ---- */
+st writers_new(struct scope *s, const struct conf_list *rows, struct writers **out);
+void writers_free(struct writers *w);
+st socket_serve(struct scope *s, struct auditd *a);

@@ -1,0 +1,344 @@
+#include "auditd.h"
+#include "audit_protocol.h"
+#include "log.h"
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- who may write, and under which name ---- */
+
+struct writer {
+	uid_t uid;
+	char *name;
+};
+struct writers {
+	struct writer *row;
+	size_t count;
+};
+
+static st uid_of(struct scope *s, span user, uid_t *out)
+{
+	uint64_t number;
+	AUTO_SCOPE aside;
+	scope_init(&aside, s->source);
+	if (decimal_parse(&aside, user, UINT32_MAX - 1, &number).code == E_OK) {
+		*out = (uid_t)number;
+		return OK;
+	}
+	char room[4096];
+	struct passwd entry, *found = NULL;
+	if (getpwnam_r(scope_cstr(s, user), &entry, room, sizeof room, &found) != 0 || found == NULL)
+		return fail(s, E_CONFIG, "writer: there is no user '%.*s'", (int)user.len, (const char *)user.data);
+	*out = found->pw_uid;
+	return OK;
+}
+
+static struct writer *find_writer(struct writers *w, uid_t uid)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (w->row[i].uid == uid)
+			return &w->row[i];
+	return NULL;
+}
+
+/* Daemons that share a uid cannot be told apart by the kernel; then all their names are what is known: "ca+va". */
+static st add_writer(struct scope *s, struct writers *w, uid_t uid, span name)
+{
+	struct writer *known = find_writer(w, uid);
+	char *text = known == NULL ? scope_cstr(s, name) : scope_printf(s, "%s+%.*s", known->name, (int)name.len, (const char *)name.data);
+	if (name.len == 0 || strlen(text) > AUDIT_NAME_MAX)
+		return fail(s, E_CONFIG, "writer: a name has 1 to %d characters", AUDIT_NAME_MAX);
+	if (known != NULL) {
+		free(known->name);
+		known->name = heap_copy_str(text);
+		return OK;
+	}
+	w->row = heap_grow(w->row, (w->count + 1) * sizeof *w->row);
+	w->row[w->count++] = (struct writer){ .uid = uid, .name = heap_copy_str(text) };
+	return OK;
+}
+
+static st add_row(struct scope *s, struct writers *w, const char *row)
+{
+	uid_t uid;
+	span text = span_str(row), name = span_first(text, strcspn(row, " "));
+	span user = span_from(text, name.len + 1);
+	if (user.len == 0)
+		return fail(s, E_CONFIG, "writer = %s: write NAME USER, the user by name or number", row);
+	TRY(uid_of(s, user, &uid));
+	return add_writer(s, w, uid, name);
+}
+
+st writers_new(struct scope *s, const struct conf_list *rows, struct writers **out)
+{
+	struct writers *w = heap_alloc(sizeof *w);
+	st status = OK;
+	for (size_t i = 0; i < rows->count && status.code == E_OK; i++)
+		status = add_row(s, w, rows->item[i]);
+	if (status.code != E_OK) {
+		writers_free(w);
+		return status;
+	}
+	*out = w;
+	return OK;
+}
+
+void writers_free(struct writers *w)
+{
+	if (w == NULL)
+		return;
+	for (size_t i = 0; i < w->count; i++)
+		free(w->row[i].name);
+	free(w->row);
+	free(w);
+}
+
+static bool may_write(const struct wire_peer *peer)
+{
+	const struct auditd *a = peer->service;
+	return a->writers->count == 0 || find_writer(a->writers, peer->uid) != NULL;
+}
+
+static bool may_administer(const struct wire_peer *peer)
+{
+	return peer->uid == 0 || peer->uid == geteuid();
+}
+
+static bool may_read(const struct wire_peer *peer)
+{
+	return may_write(peer) || may_administer(peer);
+}
+
+/* ---- append and import ---- */
+
+/* What is kept of a connection: the name of its user, and the checkpoint it was told last. */
+struct session {
+	char *by;
+	uint64_t told;
+};
+
+static char *name_of(const struct wire_peer *peer)
+{
+	const struct auditd *a = peer->service;
+	const struct writer *w = find_writer(a->writers, peer->uid);
+	char room[4096];
+	struct passwd entry, *found = NULL;
+	if (w != NULL)
+		return heap_copy_str(w->name);
+	if (getpwuid_r(peer->uid, &entry, room, sizeof room, &found) == 0 && found != NULL && strlen(found->pw_name) <= AUDIT_NAME_MAX)
+		return heap_copy_str(found->pw_name);
+	(void)snprintf(room, sizeof room, "uid %u", (unsigned)peer->uid);
+	return heap_copy_str(room);
+}
+
+static struct session *session_of(struct wire_peer *peer)
+{
+	if (peer->session == NULL) {
+		struct session *fresh = heap_alloc(sizeof *fresh);
+		fresh->by = name_of(peer);
+		peer->session = fresh;
+	}
+	return peer->session;
+}
+
+static void close_session(struct wire_peer *peer)
+{
+	struct session *session = peer->session;
+	if (session == NULL)
+		return;
+	free(session->by);
+	free(session);
+}
+
+/* Every record is read before it becomes a leaf: what is not a record of the catalogue never gets into the log. */
+static void check_record(struct scope *s, const struct auditd *a, struct tail_record *r, bool may_be_refused)
+{
+	struct audit_record parsed;
+	st status = audit_record_read(s, r->json, &parsed);
+	if (status.code == E_OK && memcmp(parsed.id, r->id, sizeof parsed.id) != 0)
+		status = fail(s, E_INPUT, "a record carries another id than its frame");
+	if (status.code == E_OK && parsed.component.len == 0)
+		status = fail(s, E_INPUT, "a record does not say which component wrote it");
+	if (status.code == E_OK && may_be_refused && parsed.row->class == AUDIT_ISSUANCE)
+		status = signer_check(s, a->signer);
+	r->code = status.code;
+	if (status.code == E_OK)
+		return;
+	r->message = scope_printf(s, "%s", s->message);
+	scope_clear_error(s); /* one record's refusal is not the frame's */
+}
+
+static st read_records(struct scope *s, struct rd *body, struct tail_record **out, size_t *out_count)
+{
+	uint16_t count = rd_u16(body);
+	if (count == 0 || count > AUDIT_BATCH_MAX)
+		return fail(s, E_INPUT, "a frame carries 1 to %d records", AUDIT_BATCH_MAX);
+	struct tail_record *record = scope_alloc(s, count * sizeof *record);
+	for (uint16_t i = 0; i < count; i++) {
+		record[i].id = rd_raw(body, AUDIT_ID_LEN).data;
+		record[i].json = rd_bytes(body, AUDIT_LEAF_MAX);
+	}
+	TRY(rd_end(s, body, "a frame of records"));
+	*out = record;
+	*out_count = count;
+	return OK;
+}
+
+static void write_reply(struct wr *reply, const struct tail_record *record, size_t count)
+{
+	wr_u16(reply, (uint16_t)count);
+	for (size_t i = 0; i < count; i++) {
+		wr_u16(reply, (uint16_t)record[i].code);
+		if (record[i].code == E_OK)
+			wr_u64(reply, record[i].index);
+		else
+			wr_str(reply, record[i].message);
+	}
+}
+
+static st write_checkpoint(struct scope *s, struct auditd *a, struct wire_peer *peer, struct wr *reply)
+{
+	struct session *session = session_of(peer);
+	AUTO_BUF note;
+	int64_t time;
+	buf_init(&note, AUDIT_NOTE_MAX);
+	session->told = signer_checkpoint(a->signer, session->told, &note, &time);
+	wr_u64(reply, tail_size(a->tail));
+	wr_bytes(reply, buf_span(&note));
+	return wr_end(s, reply);
+}
+
+static st handle_append(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct auditd *a = peer->service;
+	struct tail_record *record;
+	size_t count;
+	TRY(read_records(s, body, &record, &count));
+	for (size_t i = 0; i < count; i++)
+		check_record(s, a, &record[i], true);
+	tail_append(s, a->tail, session_of(peer)->by, record, count);
+	write_reply(reply, record, count);
+	return write_checkpoint(s, a, peer, reply);
+}
+
+static st handle_import(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct auditd *a = peer->service;
+	struct tail_record *record;
+	size_t count;
+	TRY(read_records(s, body, &record, &count));
+	for (size_t i = 0; i < count; i++)
+		check_record(s, a, &record[i], false);
+	imported_append(s, a->imported, a->tail, scope_printf(s, "import by %s", session_of(peer)->by), record, count);
+	write_reply(reply, record, count);
+	return write_checkpoint(s, a, peer, reply);
+}
+
+/* ---- read and status ---- */
+
+struct reading {
+	struct wr *reply;
+	uint64_t size;
+	uint32_t count, max;
+};
+
+static bool read_leaf(void *state, uint64_t index, span leaf)
+{
+	struct reading *r = state;
+	if (r->count == r->max || index >= r->size || r->reply->out->len + leaf.len + 4 > AUDIT_READ_ROOM)
+		return false;
+	wr_bytes(r->reply, leaf);
+	r->count++;
+	return true;
+}
+
+/* Bundles first; what is only in the tail comes from there. A leaf moves from tail to bundle while this reads, never back. */
+static st read_leaves(struct scope *s, struct auditd *a, uint64_t from, struct reading *r)
+{
+	struct audit_log *log;
+	TRY(audit_log_open(s, a->conf->log, &log));
+	st status = audit_log_each_bundled(s, log, from, read_leaf, r);
+	audit_log_close(log);
+	TRY(status);
+	AUTO_BUF leaf;
+	buf_init(&leaf, AUDIT_LEAF_MAX);
+	bool more = true;
+	for (uint64_t index = from + r->count; more && index < r->size; index++) {
+		leaf.len = 0;
+		st got = tail_leaf(s, a->tail, index, &leaf);
+		if (got.code == E_NOTFOUND) {
+			scope_clear_error(s); /* integrated meanwhile: the next request finds it in its bundle */
+			return OK;
+		}
+		TRY(got);
+		more = read_leaf(r, index, buf_span(&leaf));
+	}
+	return OK;
+}
+
+static st handle_read(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct auditd *a = peer->service;
+	uint64_t from = rd_u64(body);
+	uint32_t max = rd_u32(body);
+	TRY(rd_end(s, body, "a request for leaves"));
+	struct reading r = { .reply = reply, .size = tail_size(a->tail), .max = max };
+	wr_u64(reply, r.size);
+	size_t count_at = reply->out->len;
+	wr_u32(reply, 0);
+	if (from < r.size)
+		TRY(read_leaves(s, a, from, &r));
+	for (size_t i = 0; i < 4; i++)
+		reply->out->data[count_at + i] = (uint8_t)(r.count >> (24 - 8 * i));
+	return OK;
+}
+
+static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct auditd *a = peer->service;
+	AUTO_BUF note;
+	int64_t time;
+	buf_init(&note, AUDIT_NOTE_MAX);
+	TRY(rd_end(s, body, "a request for status"));
+	uint64_t size = signer_checkpoint(a->signer, UINT64_MAX, &note, &time);
+	wr_u64(reply, tail_size(a->tail));
+	wr_u64(reply, size);
+	wr_i64(reply, time);
+	wr_i64(reply, tail_waiting(a->tail));
+	wr_bytes(reply, buf_span(&note));
+	return OK;
+}
+
+static const struct wire_route routes[] = {
+	{ .kind = AUDIT_KIND_APPEND, .name = "append", .max_body = WIRE_BODY_MAX, .permit = may_write, .handle = handle_append },
+	{ .kind = AUDIT_KIND_READ, .name = "read", .max_body = 12, .permit = may_read, .handle = handle_read },
+	{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .permit = may_read, .handle = handle_status },
+	{ .kind = AUDIT_KIND_IMPORT, .name = "import", .max_body = WIRE_BODY_MAX, .permit = may_administer, .handle = handle_import },
+};
+
+static st gid_of(struct scope *s, const char *name, gid_t *out)
+{
+	char room[4096];
+	struct group entry, *found = NULL;
+	*out = (gid_t)-1;
+	if (name == NULL)
+		return OK;
+	if (getgrnam_r(name, &entry, room, sizeof room, &found) != 0 || found == NULL)
+		return fail(s, E_CONFIG, "group: there is no group '%s'", name);
+	*out = found->gr_gid;
+	return OK;
+}
+
+st socket_serve(struct scope *s, struct auditd *a)
+{
+	gid_t group;
+	TRY(gid_of(s, a->conf->group, &group));
+	struct wire_service service = { .routes = routes,
+					.route_count = sizeof routes / sizeof routes[0],
+					.state = a,
+					.max_connections = (unsigned)a->conf->max_connections,
+					.close_session = close_session };
+	return wire_serve(s, a->conf->socket, group, &service, &a->server);
+}
