@@ -123,7 +123,7 @@ st audit_open(struct scope *s, const struct audit_settings *settings, struct aud
 	AUTO_BUF component;
 	buf_init(&component, 1024);
 	out_of_room(buf_append(&component, SPAN_LITERAL(",\"component\":")) &&
-		    json_string_write(&component, span_str(settings->component)) && buf_append(&component, span_of("", 1)));
+		    audit_json_string_write(&component, span_str(settings->component)) && buf_append(&component, span_of("", 1)));
 	a->component = heap_copy_str((const char *)component.data);
 	a->last = &a->first;
 	buf_init(&a->frame, WIRE_BODY_MAX);

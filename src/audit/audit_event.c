@@ -62,7 +62,7 @@ static void put_name(struct audit_event *e, const char *field)
 void audit_text(struct audit_event *e, const char *field, span utf8)
 {
 	put_name(e, field);
-	if (!json_string_write(&e->json, utf8))
+	if (!audit_json_string_write(&e->json, utf8))
 		e->json.len = e->json.cap;
 }
 

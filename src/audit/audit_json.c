@@ -56,7 +56,7 @@ static bool write_special(struct buf *out, span *text)
 	return buf_append(out, span_str(escape));
 }
 
-bool json_string_write(struct buf *out, span text)
+bool audit_json_string_write(struct buf *out, span text)
 {
 	bool good = buf_append(out, SPAN_LITERAL("\""));
 	while (good && text.len > 0) {
@@ -71,7 +71,7 @@ bool json_string_write(struct buf *out, span text)
 	return good && buf_append(out, SPAN_LITERAL("\""));
 }
 
-bool json_skip(struct json *j, span text)
+bool audit_json_skip(struct json *j, span text)
 {
 	if (j->bad || !span_equal(span_first(j->rest, text.len), text))
 		return false;
@@ -79,9 +79,9 @@ bool json_skip(struct json *j, span text)
 	return true;
 }
 
-void json_expect(struct json *j, span text)
+void audit_json_expect(struct json *j, span text)
 {
-	if (!json_skip(j, text))
+	if (!audit_json_skip(j, text))
 		j->bad = true;
 }
 
@@ -126,9 +126,9 @@ static size_t escape_length(span text)
 	return value < 0 || is_surrogate(value) ? 0 : 6;
 }
 
-span json_string(struct json *j)
+span audit_json_string(struct json *j)
 {
-	json_expect(j, SPAN_LITERAL("\""));
+	audit_json_expect(j, SPAN_LITERAL("\""));
 	span start = j->rest;
 	size_t i = 0;
 	while (!j->bad) {
@@ -150,7 +150,7 @@ span json_string(struct json *j)
 	return (span){ 0 };
 }
 
-uint64_t json_unsigned(struct json *j)
+uint64_t audit_json_unsigned(struct json *j)
 {
 	size_t len = 0;
 	uint64_t value = 0;
@@ -167,10 +167,10 @@ uint64_t json_unsigned(struct json *j)
 	return j->bad ? 0 : value;
 }
 
-int64_t json_number(struct json *j)
+int64_t audit_json_number(struct json *j)
 {
-	bool negative = json_skip(j, SPAN_LITERAL("-"));
-	uint64_t value = json_unsigned(j);
+	bool negative = audit_json_skip(j, SPAN_LITERAL("-"));
+	uint64_t value = audit_json_unsigned(j);
 	if (value > (uint64_t)INT64_MAX + (negative ? 1 : 0) || (negative && value == 0))
 		j->bad = true;
 	if (j->bad)
@@ -195,7 +195,7 @@ static size_t put_character(int32_t value, uint8_t *out)
 	return 3;
 }
 
-span json_unescape(struct scope *s, span escaped)
+span audit_json_unescape(struct scope *s, span escaped)
 {
 	static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
 	uint8_t *out = scope_alloc(s, escaped.len + 1);

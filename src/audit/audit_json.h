@@ -7,7 +7,7 @@
 
 /* A quoted string. Quotes, backslashes and control characters are escaped; what is not UTF-8 becomes U+FFFD, so that every
  * record stays readable whatever a requester sent. False when over the cap of `out`. */
-bool json_string_write(struct buf *out, span text);
+bool audit_json_string_write(struct buf *out, span text);
 
 /* Cursor with a sticky error, like rd. */
 struct json {
@@ -15,13 +15,13 @@ struct json {
 	bool bad;
 };
 /* Exactly this text must come next. */
-void json_expect(struct json *j, span text);
+void audit_json_expect(struct json *j, span text);
 /* True, and skipped, when this text comes next. */
-bool json_skip(struct json *j, span text);
+bool audit_json_skip(struct json *j, span text);
 /* A quoted string, still escaped: well-formed escapes, valid UTF-8, no bare control characters. */
-span json_string(struct json *j);
+span audit_json_string(struct json *j);
 /* A whole number without leading zeros. */
-int64_t json_number(struct json *j);
-uint64_t json_unsigned(struct json *j);
-/* A string from json_string() as the text it stands for. */
-span json_unescape(struct scope *s, span escaped);
+int64_t audit_json_number(struct json *j);
+uint64_t audit_json_unsigned(struct json *j);
+/* A string from audit_json_string() as the text it stands for. */
+span audit_json_unescape(struct scope *s, span escaped);

@@ -7,7 +7,7 @@
 /* Sixteen octets in lower-case hexadecimal: one spelling only, so that an id cannot be offered twice in two forms. */
 static void read_id(struct json *j, uint8_t out[16])
 {
-	span text = json_string(j);
+	span text = audit_json_string(j);
 	if (text.len != 32)
 		j->bad = true;
 	for (size_t i = 0; i < 32 && !j->bad; i++) {
@@ -23,15 +23,15 @@ static void read_id(struct json *j, uint8_t out[16])
 /* A record without "component" is one that has not passed through a client yet. */
 static st read_head(struct scope *s, struct json *j, struct audit_record *r)
 {
-	json_expect(j, SPAN_LITERAL("{\"v\":1,\"id\":"));
+	audit_json_expect(j, SPAN_LITERAL("{\"v\":1,\"id\":"));
 	read_id(j, r->id);
-	json_expect(j, SPAN_LITERAL(",\"time\":"));
-	span time = json_string(j);
-	json_expect(j, SPAN_LITERAL(",\"event\":"));
-	span event = json_string(j);
-	if (json_skip(j, SPAN_LITERAL(",\"component\":")))
-		r->component = json_string(j);
-	json_expect(j, SPAN_LITERAL(",\"tx\":"));
+	audit_json_expect(j, SPAN_LITERAL(",\"time\":"));
+	span time = audit_json_string(j);
+	audit_json_expect(j, SPAN_LITERAL(",\"event\":"));
+	span event = audit_json_string(j);
+	if (audit_json_skip(j, SPAN_LITERAL(",\"component\":")))
+		r->component = audit_json_string(j);
+	audit_json_expect(j, SPAN_LITERAL(",\"tx\":"));
 	read_id(j, r->tx);
 	if (j->bad || r->component.len > AUDIT_NAME_MAX)
 		return fail(s, E_INPUT, "a record does not begin with v, id, time, event, component and tx as records of version 1 do");
@@ -45,13 +45,13 @@ static st read_head(struct scope *s, struct json *j, struct audit_record *r)
 static st read_field(struct scope *s, struct json *j, struct audit_record *r, unsigned long long *given)
 {
 	struct audit_field *field = &r->field[r->count];
-	field->name = json_string(j);
-	json_expect(j, SPAN_LITERAL(":"));
+	field->name = audit_json_string(j);
+	audit_json_expect(j, SPAN_LITERAL(":"));
 	field->is_number = j->rest.len > 0 && j->rest.data[0] != '"';
 	if (field->is_number)
-		field->number = json_number(j);
+		field->number = audit_json_number(j);
 	else
-		field->text = json_string(j);
+		field->text = audit_json_string(j);
 	if (j->bad)
 		return fail(s, E_INPUT, "%s: field %zu is not a string or a whole number", r->row->name, r->count);
 	int i = audit_row_field(r->row, field->name);
@@ -73,9 +73,9 @@ st audit_record_read(struct scope *s, span json, struct audit_record *out)
 	out->component = (span){ 0 };
 	out->count = 0;
 	TRY(read_head(s, &j, out));
-	while (json_skip(&j, SPAN_LITERAL(",")))
+	while (audit_json_skip(&j, SPAN_LITERAL(",")))
 		TRY(read_field(s, &j, out, &given));
-	json_expect(&j, SPAN_LITERAL("}"));
+	audit_json_expect(&j, SPAN_LITERAL("}"));
 	if (j.bad || j.rest.len > 0)
 		return fail(s, E_INPUT, "%s: the record does not end behind its last field", out->row->name);
 	if ((audit_row_required(out->row) & ~given) != 0)
@@ -98,7 +98,7 @@ st audit_field_text(struct scope *s, const struct audit_record *r, const char *n
 		return fail(s, E_NOTFOUND, "%s: no field %s", r->row->name, name);
 	if (field->is_number)
 		return fail(s, E_INPUT, "%s: field %s is a number", r->row->name, name);
-	*out = json_unescape(s, field->text);
+	*out = audit_json_unescape(s, field->text);
 	return OK;
 }
 
@@ -137,13 +137,13 @@ st audit_field_time(struct scope *s, const struct audit_record *r, const char *n
 st audit_envelope_read(struct scope *s, span leaf, struct audit_envelope *out)
 {
 	struct json j = { .rest = leaf };
-	json_expect(&j, SPAN_LITERAL("{\"v\":1,\"seq\":"));
-	out->seq = json_unsigned(&j);
-	json_expect(&j, SPAN_LITERAL(",\"at\":"));
-	span at = json_string(&j);
-	json_expect(&j, SPAN_LITERAL(",\"by\":"));
-	out->by = json_string(&j);
-	json_expect(&j, SPAN_LITERAL(",\"record\":"));
+	audit_json_expect(&j, SPAN_LITERAL("{\"v\":1,\"seq\":"));
+	out->seq = audit_json_unsigned(&j);
+	audit_json_expect(&j, SPAN_LITERAL(",\"at\":"));
+	span at = audit_json_string(&j);
+	audit_json_expect(&j, SPAN_LITERAL(",\"by\":"));
+	out->by = audit_json_string(&j);
+	audit_json_expect(&j, SPAN_LITERAL(",\"record\":"));
 	if (j.bad || leaf.len > AUDIT_LEAF_MAX || j.rest.len < 2 || j.rest.data[j.rest.len - 1] != '}')
 		return fail(s, E_INPUT, "a leaf is not an envelope of version 1 with v, seq, at, by and record");
 	out->json = span_first(j.rest, j.rest.len - 1);
@@ -157,7 +157,7 @@ bool audit_envelope_write(struct buf *out, uint64_t seq, int64_t at, const char 
 	char when[MOMENT_TEXT_MAX];
 	(void)snprintf(head, sizeof head, "{\"v\":%d,\"seq\":%llu,\"at\":\"", AUDIT_ENVELOPE_VERSION, (unsigned long long)seq);
 	return buf_append(out, span_str(head)) && buf_append(out, span_str(moment_text(at, when))) &&
-	       buf_append(out, SPAN_LITERAL("\",\"by\":")) && json_string_write(out, span_str(by)) &&
+	       buf_append(out, SPAN_LITERAL("\",\"by\":")) && audit_json_string_write(out, span_str(by)) &&
 	       buf_append(out, SPAN_LITERAL(",\"record\":")) && buf_append(out, json) && buf_append(out, SPAN_LITERAL("}"));
 }
 
@@ -165,11 +165,11 @@ size_t audit_record_component_place(span json)
 {
 	struct json j = { .rest = json };
 	uint8_t id[16];
-	json_expect(&j, SPAN_LITERAL("{\"v\":1,\"id\":"));
+	audit_json_expect(&j, SPAN_LITERAL("{\"v\":1,\"id\":"));
 	read_id(&j, id);
-	json_expect(&j, SPAN_LITERAL(",\"time\":"));
-	(void)json_string(&j);
-	json_expect(&j, SPAN_LITERAL(",\"event\":"));
-	(void)json_string(&j);
+	audit_json_expect(&j, SPAN_LITERAL(",\"time\":"));
+	(void)audit_json_string(&j);
+	audit_json_expect(&j, SPAN_LITERAL(",\"event\":"));
+	(void)audit_json_string(&j);
 	return j.bad ? 0 : json.len - j.rest.len;
 }

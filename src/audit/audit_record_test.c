@@ -62,10 +62,10 @@ static void what_is_not_utf8_is_replaced_and_never_lost(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		AUTO_BUF b;
 		buf_init(&b, 100);
-		assert_true(json_string_write(&b, span_str(cases[i].in)));
+		assert_true(audit_json_string_write(&b, span_str(cases[i].in)));
 		assert_true(span_is(buf_span(&b), cases[i].out));
 		struct json j = { .rest = buf_span(&b) };
-		(void)json_string(&j);
+		(void)audit_json_string(&j);
 		assert_false(j.bad);
 		assert_int_equal(j.rest.len, 0);
 	}
