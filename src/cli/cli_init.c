@@ -174,7 +174,7 @@ static st make_tls_all(struct scope *s, struct founding *f)
 			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->va_push))));
 	TRY(make_tls(s, f, "tsa", "tls-server", "tsa",
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-tsa", "ca", "management", "push_url",
-			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->tsa_https))));
+			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->tsa_management))));
 	return make_tls(s, f, "operator", "operator", "operator", NULL);
 }
 
@@ -297,7 +297,8 @@ static st look_before(struct scope *s, const struct cli *c)
 /* "127.0.0.1" and a base port; the standard ports have no common base. */
 static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
 {
-	*want = (struct cli_init){ .va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445 };
+	*want = (struct cli_init){ .va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445,
+				   .tsa_management = 8446 };
 	uint64_t base;
 	TRY(cli_get_number(s, c, "port-base", 0, 65530, &base));
 	if (base > 0) {
@@ -306,6 +307,7 @@ static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want
 		want->ca_https = (unsigned)base + 2;
 		want->va_push = (unsigned)base + 3;
 		want->tsa_https = (unsigned)base + 4;
+		want->tsa_management = (unsigned)base + 5;
 	}
 	want->host = cli_get_or(c, "address", "127.0.0.1");
 	want->public_url = cli_get_or(c, "public-url", scope_printf(s, "http://%s:%u/", want->host, want->va_http));
@@ -359,7 +361,7 @@ static const struct cli_option init_options[] = {
 	{ .name = "organisation-identifier", .value = "ID", .help = "its registered identifier, NTRBE-0123456789" },
 	{ .name = "tsa-policy", .value = "OID", .help = "time-stamp policy" },
 	{ .name = "address", .value = "IP", .help = "address of all listeners (default 127.0.0.1)" },
-	{ .name = "port-base", .value = "N", .help = "five ports from here: va, tsa, ca, va push, tsa HTTPS (default 8080 8081 8443 8444 8445)" },
+	{ .name = "port-base", .value = "N", .help = "six ports from here: va, tsa, ca, va push, tsa HTTPS, tsa management (default 8080 8081 8443 8444 8445 8446)" },
 	{ .name = "public-url", .value = "URL", .help = "where relying parties reach the va (default http://ADDRESS:PORT/)" },
 	{ .name = "clock", .value = "KIND", .help = "kernel, or test (only with --test)" },
 	{ .name = "module", .value = "FILE", .help = "PKCS#11 module (default SoftHSM 2)" },

@@ -12,7 +12,7 @@ struct cli_init {
 	const char *organisation_identifier;
 	const char *mark;          /* "TEST " or "" in front of every CN */
 	const char *host;          /* address of all listeners */
-	unsigned va_http, va_push, tsa_http, tsa_https, ca_https; /* ports */
+	unsigned va_http, va_push, tsa_http, tsa_https, tsa_management, ca_https; /* ports */
 	const char *public_url;    /* "http://127.0.0.1:8080/" */
 	const char *tsa_policy;    /* dotted */
 	const char *clock;         /* kernel or test */

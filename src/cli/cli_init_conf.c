@@ -88,8 +88,9 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 	TRY(keep(s, c, "va.conf", &out));
 	put(&out, "# Time-stamping authority.\nlisten = %s:%u\nlisten-https = %s:%u\ntls-certificate = ../tls/tsa.pem\ntls-key = ../tls/tsa.key\n"
 		  "tls-ca = ../tls/management-ca.pem\nkeyd-socket = ../run/keyd-time.sock\nkey = tsu\ncertificate = ../certificates/tsu.pem\n"
-		  "chain = ../certificates/chain.pem\nstate-directory = ../state/tsa\npolicy = %s\nclock = %s\n",
-	    want->host, want->tsa_http, want->host, want->tsa_https, want->tsa_policy, want->clock);
+		  "chain = ../certificates/chain.pem\nmanagement-listen = %s:%u\nclock = %s\n%s = %s\n",
+	    want->host, want->tsa_http, want->host, want->tsa_https, want->host, want->tsa_management, want->clock,
+	    want->test ? "test-policy" : "policy", want->tsa_policy);
 	put_audit(&out, "tsa", false);
 	return keep(s, c, "tsa.conf", &out);
 }

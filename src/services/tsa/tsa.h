@@ -28,7 +28,7 @@ struct tsa_conf {
 	int64_t accuracy;
 	const char *clock;
 	int64_t verify_every;
-	const char *audit_socket, *audit_anchor;
+	const char *audit_socket, *audit_journal, *audit_anchor;
 	int64_t loops, workers, max_connections, idle;
 };
 extern const struct conf_schema tsa_schema;

@@ -5,13 +5,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+/* The system call itself: the library goes by clock_adjtime, which the sandbox refuses since it can set clocks of all kinds. */
 static int kernel_adjtimex(void *state, struct timex *out)
 {
 	(void)state;
 	*out = (struct timex){ 0 }; /* no modes: only read */
-	return adjtimex(out);
+	return (int)syscall(SYS_adjtimex, out);
 }
 
 static int64_t kernel_realtime(void *state)

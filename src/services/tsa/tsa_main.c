@@ -42,6 +42,13 @@ static st check_listeners(struct scope *s, const struct tsa_conf *conf)
 	return OK;
 }
 
+static st check_audit(struct scope *s, const struct tsa_conf *conf)
+{
+	if ((conf->audit_socket == NULL) == (conf->audit_journal == NULL))
+		return fail(s, E_CONFIG, "name audit-socket, or audit-journal where no auditd runs, not both");
+	return OK;
+}
+
 /* ---- the clock's records ---- */
 
 static st record_lost(struct scope *s, const char *reason, void *arg)
@@ -127,9 +134,8 @@ static st open_management(struct scope *s, struct tsa *tsa)
 
 /* ---- start, reload, stop ---- */
 
-static void stop(void *state)
+static void free_all(struct tsa *tsa)
 {
-	struct tsa *tsa = state;
 	http_server_stop(tsa->management, STOP_GRACE_MS);
 	http_server_stop(tsa->server, STOP_GRACE_MS);
 	tsa_clock_free(tsa->clock);
@@ -139,15 +145,25 @@ static void stop(void *state)
 	free(tsa);
 }
 
+static void stop(void *state)
+{
+	struct tsa *tsa = state;
+	daemon_record_stop(tsa->audit, "asked to");
+	free_all(tsa);
+}
+
 static st assemble(struct scope *s, struct tsa *tsa)
 {
 	const struct tsa_conf *conf = tsa->conf;
-	const struct audit_settings audit = { .socket = conf->audit_socket, .component = "tsa", .anchor = conf->audit_anchor };
+	const struct audit_settings audit = { .socket = conf->audit_socket, .journal = conf->audit_journal, .component = "tsa",
+					      .anchor = conf->audit_anchor };
 	TRY(check_clock(s, conf));
 	TRY(check_listeners(s, conf));
+	TRY(check_audit(s, conf));
 	TRY(audit_open(s, &audit, &tsa->audit));
 	tsa->keyd = key_client_new(conf->keyd_socket);
 	TRY(tsa_unit_load(s, conf, tsa->keyd, &tsa->unit));
+	TRY(daemon_record_start(s, tsa->audit));
 	TRY(start_clock(s, tsa));
 	TRY(open_management(s, tsa));
 	return open_public(s, tsa);
@@ -159,27 +175,32 @@ static st start(struct scope *s, const void *conf, void **out_state)
 	tsa->conf = conf;
 	st assembled = assemble(s, tsa);
 	if (assembled.code != E_OK) {
-		stop(tsa);
+		free_all(tsa);
 		return assembled;
 	}
 	*out_state = tsa;
 	return OK;
 }
 
-static bool same_text(const char *a, const char *b)
+/* What is fixed for the life of the process. */
+static bool same_ground(const struct tsa_conf *a, const struct tsa_conf *b)
 {
-	return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);
+	const char *const pairs[][2] = { { a->clock, b->clock }, { a->key, b->key }, { a->keyd_socket, b->keyd_socket },
+					 { a->test_policy, b->test_policy }, { a->management_listen, b->management_listen },
+					 { a->audit_socket, b->audit_socket }, { a->audit_journal, b->audit_journal },
+					 { a->tls_certificate, b->tls_certificate }, { a->tls_key, b->tls_key },
+					 { a->tls_ca, b->tls_ca } };
+	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+		if (!span_equal(span_str(pairs[i][0]), span_str(pairs[i][1])))
+			return false;
+	return a->accuracy == b->accuracy && a->qualified == b->qualified && a->verify_every == b->verify_every &&
+	       a->loops == b->loops && a->workers == b->workers && a->max_connections == b->max_connections && a->idle == b->idle;
 }
 
-/* The unit's certificate, its chain and the policies are read anew; everything else needs a restart. */
-static st reload(struct scope *s, void *state, const void *new_conf)
+static st reload_unit(struct scope *s, struct tsa *tsa, const struct tsa_conf *new)
 {
-	struct tsa *tsa = state;
-	const struct tsa_conf *conf = tsa->conf, *new = new_conf;
-	if (!same_text(conf->clock, new->clock) || !same_text(conf->key, new->key) || conf->accuracy != new->accuracy ||
-	    conf->qualified != new->qualified || !same_text(conf->keyd_socket, new->keyd_socket) ||
-	    !same_text(conf->test_policy, new->test_policy))
-		return fail(s, E_STATE, "clock, accuracy, qualified, test-policy, key and keyd-socket change at a restart only");
+	if (!same_ground(tsa->conf, new))
+		return fail(s, E_STATE, "only certificate, chain and policy are read anew; everything else changes at a restart");
 	struct tsa_unit *unit = NULL;
 	TRY(tsa_unit_load(s, new, tsa->keyd, &unit));
 	unit->earlier = tsa->unit;
@@ -188,6 +209,14 @@ static st reload(struct scope *s, void *state, const void *new_conf)
 	if (tsa->management != NULL)
 		http_server_reload(tsa->management);
 	return OK;
+}
+
+static st reload(struct scope *s, void *state, const void *new)
+{
+	struct tsa *tsa = state;
+	st reloaded = reload_unit(s, tsa, new);
+	daemon_record_reload(tsa->audit, reloaded.code == E_OK ? "in force" : "refused");
+	return reloaded;
 }
 
 static const struct daemon tsa_daemon = {

@@ -172,7 +172,8 @@ static st add_policy(struct scope *s, const char *text, struct tsa_unit *unit)
 
 static st load_policies(struct scope *s, const struct tsa_conf *conf, struct tsa_unit *unit)
 {
-	if (strcmp(conf->clock, "test") == 0)
+	bool only_test = strcmp(conf->clock, "test") == 0 || (conf->policies.count == 0 && conf->test_policy != NULL);
+	if (only_test)
 		return add_policy(s, conf->test_policy, unit);
 	for (size_t i = 0; i < conf->policies.count; i++)
 		TRY(add_policy(s, conf->policies.item[i], unit));
