@@ -97,7 +97,7 @@ void key_info_write(struct wr *w, const struct key_info *v)
 	wr_str(w, v->type != NULL ? v->type->name : "");
 	wr_u32(w, v->purposes);
 	limits_write(w, &v->limits);
-	wr_u8(w, v->backup);
+	wr_u8(w, v->backup == KEY_BACKUP_WRAPPED ? KEY_BACKUP_WRAPPED : KEY_BACKUP_NONE);
 	wr_bytes(w, v->spki);
 	wr_i64(w, v->created);
 	wr_u8(w, v->usable);
