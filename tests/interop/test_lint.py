@@ -119,7 +119,7 @@ def test_a_bad_ocsp_answer_is_reported_by_zlint(tmp_path):
     future = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) + 400 * DAY
     builder = ocsp.OCSPResponseBuilder().add_response(
         cert=certificate, issuer=certificate, algorithm=hashes.SHA1(), cert_status=ocsp.OCSPCertStatus.GOOD, this_update=future,
-        next_update=None, revocation_time=None, revocation_reason=None)
+        next_update=future + DAY, revocation_time=None, revocation_reason=None)
     answer = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, certificate).sign(key, hashes.SHA256())
     path = tmp_path / "bad.der"
     path.write_bytes(answer.public_bytes(serialization.Encoding.DER))
