@@ -230,11 +230,12 @@ static st reload(struct scope *s, const struct invocation *call, void *state, st
 	if (d->reload == NULL)
 		return fail(s, E_STATE, "this daemon reads its configuration at start only");
 	struct handed *new = handed_new(d, *latest);
-	st read = conf_read(s, d->schema, call->config, new->conf);
+	st read = conf_read(&new->scope, d->schema, call->config, new->conf);
 	if (read.code != E_OK) {
+		st failed = fail(s, read.code, "%s", new->scope.message);
 		new->earlier = NULL;
 		handed_free(new);
-		return read;
+		return failed;
 	}
 	*latest = new;
 	TRY(daemon_remember_configuration(s, call->config));
