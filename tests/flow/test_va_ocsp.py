@@ -268,7 +268,8 @@ def test_preferred_algorithms_that_do_not_fit_are_ignored(world):
 
 def test_a_preferred_algorithm_that_fits_is_used(world):
     certificate = world.issue(ca=world.second)
-    signer = world.second.ocsp_signer(world.rsa_key)
+    rsa_key = world.make_rsa_key()
+    signer = world.second.ocsp_signer(rsa_key)
     world.feed_ok([item_signer(world.second, signer, world.RSA_LABEL)])
     try:
         usual = ask(world, certificate, issuer=world.second)[0]
@@ -276,7 +277,7 @@ def test_a_preferred_algorithm_that_fits_is_used(world):
         for wanted in ([RSA_SHA256], [ECDSA_SHA384, RSA_SHA256]):
             answer = ocsp.load_der_ocsp_response(world.ocsp(preferring(world.second, certificate, wanted))[2])
             assert answer.signature_algorithm_oid == SignatureAlgorithmOID.RSA_WITH_SHA256
-            world.rsa_key.verify(answer.signature, answer.tbs_response_bytes, padding.PKCS1v15(), hashes.SHA256())
+            rsa_key.verify(answer.signature, answer.tbs_response_bytes, padding.PKCS1v15(), hashes.SHA256())
     finally:
         world.feed_ok([item_signer(world.second, world.second_signer, world.LABEL)])
 

@@ -313,7 +313,9 @@ class World:
         self.start_keyd()
         purposes = 4 | 64
         self.signer_key = Keyd(self.keyd_socket).generate(self.LABEL, self.LABEL, "ec-p256", purposes)
-        self.rsa_key = Keyd(self.keyd_socket).generate(self.RSA_LABEL, self.LABEL, "rsa-3072", purposes)
+
+    def make_rsa_key(self):
+        return Keyd(self.keyd_socket).generate(self.RSA_LABEL, self.LABEL, "rsa-3072", 4 | 64)
 
     def start_keyd(self):
         read, write = os.pipe()
@@ -370,8 +372,9 @@ class World:
         return self.number
 
     def put_crl(self, ca, crl, number=None, path=None):
-        number = number or crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        return self.push("PUT", path or f"/v1/crls/{ca.name}/{number}", der(crl) if not isinstance(crl, bytes) else crl, "application/pkix-crl")
+        if path is None:
+            path = f"/v1/crls/{ca.name}/{number or crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number}"
+        return self.push("PUT", path, der(crl) if not isinstance(crl, bytes) else crl, "application/pkix-crl")
 
     def publish_crl(self, ca, revoked=()):
         crl = ca.crl(revoked)
