@@ -68,12 +68,7 @@ static void keep_checkpoint(struct audit *a)
 
 static void wait_until(struct audit *a, int64_t us)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	int64_t ns = until.tv_nsec + us * 1000;
-	until.tv_sec += ns / 1000000000;
-	until.tv_nsec = ns % 1000000000;
-	(void)pthread_cond_timedwait(&a->keep, &a->lock, &until);
+	(void)moment_wait(&a->keep, &a->lock, moment_monotonic() + us);
 }
 
 /* Written when it changed, at most once a second, by a thread of its own: no commit waits for it. */

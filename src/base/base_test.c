@@ -157,6 +157,20 @@ static void files_appear_whole(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+static void a_timed_wait_ends_at_its_deadline(void **state)
+{
+	(void)state;
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+	int64_t began = moment_monotonic();
+	assert_int_equal(pthread_mutex_lock(&lock), 0);
+	assert_false(moment_wait(&never, &lock, began + 20000));
+	assert_false(moment_wait(&never, &lock, began));
+	assert_int_equal(pthread_mutex_unlock(&lock), 0);
+	int64_t took = moment_monotonic() - began;
+	assert_true(took >= 20000 && took < 5000000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +182,7 @@ int main(void)
 		cmocka_unit_test(cursors_notice_short_and_long_input),
 		cmocka_unit_test(digests_match_their_published_values),
 		cmocka_unit_test(files_appear_whole),
+		cmocka_unit_test(a_timed_wait_ends_at_its_deadline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ void failpoint(const char *name)
 	size_t len = strlen(name);
 	if (wanted == NULL || strncmp(wanted, name, len) != 0 || (wanted[len] != 0 && wanted[len] != ':'))
 		return;
-	int nth = wanted[len] == ':' ? atoi(wanted + len + 1) : 1;
+	int nth = wanted[len] == ':' ? (int)strtol(wanted + len + 1, NULL, 10) : 1;
 	if (atomic_fetch_add(&passages, 1) + 1 == nth)
 		(void)raise(SIGKILL);
 }

@@ -1,5 +1,6 @@
 #include "moment.h"
 #include <stdio.h>
+#include <errno.h>
 #include <time.h>
 
 /* Days since 1970-01-01 of a civil date; March-based years make the leap day the last of its year. */
@@ -108,4 +109,10 @@ int64_t moment_monotonic(void)
 	struct timespec now;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+bool moment_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline)
+{
+	const struct timespec until = { deadline / MOMENT_SECOND, deadline % MOMENT_SECOND * 1000 };
+	return pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT;
 }

@@ -3,6 +3,7 @@
  */
 #pragma once
 #include "scope.h"
+#include <pthread.h>
 
 #define MOMENT_SECOND INT64_C(1000000)
 #define MOMENT_MINUTE (60 * MOMENT_SECOND)
@@ -24,3 +25,5 @@ char *moment_text(int64_t moment, char out[MOMENT_TEXT_MAX]);
 st moment_parse(struct scope *s, span text, int64_t *out);
 /* Seconds since boot of a clock that is never set, in microseconds: for intervals and deadlines only. */
 int64_t moment_monotonic(void);
+/* Wait on a condition until moment_monotonic() reaches `deadline`; false when it did. Setting the wall clock changes nothing. */
+bool moment_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline);

@@ -179,7 +179,7 @@ char *cli_escape(struct scope *s, const char *text)
 		if (isalnum(byte) || strchr("-._~", byte) != NULL)
 			*at++ = *text;
 		else
-			at += sprintf(at, "%%%02X", byte);
+			at += snprintf(at, 4, "%%%02X", byte);
 	}
 	return out;
 }

@@ -124,8 +124,8 @@ st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, cons
 		return fail(s, E_INPUT, "'%s' is no type of key", type);
 	if (strlen(name) > KEY_LABEL_MAX)
 		return fail(s, E_LIMIT, "names of CAs have at most %d characters", KEY_LABEL_MAX);
-	strcpy(want.label, name);
-	strcpy(want.token, name);
+	(void)snprintf(want.label, sizeof want.label, "%s", name);
+	(void)snprintf(want.token, sizeof want.token, "%s", name);
 	span asked;
 	TRY(pki_name_parse(s, span_str(subject), &asked));
 	TRY(pki_profile_subject(s, profile, asked, &want.limits.issuer));
@@ -141,8 +141,8 @@ st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *a
 	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_OCSP | KEY_FOR_REQUEST };
 	if (strlen(label) > KEY_LABEL_MAX)
 		return fail(s, E_LIMIT, "names of CAs have at most %d characters", KEY_LABEL_MAX - 5);
-	strcpy(want.label, label);
-	strcpy(want.token, label);
+	(void)snprintf(want.label, sizeof want.label, "%s", label);
+	(void)snprintf(want.token, sizeof want.token, "%s", label);
 	TRY(cli_found_token(s, c, "status", label));
 	struct key_info made;
 	TRY(cli_found_key(s, c, "status", &want, &made));

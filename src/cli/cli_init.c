@@ -44,8 +44,8 @@ static st start_keyds(struct scope *s, struct founding *f)
 
 static st plain_key(struct scope *s, struct founding *f, const char *zone, const char *label, struct key_info *want)
 {
-	strcpy(want->label, label);
-	strcpy(want->token, label);
+	(void)snprintf(want->label, sizeof want->label, "%s", label);
+	(void)snprintf(want->token, sizeof want->token, "%s", label);
 	struct key_info made;
 	TRY(cli_found_token(s, f->c, zone, label));
 	return cli_found_key(s, f->c, zone, want, &made);

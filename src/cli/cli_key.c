@@ -5,6 +5,7 @@
 #include "moment.h"
 #include "pki_pem.h"
 #include "text.h"
+#include <stdio.h>
 
 st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_client **out)
 {
@@ -111,8 +112,8 @@ static st generate(struct scope *s, struct cli *c)
 	const char *token = cli_get(c, "token");
 	if (strlen(label) > KEY_LABEL_MAX || strlen(token) > KEY_LABEL_MAX)
 		return fail(s, E_LIMIT, "labels have at most %d characters", KEY_LABEL_MAX);
-	strcpy(want.label, label);
-	strcpy(want.token, token);
+	(void)snprintf(want.label, sizeof want.label, "%s", label);
+	(void)snprintf(want.token, sizeof want.token, "%s", token);
 	TRY(parse_purposes(s, cli_get(c, "purposes"), &want.purposes));
 	want.backup = strcmp(cli_get_or(c, "backup", "none"), "wrapped") == 0 ? KEY_BACKUP_WRAPPED : KEY_BACKUP_NONE;
 	uint64_t days, rate;

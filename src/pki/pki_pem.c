@@ -116,14 +116,15 @@ char *pki_pem_write(struct scope *s, const char *label, span der)
 {
 	size_t text_len = BASE64_LEN(der.len), label_len = strlen(label);
 	const char *text = base64_text(s, der);
-	char *out = scope_alloc(s, text_len + text_len / PEM_WIDTH + 2 * label_len + 64);
-	char *at = out + sprintf(out, "-----BEGIN %s-----\n", label);
+	size_t room = text_len + text_len / PEM_WIDTH + 2 * label_len + 64;
+	char *out = scope_alloc(s, room);
+	char *at = out + snprintf(out, room, "-----BEGIN %s-----\n", label);
 	for (size_t i = 0; i < text_len; i += PEM_WIDTH) {
 		size_t n = text_len - i < PEM_WIDTH ? text_len - i : PEM_WIDTH;
 		memcpy(at, text + i, n);
 		at += n;
 		*at++ = '\n';
 	}
-	(void)sprintf(at, "-----END %s-----\n", label);
+	(void)snprintf(at, room - (size_t)(at - out), "-----END %s-----\n", label);
 	return out;
 }

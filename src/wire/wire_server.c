@@ -327,13 +327,9 @@ static void shut_all(struct wire_server *server, int how)
 
 static bool wait_for_all(struct wire_server *server, int64_t ms)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	int64_t ns = until.tv_nsec + ms % 1000 * 1000000;
-	until.tv_sec += ms / 1000 + ns / 1000000000;
-	until.tv_nsec = ns % 1000000000;
+	int64_t until = moment_monotonic() + ms * 1000;
 	while (server->count > 0)
-		if (pthread_cond_timedwait(&server->changed, &server->lock, &until) == ETIMEDOUT)
+		if (!moment_wait(&server->changed, &server->lock, until))
 			break;
 	return server->count == 0;
 }

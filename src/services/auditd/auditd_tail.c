@@ -284,15 +284,11 @@ void tail_wake(struct tail *t)
 
 void tail_wait(struct tail *t, uint64_t pending, int64_t us)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	int64_t ns = until.tv_nsec + us % MOMENT_SECOND * 1000;
-	until.tv_sec += us / MOMENT_SECOND + ns / 1000000000;
-	until.tv_nsec = ns % 1000000000;
+	int64_t until = moment_monotonic() + us;
 	(void)pthread_mutex_lock(&t->lock);
 	t->pending_wanted = pending;
 	while (!t->woken && t->size - t->base < pending)
-		if (pthread_cond_timedwait(&t->grown, &t->lock, &until) == ETIMEDOUT)
+		if (!moment_wait(&t->grown, &t->lock, until))
 			break;
 	t->woken = false;
 	(void)pthread_mutex_unlock(&t->lock);

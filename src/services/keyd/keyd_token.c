@@ -16,7 +16,7 @@ static struct keyd_token *enter(struct keyd *d, const char *label)
 {
 	struct keyd_token *t = heap_alloc(sizeof *t);
 	memcpy(t->label, label, strlen(label) + 1);
-	(void)strcpy(t->reason, "no PIN was given for it");
+	(void)snprintf(t->reason, sizeof t->reason, "%s", "no PIN was given for it");
 	t->next = d->tokens;
 	d->tokens = t;
 	return t;
