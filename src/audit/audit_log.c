@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define TRIES 4
+
 struct audit_log {
 	char *dir;
 	int level; /* of the tile in `hash`; what it holds is `width` hashes */
@@ -91,13 +93,25 @@ static st find_file(struct scope *s, const char *dir, int level, uint64_t n, uns
 	return fail(s, E_NOTFOUND, "%s is missing (%u entries are needed)", full, width);
 }
 
+/* A log that is being written loses a partial file when the full one takes its place: then look again. */
+static st read_tile(struct scope *s, const struct audit_log *log, int level, uint64_t n, unsigned width, char **out_path, span *out)
+{
+	st status = { E_NOTFOUND };
+	for (int i = 0; i < TRIES && status.code == E_NOTFOUND; i++) {
+		scope_clear_error(s);
+		status = find_file(s, log->dir, level, n, width, out_path);
+		if (status.code == E_OK)
+			status = file_read(s, *out_path, sizeof log->hash, out);
+	}
+	return status;
+}
+
 st audit_log_tile(struct scope *s, struct audit_log *log, int level, uint64_t n, unsigned width, const struct audit_hash **out)
 {
 	if (log->width < width || log->level != level || log->n != n) {
 		char *path;
 		span bytes;
-		TRY(find_file(s, log->dir, level, n, width, &path));
-		TRY(file_read(s, path, sizeof log->hash, &bytes));
+		TRY(read_tile(s, log, level, n, width, &path, &bytes));
 		if (bytes.len % AUDIT_HASH_LEN != 0 || bytes.len / AUDIT_HASH_LEN < width)
 			return fail(s, E_INPUT, "%s has %zu bytes: not %u hashes", path, bytes.len, width);
 		memcpy(log->hash, bytes.data, bytes.len);
@@ -126,9 +140,12 @@ st audit_log_node(struct scope *s, void *state, unsigned height, uint64_t number
 
 st audit_log_bundle(struct scope *s, const struct audit_log *log, uint64_t n, unsigned width, struct buf *out)
 {
-	char *path;
-	TRY(find_file(s, log->dir, AUDIT_ENTRIES, n, width, &path));
-	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *path = NULL;
+	AUTO_FD fd = -1;
+	for (int i = 0; i < TRIES && fd < 0; i++) {
+		TRY(find_file(s, log->dir, AUDIT_ENTRIES, n, width, &path));
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
 	off_t len = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 	if (len < 0)
 		return fail_errno(s, E_IO, "%s", path);

@@ -1,0 +1,54 @@
+/*
+ * audit_verify.h - checking a whole log off-line, from its static files alone and in constant memory.
+ *
+ * Every entry bundle against the hashes of its tile, every tile against the tiles below it, the root against the signed
+ * checkpoint, the signature against the public key, the envelopes without gap, the records against the catalogue; then what
+ * daemons have kept ("anchors": checkpoints they were acknowledged under) against the log, and the tail that no checkpoint
+ * covers yet.
+ */
+#pragma once
+#include "audit_log.h"
+#include "audit_record.h"
+
+/* The verdict is the exit code of `chancery audit verify`. */
+enum audit_verdict { AUDIT_SOUND = 0, AUDIT_UNSOUND = 1, AUDIT_NOT_ANCHORED = 2 };
+
+struct audit_anchor {
+	const char *name; /* of its file, for the report */
+	span note;
+};
+
+struct audit_verify {
+	const char *dir;
+	const struct audit_key *key;
+	size_t key_count;
+	/* Read them before calling: a daemon may get a newer one while this runs. */
+	const struct audit_anchor *anchor;
+	size_t anchor_count;
+	span since; /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
+};
+
+struct audit_report {
+	enum audit_verdict verdict;
+	bool has_index;       /* of the first bad record */
+	uint64_t index;
+	char problem[SCOPE_MESSAGE_MAX]; /* empty when sound */
+	struct audit_checkpoint checkpoint;
+	uint64_t from;        /* leaves [from, checkpoint.size) were read */
+	uint64_t tail;        /* leaves behind the checkpoint, verified by their structure only */
+	bool tail_unfinished; /* the tail ends in a group whose writer is at it or died: not acknowledged */
+	size_t anchors;       /* that agree with the log */
+};
+
+/* Fails only when it cannot be done (no such directory, disk errors); what is wrong with the log is in the report. */
+st audit_verify(struct scope *s, const struct audit_verify *request, struct audit_report *out);
+
+/* ---- audit show ---- */
+struct audit_filter {
+	const char *event;  /* NULL: all */
+	const char *serial; /* value of the field "serial"; NULL: all */
+	uint64_t from, to;  /* indices, `to` exclusive; 0: to the end */
+};
+typedef bool (*audit_show)(void *state, const struct audit_envelope *envelope, span leaf);
+/* Calls `show` for the leaves that fit, until it returns false. */
+st audit_log_select(struct scope *s, struct audit_log *log, const struct audit_filter *filter, audit_show show, void *state);
