@@ -217,8 +217,7 @@ st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *
 		ca_flight_end(ca, &slot);
 	}
 	(void)pthread_mutex_unlock(&founding_mutex);
-	if (status.code == E_OK && (*out)->state == CA_ACTIVE)
-		ca_crl_want(ca, *out);
+	ca_wake(ca); /* its first CRL is due */
 	return status;
 }
 
@@ -315,9 +314,8 @@ st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certifi
 	TRY(ca_authority_load(s, ca));
 	ca_push_wake(ca);
 	TRY(ca_relay_deliver(s, ca, &c.record));
-	TRY(ca_authority_named(s, ca, name, out));
-	ca_crl_want(ca, *out);
-	return OK;
+	ca_wake(ca);
+	return ca_authority_named(s, ca, name, out);
 }
 
 st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, const char *actor,

@@ -120,21 +120,6 @@ static st see_intent(struct scope *s, struct reconcile *r, struct db_tx *tx, con
 	return OK;
 }
 
-/* The trusted role an operator's or a daemon's certificate carries, for the row that is made again. */
-static const char *role_in(struct scope *s, const struct pki_certificate *c)
-{
-	for (size_t i = 0; i < c->extension_count; i++) {
-		const struct pki_ext_ops *ops = pki_ext_of(c->extension[i].oid);
-		char *role;
-		if (ops == NULL || strcmp(ops->name, "role") != 0)
-			continue;
-		if (ops->print(s, c->extension[i].value, &role).code == E_OK)
-			return role;
-		scope_clear_error(s);
-	}
-	return NULL;
-}
-
 /* "ID DIGEST", as ca_issue.c writes it, so that a repeat is answered with the same certificate also after a restore. */
 static void read_request(struct scope *s, const char *request, struct ca_new_certificate *new)
 {
@@ -151,6 +136,7 @@ static st enter_again(struct scope *s, struct reconcile *r, struct db_tx *tx, co
 	span signature, der;
 	struct pki_certificate *c = scope_new(s, struct pki_certificate);
 	const struct ca_authority *a = intent->authority;
+	char *role = NULL;
 	TRY(base64_parse(s, span_str(text(record, "signature")), &signature));
 	span tbs = span_of(intent->tbs, intent->tbs_len);
 	TRY(pki_certificate_read_tbs(s, tbs, c));
@@ -160,7 +146,8 @@ static st enter_again(struct scope *s, struct reconcile *r, struct db_tx *tx, co
 	TRY(pki_key_verify(s, a->public_key, algorithm, tbs, signature));
 	TRY(pki_certificate_assemble(s, tbs, algorithm, signature, &der));
 	TRY(pki_certificate_read(s, der, c));
-	struct ca_new_certificate new = { .authority = a, .profile = text(record, "profile"), .certificate = c, .role = role_in(s, c),
+	TRY(pki_ext_role_get(s, c, &role));
+	struct ca_new_certificate new = { .authority = a, .profile = text(record, "profile"), .certificate = c, .role = role,
 					  .actor = text(record, "actor") };
 	read_request(s, text(record, "request"), &new);
 	TRY(ca_entry_certificate(s, tx, &new));

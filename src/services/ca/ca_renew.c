@@ -11,6 +11,7 @@
 #define RETRY_US (10 * MOMENT_SECOND)
 #define CLIENT_TIMEOUT_MS 10000
 #define NAMES_MAX 32
+#define PUSH_PATH "/v1/certificate"
 
 static int64_t renewal_time(int64_t not_before, int64_t not_after)
 {
@@ -192,16 +193,24 @@ static st pem_chain(struct scope *s, struct ca *ca, const struct ca_identity *id
 	return OK;
 }
 
+/* push_url is the address, or the address with the path. */
+static const char *base_of(struct scope *s, const char *url)
+{
+	size_t len = strlen(url), path = strlen(PUSH_PATH);
+	bool has_path = len > path && strcmp(url + len - path, PUSH_PATH) == 0;
+	return has_path ? scope_cstr(s, span_of(url, len - path)) : url;
+}
+
 static st put_certificate(struct scope *s, struct ca *ca, const struct ca_identity *identity, span pem)
 {
 	struct client_settings settings = {
-		.base_url = identity->push_url, .certificate = ca->tls.certificate, .key = ca->tls.key, .server_ca = ca->tls.client_ca,
+		.base_url = base_of(s, identity->push_url), .certificate = ca->tls.certificate, .key = ca->tls.key, .server_ca = ca->tls.client_ca,
 		.timeout_ms = CLIENT_TIMEOUT_MS, .max_body = 65536,
 	};
 	struct client *client;
 	struct client_answer answer;
 	TRY(client_new(s, &settings, &client));
-	st status = client_call(s, client, "PUT", "/v1/certificate", "application/x-pem-file", pem, &answer);
+	st status = client_call(s, client, "PUT", PUSH_PATH, "application/x-pem-file", pem, &answer);
 	if (status.code == E_OK)
 		status = client_expect(s, &answer);
 	client_free(client);
