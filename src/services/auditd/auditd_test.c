@@ -1,0 +1,584 @@
+#include "audit_verify.h"
+#include "auditd_tail.h"
+#include "auditd_tree.h"
+#include "file.h"
+#include "moment.h"
+#include "unit.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A log in a directory of its own, with a software key in the place of keyd. */
+struct made {
+	struct scope s;
+	char dir[40];
+	struct audit_log *log;
+	struct tail *tail;
+	struct tree *tree;
+	EVP_PKEY *pkey;
+	struct audit_key key;
+};
+
+static void open_made(struct made *m, uint64_t base)
+{
+	assert_ok(&m->s, audit_log_open(&m->s, m->dir, &m->log));
+	assert_ok(&m->s, tree_open(&m->s, m->dir, m->log, base, &m->tree));
+	assert_ok(&m->s, tail_open(&m->s, m->dir, base, m->log, &m->tail));
+}
+
+static void close_made(struct made *m)
+{
+	tail_close(m->tail);
+	tree_close(m->tree);
+	audit_log_close(m->log);
+	m->tail = NULL;
+	m->tree = NULL;
+	m->log = NULL;
+}
+
+static int set_up(void **state)
+{
+	struct made *m = heap_alloc(sizeof *m);
+	scope_init(&m->s, NULL);
+	if (getenv("CHANCERY_TEST_LOG") == NULL && freopen("/dev/null", "w", stderr) == NULL)
+		return -1;
+	strcpy(m->dir, "/tmp/chancery-auditd-XXXXXX");
+	if (mkdtemp(m->dir) == NULL || mkdir(scope_printf(&m->s, "%s/tail", m->dir), 0700) != 0)
+		return -1;
+	m->pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	uint8_t *der = NULL;
+	int len = i2d_PUBKEY(m->pkey, &der);
+	assert_ok(&m->s, audit_key_of_spki(&m->s, "log.test/a", span_of(der, (size_t)len), &m->key));
+	OPENSSL_free(der);
+	open_made(m, 0);
+	*state = m;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *about, int type, struct FTW *where)
+{
+	(void)about, (void)type, (void)where;
+	return remove(path);
+}
+
+static int tear_down(void **state)
+{
+	struct made *m = *state;
+	close_made(m);
+	EVP_PKEY_free(m->pkey);
+	(void)nftw(m->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	scope_done(&m->s);
+	free(m);
+	return 0;
+}
+
+static span make_record(struct scope *s, const uint8_t id[16], uint64_t n)
+{
+	char hex[33];
+	for (size_t i = 0; i < 16; i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", id[i]);
+	return span_str(scope_printf(s,
+				     "{\"v\":1,\"id\":\"%s\",\"time\":\"2026-01-02T03:04:05.000006Z\",\"event\":\"log.stopped\",\"component\":\"test\","
+				     "\"tx\":\"%s\",\"size\":%llu}",
+				     hex, hex, (unsigned long long)n));
+}
+
+static void number_id(uint64_t n, uint8_t id[16])
+{
+	uint64_t mixed = n * 0x9e3779b97f4a7c15u;
+	memset(id, 0, 16);
+	memcpy(id, &mixed, 8);
+	memcpy(id + 8, &n, 8);
+}
+
+/* Appends records whose ids are numbered from `from` on; all must get the indices from `expected` on. */
+static void append(struct made *m, uint64_t from, size_t count, uint64_t expected)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct tail_record *record = scope_alloc(&s, count * sizeof *record);
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *id = scope_alloc(&s, 16);
+		number_id(from + i, id);
+		record[i] = (struct tail_record){ .id = id, .json = make_record(&s, id, from + i) };
+	}
+	tail_append(&s, m->tail, "tester", record, count);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(record[i].code, E_OK);
+		assert_int_equal(record[i].index, expected + i);
+	}
+}
+
+static void integrate(struct made *m)
+{
+	uint64_t size;
+	AUTO_BUF leaf;
+	buf_init(&leaf, AUDIT_LEAF_MAX);
+	assert_ok(&m->s, tail_rotate(&m->s, m->tail, &size));
+	for (uint64_t i = tree_size(m->tree); i < size; i++) {
+		leaf.len = 0;
+		assert_ok(&m->s, tail_leaf(&m->s, m->tail, i, &leaf));
+		struct audit_hash hash = tail_hash(m->tail, i);
+		assert_ok(&m->s, tree_add(&m->s, m->tree, buf_span(&leaf), &hash));
+	}
+	assert_ok(&m->s, tree_flush(&m->s, m->tree));
+	tail_trim(m->tail, size);
+}
+
+static char *sign_checkpoint(struct made *m)
+{
+	struct audit_checkpoint c = { .origin = "log.test/a", .size = tree_size(m->tree), .root = tree_root(m->tree) };
+	char *text = audit_checkpoint_text(&m->s, &c);
+	uint8_t payload[68];
+	size_t len = 64;
+	memcpy(payload, m->key.id, 4);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	assert_int_equal(EVP_DigestSignInit(context, NULL, NULL, NULL, m->pkey), 1);
+	assert_int_equal(EVP_DigestSign(context, payload + 4, &len, (const uint8_t *)text, strlen(text)), 1);
+	EVP_MD_CTX_free(context);
+	char *note = scope_printf(&m->s, "%s\n%s", text, audit_note_signature_line(&m->s, "log.test/a", SPAN_ARRAY(payload)));
+	assert_ok(&m->s, file_replace(&m->s, scope_printf(&m->s, "%s/checkpoint", m->dir), span_str(note), 0644));
+	return note;
+}
+
+static struct audit_report verify(struct made *m, const char *anchor, const char *since)
+{
+	struct audit_report report;
+	struct audit_anchor kept = { .name = "anchor", .note = span_str(anchor) };
+	struct audit_verify request = { .dir = m->dir, .key = &m->key, .key_count = 1, .anchor = &kept,
+					.anchor_count = anchor == NULL ? 0 : 1, .since = span_str(since) };
+	assert_ok(&m->s, audit_verify(&m->s, &request, &report));
+	if (report.verdict == AUDIT_UNSOUND)
+		print_message("  %lld: %s\n", report.has_index ? (long long)report.index : -1ll, report.problem);
+	return report;
+}
+
+static void assert_sound(struct made *m, uint64_t size, uint64_t tail)
+{
+	struct audit_report r = verify(m, NULL, NULL);
+	assert_int_equal(r.verdict, AUDIT_NOT_ANCHORED);
+	assert_int_equal(r.checkpoint.size, size);
+	assert_int_equal(r.tail, tail);
+}
+
+static void assert_bad(struct made *m, const char *anchor, const char *since, uint64_t index)
+{
+	struct audit_report r = verify(m, anchor, since);
+	assert_int_equal(r.verdict, AUDIT_UNSOUND);
+	assert_true(r.has_index);
+	assert_int_equal(r.index, index);
+	assert_true(r.problem[0] != 0);
+}
+
+/* ---- what is sound ---- */
+
+static void logs_of_many_sizes_verify_and_go_on_after_a_restart(void **state)
+{
+	struct made *m = *state;
+	static const size_t steps[] = { 1, 2, 252, 1, 1, 255, 256, 257, 1000, 0, 64000, 3000 };
+	uint64_t size = 0;
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		for (size_t left = steps[i]; left > 0;) {
+			size_t now = left < 500 ? left : 500;
+			append(m, size, now, size);
+			size += now;
+			left -= now;
+		}
+		integrate(m);
+		(void)sign_checkpoint(m);
+		if (i < 9 || i == 11)
+			assert_sound(m, size, 0);
+		close_made(m);
+		open_made(m, size);
+		assert_int_equal(tail_size(m->tail), size);
+	}
+	append(m, size, 7, size);
+	assert_sound(m, size, 7);
+	/* A tree of 70,000 leaves has a full tile of level 1 and a partial one of level 2 (c2sp tlog-tiles). */
+	assert_true(size > 65536);
+	assert_true(file_exists(scope_printf(&m->s, "%s/tile/1/000", m->dir)));
+	assert_true(file_exists(scope_printf(&m->s, "%s/tile/2/000.p/1", m->dir)));
+	assert_string_equal(audit_tile_path(&m->s, "d", 0, 1234067, 256), "d/tile/0/x001/x234/067");
+	assert_string_equal(audit_tile_path(&m->s, "d", AUDIT_ENTRIES, 5, 17), "d/tile/entries/005.p/17");
+}
+
+static void a_record_offered_again_keeps_its_index(void **state)
+{
+	struct made *m = *state;
+	append(m, 0, 10, 0);
+	append(m, 4, 3, 4);
+	assert_int_equal(tail_size(m->tail), 10);
+	integrate(m);
+	append(m, 0, 10, 0);
+	append(m, 10, 1, 10);
+	close_made(m);
+	open_made(m, 10); /* ids of the tail are read back at start */
+	append(m, 10, 1, 10);
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	uint8_t id[16];
+	number_id(99, id);
+	struct tail_record twice[2] = { { .id = id, .json = make_record(&s, id, 99) }, { .id = id, .json = make_record(&s, id, 99) } };
+	tail_append(&s, m->tail, "tester", twice, 2);
+	assert_int_equal(twice[0].index, 11);
+	assert_int_equal(twice[1].index, 11);
+	assert_int_equal(tail_size(m->tail), 12);
+}
+
+static void the_window_of_ids_forgets_only_what_is_old(void **state)
+{
+	(void)state;
+	struct ids *ids = ids_new();
+	uint8_t id[16];
+	uint64_t index;
+	uint64_t total = 5 * (uint64_t)AUDITD_IDS_WINDOW / 2;
+	for (uint64_t n = 0; n < total; n++) {
+		number_id(n, id);
+		ids_add(ids, id, n);
+	}
+	for (uint64_t n = total - AUDITD_IDS_WINDOW; n < total; n += 97) {
+		number_id(n, id);
+		assert_true(ids_find(ids, id, &index));
+		assert_int_equal(index, n);
+	}
+	for (uint64_t n = 0; n < total - 2 * (uint64_t)AUDITD_IDS_WINDOW; n += 97) {
+		number_id(n, id);
+		assert_false(ids_find(ids, id, &index));
+	}
+	ids_free(ids);
+}
+
+struct appender {
+	struct made *m;
+	uint64_t from;
+	uint64_t index[200];
+};
+
+static void *appender_main(void *argument)
+{
+	struct appender *a = argument;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (uint64_t i = 0; i < 200; i++) {
+		uint8_t id[16];
+		number_id(a->from + i, id);
+		struct tail_record record = { .id = id, .json = make_record(&s, id, a->from + i) };
+		tail_append(&s, a->m->tail, "tester", &record, 1);
+		a->index[i] = record.code == E_OK ? record.index : UINT64_MAX;
+		scope_reset(&s);
+	}
+	return NULL;
+}
+
+static void many_threads_append_while_the_integrator_works(void **state)
+{
+	struct made *m = *state;
+	struct appender *a = heap_alloc(16 * sizeof *a);
+	pthread_t thread[16];
+	static bool taken[16 * 200];
+	for (size_t i = 0; i < 16; i++) {
+		a[i] = (struct appender){ .m = m, .from = 1000 * i };
+		assert_int_equal(pthread_create(&thread[i], NULL, appender_main, &a[i]), 0);
+	}
+	while (tail_size(m->tail) < 16 * 200)
+		integrate(m);
+	for (size_t i = 0; i < 16; i++) {
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+		for (size_t k = 0; k < 200; k++) {
+			assert_true(a[i].index[k] < 16 * 200);
+			assert_false(taken[a[i].index[k]]);
+			taken[a[i].index[k]] = true;
+		}
+	}
+	free(a);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	assert_sound(m, 16 * 200, 0);
+}
+
+/* ---- disks that refuse ---- */
+
+static void a_full_disk_refuses_and_resumes_by_itself(void **state)
+{
+	struct made *m = *state;
+	struct rlimit before, small;
+	append(m, 0, 100, 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	small = before;
+	small.rlim_cur = 25000;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	uint8_t id[3][16];
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct tail_record *record = scope_alloc(&s, 100 * sizeof *record);
+	for (size_t i = 0; i < 100; i++) {
+		uint8_t *fresh = scope_alloc(&s, 16);
+		number_id(100 + i, fresh);
+		record[i] = (struct tail_record){ .id = fresh, .json = make_record(&s, fresh, 100 + i) };
+	}
+	(void)id;
+	tail_append(&s, m->tail, "tester", record, 100);
+	for (size_t i = 0; i < 100; i++)
+		assert_int_equal(record[i].code, E_UNAVAILABLE);
+	assert_int_equal(tail_size(m->tail), 100);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	append(m, 100, 100, 100); /* the same ids: they are not on record yet */
+	integrate(m);
+	(void)sign_checkpoint(m);
+	assert_sound(m, 200, 0);
+}
+
+static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
+{
+	struct made *m = *state;
+	append(m, 0, 300, 0);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	append(m, 300, 5, 300);
+	char *path = scope_printf(&m->s, "%s/tail/%020d", m->dir, 300);
+	struct stat about;
+	assert_int_equal(stat(path, &about), 0);
+	append(m, 305, 5, 305);
+	close_made(m);
+	assert_int_equal(truncate(path, about.st_size + 60), 0);
+	open_made(m, 300);
+	assert_int_equal(tail_size(m->tail), 305);
+	append(m, 305, 2, 305);
+	assert_sound(m, 300, 7);
+}
+
+/* ---- what is tampered with ---- */
+
+static char *bundle_path(struct made *m, uint64_t n, unsigned width)
+{
+	return audit_tile_path(&m->s, m->dir, AUDIT_ENTRIES, n, width);
+}
+
+static void overwrite(struct made *m, const char *path, size_t at, span bytes)
+{
+	int fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes.data, bytes.len, (off_t)at), (ssize_t)bytes.len);
+	(void)close(fd);
+	(void)m;
+}
+
+/* Where leaf `within` begins in a bundle: at its length. */
+static size_t place_of(struct made *m, const char *path, unsigned within, span *out_bytes)
+{
+	assert_ok(&m->s, file_read(&m->s, path, AUDIT_BUNDLE_MAX, out_bytes));
+	struct rd r = rd_of(*out_bytes);
+	span leaf;
+	for (unsigned i = 0; i < within; i++)
+		assert_true(audit_bundle_next(&r, &leaf));
+	return out_bytes->len - r.rest.len;
+}
+
+static void make_700(struct made *m)
+{
+	for (uint64_t i = 0; i < 700; i += 100)
+		append(m, i, 100, i);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	assert_sound(m, 700, 0);
+}
+
+static void a_changed_record_is_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	span bytes;
+	char *path = bundle_path(m, 1, 256);
+	size_t at = place_of(m, path, 44, &bytes);
+	overwrite(m, path, at + 40, SPAN_LITERAL("X"));
+	assert_bad(m, NULL, NULL, 300);
+	overwrite(m, path, 0, bytes);
+	assert_sound(m, 700, 0);
+}
+
+static void a_deleted_record_is_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	span bytes, rest;
+	char *path = bundle_path(m, 2, 700 - 512);
+	size_t at = place_of(m, path, 10, &bytes), next = place_of(m, path, 11, &rest);
+	AUTO_BUF cut;
+	buf_init(&cut, 0);
+	assert_true(buf_append(&cut, span_first(bytes, at)) && buf_append(&cut, span_from(bytes, next)));
+	assert_ok(&m->s, file_replace(&m->s, path, buf_span(&cut), 0644));
+	assert_bad(m, NULL, NULL, 522);
+}
+
+static void exchanged_records_are_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	span bytes;
+	char *path = bundle_path(m, 0, 256);
+	size_t a = place_of(m, path, 100, &bytes), b = place_of(m, path, 101, &bytes), c = place_of(m, path, 102, &bytes);
+	assert_int_equal(b - a, c - b);
+	overwrite(m, path, a, span_of(bytes.data + b, c - b));
+	overwrite(m, path, b, span_of(bytes.data + a, b - a));
+	assert_bad(m, NULL, NULL, 100);
+}
+
+static void a_cut_log_is_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	assert_int_equal(unlink(bundle_path(m, 2, 700 - 512)), 0);
+	assert_bad(m, NULL, NULL, 512);
+}
+
+static void a_changed_tile_is_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	overwrite(m, audit_tile_path(&m->s, m->dir, 0, 1, 256), 32 * 7, SPAN_LITERAL("x"));
+	assert_bad(m, NULL, NULL, 263);
+}
+
+static void a_changed_tile_of_an_upper_level_is_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	overwrite(m, audit_tile_path(&m->s, m->dir, 1, 0, 2), 32, SPAN_LITERAL("x"));
+	assert_bad(m, NULL, NULL, 256);
+}
+
+static void a_rolled_back_log_does_not_have_what_an_anchor_has(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	span old;
+	assert_ok(&m->s, file_read(&m->s, scope_printf(&m->s, "%s/checkpoint", m->dir), 4096, &old));
+	append(m, 700, 100, 700);
+	integrate(m);
+	char *anchor = sign_checkpoint(m);
+	assert_int_equal(verify(m, anchor, NULL).verdict, AUDIT_SOUND);
+	assert_ok(&m->s, file_replace(&m->s, scope_printf(&m->s, "%s/checkpoint", m->dir), old, 0644));
+	assert_bad(m, anchor, NULL, 700);
+	assert_bad(m, NULL, anchor, 700);
+}
+
+/* Another history under the same key: what keyd's consistency proofs prevent, and anchors find. */
+static void a_fork_does_not_agree_with_an_anchor(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	char *first = sign_checkpoint(m);
+	append(m, 700, 50, 700);
+	integrate(m);
+	char *anchor = sign_checkpoint(m);
+	struct audit_report r = verify(m, first, NULL);
+	assert_int_equal(r.verdict, AUDIT_SOUND);
+	assert_int_equal(r.anchors, 1);
+	assert_int_equal(verify(m, anchor, first).verdict, AUDIT_SOUND);
+	/* The same records, but others from 700 on, all tiles in order and a good signature. */
+	close_made(m);
+	char *folder = scope_printf(&m->s, "%s", m->dir);
+	(void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_int_equal(mkdir(scope_printf(&m->s, "%s/tail", folder), 0700), 0);
+	open_made(m, 0);
+	make_700(m);
+	append(m, 9000, 60, 700);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	r = verify(m, anchor, NULL);
+	assert_int_equal(r.verdict, AUDIT_UNSOUND);
+	assert_non_null(strstr(r.problem, "fork"));
+	r = verify(m, NULL, anchor);
+	assert_int_equal(r.verdict, AUDIT_UNSOUND);
+}
+
+static void verification_since_a_checkpoint_reads_only_what_follows(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	char *since = sign_checkpoint(m);
+	append(m, 700, 400, 700);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	struct audit_report r = verify(m, NULL, since);
+	assert_int_equal(r.verdict, AUDIT_SOUND);
+	assert_int_equal(r.from, 700);
+	assert_int_equal(unlink(bundle_path(m, 0, 256)), 0); /* older entries may be gone */
+	assert_int_equal(verify(m, NULL, since).verdict, AUDIT_SOUND);
+	span bytes;
+	char *path = bundle_path(m, 3, 256);
+	size_t at = place_of(m, path, 30, &bytes);
+	overwrite(m, path, at + 3, SPAN_LITERAL("X"));
+	assert_bad(m, NULL, since, 798);
+}
+
+static void a_damaged_tail_is_named(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	append(m, 700, 5, 700);
+	char *path = scope_printf(&m->s, "%s/tail/%020d", m->dir, 700);
+	struct stat first;
+	assert_int_equal(stat(path, &first), 0);
+	append(m, 705, 5, 705);
+	assert_sound(m, 700, 10);
+	overwrite(m, path, (size_t)first.st_size - 9, SPAN_LITERAL("?"));
+	assert_bad(m, NULL, NULL, 700);
+	close_made(m);
+	assert_ok(&m->s, audit_log_open(&m->s, m->dir, &m->log));
+	struct tail *t;
+	assert_fails(&m->s, E_STATE, tail_open(&m->s, m->dir, 700, m->log, &t));
+	/* The last group cannot be told from one that was never finished. */
+	overwrite(m, path, (size_t)first.st_size - 9, SPAN_LITERAL("0"));
+}
+
+static void a_wrong_key_and_a_forged_checkpoint_are_refused(void **state)
+{
+	struct made *m = *state;
+	make_700(m);
+	char *path = scope_printf(&m->s, "%s/checkpoint", m->dir);
+	overwrite(m, path, strlen("log.test/a\n"), SPAN_LITERAL("699"));
+	assert_int_equal(verify(m, NULL, NULL).verdict, AUDIT_UNSOUND);
+	overwrite(m, path, strlen("log.test/a\n"), SPAN_LITERAL("700"));
+	m->key.id[1] ^= 1;
+	assert_int_equal(verify(m, NULL, NULL).verdict, AUDIT_UNSOUND);
+	m->key.id[1] ^= 1;
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(verify(m, NULL, NULL).verdict, AUDIT_UNSOUND);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(logs_of_many_sizes_verify_and_go_on_after_a_restart),
+		TEST(a_record_offered_again_keeps_its_index),
+		cmocka_unit_test(the_window_of_ids_forgets_only_what_is_old),
+		TEST(many_threads_append_while_the_integrator_works),
+		TEST(a_full_disk_refuses_and_resumes_by_itself),
+		TEST(a_torn_group_at_the_end_was_never_acknowledged),
+		TEST(a_changed_record_is_named),
+		TEST(a_deleted_record_is_named),
+		TEST(exchanged_records_are_named),
+		TEST(a_cut_log_is_named),
+		TEST(a_changed_tile_is_named),
+		TEST(a_changed_tile_of_an_upper_level_is_named),
+		TEST(a_rolled_back_log_does_not_have_what_an_anchor_has),
+		TEST(a_fork_does_not_agree_with_an_anchor),
+		TEST(verification_since_a_checkpoint_reads_only_what_follows),
+		TEST(a_damaged_tail_is_named),
+		TEST(a_wrong_key_and_a_forged_checkpoint_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
