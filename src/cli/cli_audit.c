@@ -1,4 +1,4 @@
-/* `chancery audit`: records of the log, and of journals of off-line work. */
+/* `chancery audit`: records of the log, and of journals of off-line work. Verification is in cli_audit_verify.c. */
 #include "cli_audit.h"
 #include "audit.h"
 #include "audit_local.h"

@@ -70,3 +70,12 @@ const struct cli_daemon *cli_conf_daemon(const struct cli_conf *conf, const char
 			return &all[i];
 	return NULL;
 }
+
+const struct cli_daemon *cli_conf_keyd(const struct cli_conf *conf, const char *zone)
+{
+	const struct cli_daemon *all = cli_conf_daemons(conf);
+	for (size_t i = 0; i < conf->daemons.count; i++)
+		if (all[i].zone != NULL && strcmp(all[i].zone, zone) == 0)
+			return &all[i];
+	return NULL;
+}

@@ -42,6 +42,8 @@ extern const struct conf_schema cli_conf_schema;
 
 /* The daemon of this label; NULL when there is none. */
 const struct cli_daemon *cli_conf_daemon(const struct cli_conf *conf, const char *label);
+/* The keyd of this zone; NULL when there is none. */
+const struct cli_daemon *cli_conf_keyd(const struct cli_conf *conf, const char *zone);
 static inline const struct cli_daemon *cli_conf_daemons(const struct cli_conf *conf)
 {
 	return conf->daemons.item;

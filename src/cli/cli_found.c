@@ -44,18 +44,9 @@ static st pin_random(struct scope *s, const char *path, span *out)
 	return OK;
 }
 
-static const struct cli_daemon *keyd_of(const struct cli *c, const char *zone)
-{
-	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
-	for (size_t i = 0; i < c->conf.daemons.count; i++)
-		if (all[i].zone != NULL && strcmp(all[i].zone, zone) == 0)
-			return &all[i];
-	return NULL;
-}
-
 st cli_found_token(struct scope *s, const struct cli *c, const char *zone, const char *token)
 {
-	const struct cli_daemon *daemon = keyd_of(c, zone);
+	const struct cli_daemon *daemon = cli_conf_keyd(&c->conf, zone);
 	if (daemon == NULL)
 		return fail(s, E_NOTFOUND, "chancery.conf has no keyd of zone %s", zone);
 	span pin, officer;

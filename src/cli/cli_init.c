@@ -4,6 +4,7 @@
  */
 #include "cli_init.h"
 #include "audit.h"
+#include "audit_note.h"
 #include "cli_ca.h"
 #include "cli_found.h"
 #include "cli_nouns.h"
@@ -42,21 +43,27 @@ static st start_keyds(struct scope *s, struct founding *f)
 	return OK;
 }
 
-static st plain_key(struct scope *s, struct founding *f, const char *zone, const char *label, struct key_info *want)
+static st plain_key(struct scope *s, struct founding *f, const char *zone, const char *label, struct key_info *want,
+		    struct key_info *out)
 {
 	(void)snprintf(want->label, sizeof want->label, "%s", label);
 	(void)snprintf(want->token, sizeof want->token, "%s", label);
-	struct key_info made;
 	TRY(cli_found_token(s, f->c, zone, label));
-	return cli_found_key(s, f->c, zone, want, &made);
+	return cli_found_key(s, f->c, zone, want, out);
 }
 
+/* The verifier key that goes out to whoever wants to check the log. */
 static st make_log_key(struct scope *s, struct founding *f)
 {
 	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ed25519")), .purposes = KEY_FOR_LOG };
-	(void)snprintf(want.limits.origin, sizeof want.limits.origin, "%s", f->want->test ? "chancery.test/log" : "chancery/log");
-	st made = plain_key(s, f, "log", "log", &want);
-	return made;
+	(void)snprintf(want.limits.origin, sizeof want.limits.origin, "%s", cli_init_origin(f->want));
+	struct key_info made;
+	TRY(plain_key(s, f, "log", "log", &want, &made));
+	struct audit_key verifier;
+	TRY(audit_key_of_spki(s, cli_init_origin(f->want), made.spki, &verifier));
+	char *line = scope_printf(s, "%s\n", audit_key_text(s, &verifier));
+	TRY(file_make_directory(s, f->c->conf.certificates, 0755));
+	return file_replace(s, f->c->conf.audit_key, span_str(line), 0644);
 }
 
 static st make_ca_keys(struct scope *s, struct founding *f)
@@ -81,7 +88,8 @@ static st make_time_key(struct scope *s, struct founding *f)
 	TRY(der_oid_parse(s, span_str(f->want->tsa_policy), &want.limits.policies[0]));
 	want.limits.policy_count = 1;
 	want.limits.accuracy_ms = 1000;
-	return plain_key(s, f, "time", "tsu", &want);
+	struct key_info made;
+	return plain_key(s, f, "time", "tsu", &want, &made);
 }
 
 static st make_root(struct scope *s, struct founding *f)
@@ -171,10 +179,10 @@ static st make_tls_all(struct scope *s, struct founding *f)
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-ca", "ca", "management", "file", cli_path(s, f->c, "tls/ca.pem"))));
 	TRY(make_tls(s, f, "va", "tls-server", "va",
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-va", "ca", "management", "push_url",
-			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->va_push))));
+			       scope_printf(s, "https://%s:%u", f->want->host, f->want->va_push))));
 	TRY(make_tls(s, f, "tsa", "tls-server", "tsa",
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-tsa", "ca", "management", "push_url",
-			       scope_printf(s, "https://%s:%u/v1/certificate", f->want->host, f->want->tsa_management))));
+			       scope_printf(s, "https://%s:%u", f->want->host, f->want->tsa_management))));
 	return make_tls(s, f, "operator", "operator", "operator", NULL);
 }
 
@@ -297,10 +305,9 @@ static st look_before(struct scope *s, const struct cli *c)
 /* "127.0.0.1" and a base port; the standard ports have no common base. */
 static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
 {
-	*want = (struct cli_init){ .va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445,
-				   .tsa_management = 8446 };
+	*want = (struct cli_init){ .va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445, .tsa_management = 8446 };
 	uint64_t base;
-	TRY(cli_get_number(s, c, "port-base", 0, 65530, &base));
+	TRY(cli_get_number(s, c, "port-base", 0, 65529, &base));
 	if (base > 0) {
 		want->va_http = (unsigned)base;
 		want->tsa_http = (unsigned)base + 1;

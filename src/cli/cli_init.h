@@ -24,6 +24,8 @@ struct cli_init {
 st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *want, bool founding);
 /* The file `env`, for shells. */
 st cli_init_write_env(struct scope *s, const struct cli *c, const struct cli_init *want);
+/* The name of the audit log, which its checkpoints open with. */
+const char *cli_init_origin(const struct cli_init *want);
 /* "C=.., O=.., CN=<mark><cn>" as text. */
 char *cli_init_subject(struct scope *s, const struct cli_init *want, const char *cn);
 

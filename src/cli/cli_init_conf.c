@@ -34,11 +34,17 @@ static void put_audit(struct buf *out, const char *daemon, bool journal)
 
 static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init *want, const char *zone, bool founding)
 {
+	static const struct {
+		const char *zone, *token;
+	} tokens[] = { { "log", "log" }, { "root", "root" }, { "ca", "issuing" }, { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" } };
 	AUTO_BUF out;
 	buf_init(&out, 0);
 	char *daemon = scope_printf(s, "keyd-%s", zone);
 	put(&out, "# Holds the keys of zone %s.\nzone = %s\nmodule = %s\nsocket = ../run/%s.sock\nstate-directory = ../state/%s\n", zone, zone,
 	    want->module, daemon, daemon);
+	for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
+		if (strcmp(tokens[i].zone, zone) == 0)
+			put(&out, "token = %s\n", tokens[i].token);
 	if (founding || strcmp(zone, "root") == 0)
 		put(&out, "audit-journal = ../state/%s/journal\n", daemon);
 	else
@@ -70,7 +76,7 @@ static st write_auditd(struct scope *s, const struct cli *c, const struct cli_in
 	buf_init(&out, 0);
 	put(&out, "# Sole writer of the audit log.\nsocket = ../run/auditd.sock\nlog-directory = ../state/auditd/log\n"
 		  "origin = %s\nkeyd-socket = ../run/keyd-log.sock\nkey = log\nfounding-journal = ../state/founding.journal\n",
-	    want->test ? "chancery.test/log" : "chancery/log");
+	    cli_init_origin(want));
 	for (size_t i = 0; cli_init_zones[i] != NULL; i++)
 		put(&out, "founding-journal = ../state/keyd-%s/journal\n", cli_init_zones[i]);
 	put(&out, "founding-journal = ../state/root-ca/journal\nfounding-journal = ../state/ca/journal\n");
@@ -90,7 +96,7 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 		  "tls-ca = ../tls/management-ca.pem\nkeyd-socket = ../run/keyd-time.sock\nkey = tsu\ncertificate = ../certificates/tsu.pem\n"
 		  "chain = ../certificates/chain.pem\nmanagement-listen = %s:%u\nclock = %s\n%s = %s\n",
 	    want->host, want->tsa_http, want->host, want->tsa_https, want->host, want->tsa_management, want->clock,
-	    want->test ? "test-policy" : "policy", want->tsa_policy);
+	    strcmp(want->clock, "test") == 0 ? "test-policy" : "policy", want->tsa_policy);
 	put_audit(&out, "tsa", false);
 	return keep(s, c, "tsa.conf", &out);
 }
@@ -118,7 +124,7 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 		  "crl-url = %scrl/issuing.crl\nrepository-url = %s\n",
 	    want->name, want->test ? "yes" : "no", want->module, want->host, want->ca_https, want->public_url, want->host, want->tsa_http,
 	    want->public_url, want->public_url);
-	static const char *const anchored[] = { "keyd-ca", "keyd-status", "keyd-time", "ca", "va", "tsa" };
+	static const char *const anchored[] = { "ca", "va", "tsa" };
 	for (size_t i = 0; i < sizeof anchored / sizeof anchored[0]; i++)
 		put(&out, "anchor = ../state/%s/anchor\n", anchored[i]);
 	put_keyd_row(&out, want, "log", true);
@@ -165,6 +171,11 @@ st cli_init_write_env(struct scope *s, const struct cli *c, const struct cli_ini
 	put(&out, "export CHANCERY CHANCERY_OCSP_URL CHANCERY_TSA_URL CHANCERY_CRL_URL CHANCERY_REPOSITORY_URL CHANCERY_API_URL\n"
 		  "export CHANCERY_ROOT_PEM CHANCERY_ISSUING_PEM CHANCERY_TSU_PEM\n");
 	return file_replace(s, cli_path(s, c, "env"), buf_span(&out), 0644);
+}
+
+const char *cli_init_origin(const struct cli_init *want)
+{
+	return want->test ? "chancery.test/log" : "chancery/log";
 }
 
 char *cli_init_subject(struct scope *s, const struct cli_init *want, const char *cn)

@@ -3,18 +3,17 @@
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "moment.h"
+#include "pki_name.h"
 #include "pki_pem.h"
-#include "text.h"
 #include <stdio.h>
 
 st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_client **out)
 {
-	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
-	for (size_t i = 0; i < c->conf.daemons.count; i++)
-		if (all[i].zone != NULL && strcmp(all[i].zone, zone) == 0) {
-			*out = key_client_new(all[i].socket);
-			return OK;
-		}
+	const struct cli_daemon *keyd = cli_conf_keyd(&c->conf, zone);
+	if (keyd != NULL && keyd->socket != NULL) {
+		*out = key_client_new(keyd->socket);
+		return OK;
+	}
 	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s; the zones are in chancery.conf, [daemon keyd-...]", zone);
 }
 
@@ -40,7 +39,9 @@ static json_t *key_json(struct scope *s, const char *zone, const struct key_info
 	(void)json_object_set_new(out, "ca", json_boolean(key->limits.ca));
 	(void)json_object_set_new(out, "validity days at most", json_integer(key->limits.validity_days));
 	(void)json_object_set_new(out, "signatures per second at most", json_integer(key->limits.rate));
-	(void)json_object_set_new(out, "issuer", json_string(hex_text(s, key->limits.issuer)));
+	char *issuer = NULL;
+	if (key->limits.issuer.len > 0 && pki_name_text(s, key->limits.issuer, &issuer).code == E_OK)
+		(void)json_object_set_new(out, "issuer", json_string(issuer));
 	(void)json_object_set_new(out, "public key", json_string(pki_pem_write(s, "PUBLIC KEY", key->spki)));
 	return out;
 }
@@ -128,23 +129,22 @@ static st generate(struct scope *s, struct cli *c)
 	return cli_print(s, c, key_json(s, cli_get(c, "zone"), &made, true));
 }
 
-/* The tool links no PKCS#11: keyd's own probe is run. */
+/* The tool links no PKCS#11: keyd's own probe is run, with the zone's PINs when the installation keeps them. */
 static st probe(struct scope *s, struct cli *c)
 {
-	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
 	const char *zone = cli_get_or(c, "zone", "ca");
-	for (size_t i = 0; i < c->conf.daemons.count; i++) {
-		if (all[i].zone == NULL || strcmp(all[i].zone, zone) != 0)
-			continue;
-		const char *arguments[8] = { "--config", all[i].config, "probe" };
-		size_t n = 3;
-		if (c->json)
-			arguments[n++] = "--json";
-		if (c->argument_count > 0)
-			arguments[n++] = c->argument[0];
-		return cli_run_program(s, cli_program(s, c, all[i].program), arguments, &all[i].environment, NULL, &c->exit_code);
+	const struct cli_daemon *keyd = cli_conf_keyd(&c->conf, zone);
+	if (keyd == NULL)
+		return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s", zone);
+	const char *arguments[6] = { "probe" };
+	size_t n = 1;
+	if (c->json)
+		arguments[n++] = "--json";
+	if (c->argument_count > 0) {
+		arguments[n++] = "--token";
+		arguments[n++] = c->argument[0];
 	}
-	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s", zone);
+	return cli_run_command(s, c, keyd, arguments, &c->exit_code);
 }
 
 #define ZONE(needed) { .name = "zone", .value = "ZONE", .required = needed, .help = "ca, status, time, log or root" }

@@ -14,11 +14,14 @@ static void put(struct buf *out, const char *text)
 	(void)buf_append(out, span_str(text));
 }
 
+/* A cell of a table, two spaces behind it; one that is too wide pushes the others on. Width 0: the last of its line. */
 static void put_padded(struct buf *out, const char *text, size_t width)
 {
 	put(out, text);
 	for (size_t len = strlen(text); len < width; len++)
 		put(out, " ");
+	if (width > 0)
+		put(out, "  ");
 }
 
 /* A scalar in few words; the caller frees. */
@@ -79,13 +82,13 @@ static void text_table(struct buf *out, const json_t *rows)
 	size_t widths[COLUMNS_MAX];
 	size_t count = table_columns(rows, names, widths);
 	for (size_t k = 0; k < count; k++)
-		put_padded(out, names[k], k + 1 < count ? widths[k] + 2 : 0);
+		put_padded(out, names[k], k + 1 < count ? widths[k] : 0);
 	put(out, "\n");
 	for (size_t i = 0; i < json_array_size(rows); i++) {
 		for (size_t k = 0; k < count; k++) {
 			const json_t *cell = json_object_get(json_array_get(rows, i), names[k]);
 			char *text = cell == NULL ? heap_copy_str("-") : scalar(cell);
-			put_padded(out, text, k + 1 < count ? widths[k] + 2 : 0);
+			put_padded(out, text, k + 1 < count ? widths[k] : 0);
 			free(text);
 		}
 		put(out, "\n");
@@ -110,7 +113,6 @@ static void text_object(struct buf *out, const json_t *object)
 		}
 		char *text = scalar(member);
 		put_padded(out, name, width);
-		put(out, "  ");
 		put(out, text);
 		put(out, "\n");
 		free(text);

@@ -277,6 +277,26 @@ st cli_run_program(struct scope *s, const char *path, const char *const *argumen
 	return OK;
 }
 
+st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments, int *out_exit)
+{
+	AUTO_BUF pins;
+	buf_init(&pins, PINS_MAX);
+	if (daemon->pin_directory != NULL)
+		TRY(cli_pins(s, daemon, &pins));
+	AUTO_FD pin_fd = -1;
+	const char *words[ARGUMENTS_MAX] = { "--config", daemon->config };
+	size_t n = 2;
+	if (pins.len > 0) {
+		TRY(pin_pipe(s, buf_span(&pins), &pin_fd));
+		TRY(inheritable(s, pin_fd));
+		words[n++] = "--pin-fd";
+		words[n++] = scope_printf(s, "%d", pin_fd);
+	}
+	while (*arguments != NULL && n + 1 < ARGUMENTS_MAX)
+		words[n++] = *arguments++;
+	return cli_run_program(s, cli_program(s, c, daemon->program), words, &daemon->environment, NULL, out_exit);
+}
+
 st cli_open_log(struct scope *s, const struct cli *c, const char *name, int *out_fd)
 {
 	*out_fd = -1;

@@ -80,9 +80,10 @@ static const char *health_of(struct scope *s, const struct cli *c, const struct 
 	return got.code != E_OK ? "no answer" : answer.status == 200 ? "ok" : "not well";
 }
 
-/* The daemons; *out_shared names the uid when two of them have the same. */
-static json_t *daemons(struct scope *s, const struct cli *c, bool *well, int *out_shared)
+/* The daemons, and what their uids say about separation. */
+static json_t *daemons(struct scope *s, const struct cli *c, bool *well, const char **out_separation)
 {
+	int shared = -1;
 	json_t *rows = json_array();
 	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
 	int seen[64];
@@ -96,7 +97,7 @@ static json_t *daemons(struct scope *s, const struct cli *c, bool *well, int *ou
 		*well = *well && running && (strcmp(health, "ok") == 0 || strcmp(health, "-") == 0);
 		for (size_t k = 0; running && k < seen_count; k++)
 			if (seen[k] == p.uid)
-				*out_shared = p.uid;
+				shared = p.uid;
 		if (running && seen_count < 64)
 			seen[seen_count++] = p.uid;
 		json_t *row = json_pack("{s:s, s:s}", "daemon", all[i].label, "state", running ? "running" : "DOWN");
@@ -106,6 +107,9 @@ static json_t *daemons(struct scope *s, const struct cli *c, bool *well, int *ou
 		(void)json_object_set_new(row, "health", json_string(health));
 		(void)json_array_append_new(rows, row);
 	}
+	*out_separation = shared >= 0	   ? scope_printf(s, "NOT SEPARATED: daemons share uid %d", shared) :
+			  seen_count == 0 ? "no daemon runs" :
+					    "each daemon has its own uid";
 	return rows;
 }
 
@@ -240,12 +244,9 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well
 static st status(struct scope *s, struct cli *c)
 {
 	bool well = true;
-	int shared = -1;
-	json_t *rows = daemons(s, c, &well, &shared);
-	AUTO(json_t) *out = json_pack("{s:s}", "provider", c->conf.name);
-	(void)json_object_set_new(out, "separation",
-				  json_string(shared < 0 ? "each daemon has its own uid" :
-							   scope_printf(s, "NOT SEPARATED: daemons share uid %d", shared)));
+	const char *separation;
+	json_t *rows = daemons(s, c, &well, &separation);
+	AUTO(json_t) *out = json_pack("{s:s, s:s}", "provider", c->conf.name, "separation", separation);
 	add_clock(s, c, out);
 	add_crl(s, c, out, &well);
 	add_ocsp(s, c, out, &well);
