@@ -1,8 +1,10 @@
 """What the va takes from the ca, and from nobody else: feed, CRLs, its own renewed certificate; and what survives a kill."""
 
 import hashlib
+import http.client
 import json
 import os
+import pathlib
 import signal
 import socket
 import ssl
@@ -122,18 +124,17 @@ def test_kills_at_random_lose_no_acknowledged_item(world):
     acknowledged, stop = [], threading.Event()
 
     def push_until_told():
+        certificate = world.issuing.issue("TEST")
         while not stop.is_set():
-            certificate = world.issuing.issue("TEST")
-            try:
-                status, body = world.feed([item_status(world.issuing, certificate.serial_number)], first=world.number + 1)
-            except (OSError, ssl.SSLError):
+            try:                                                           # the same item under the same number until it is confirmed
+                status, body = world.feed([item_status(world.issuing, certificate.serial_number)])
+            except (OSError, ssl.SSLError, http.client.HTTPException):
                 time.sleep(0.02)
                 continue
-            if status == 200 and json.loads(body)["number"] == world.number + 1:
-                world.number += 1
-                acknowledged.append(certificate)
-            elif status == 200:                                           # taken, but the answer was lost in a kill
-                world.number = json.loads(body)["number"]
+            assert status == 200 and json.loads(body)["number"] == world.number + 1
+            world.number += 1
+            acknowledged.append(certificate)
+            certificate = world.issuing.issue("TEST")
 
     pusher = threading.Thread(target=push_until_told)
     pusher.start()
@@ -261,6 +262,8 @@ def test_a_large_crl_does_not_sit_in_memory(world):
                 return int(line.split()[1])
         raise AssertionError
 
+    if b"__asan_init" in pathlib.Path(va_world.program("chancery-va")).read_bytes():
+        pytest.skip("a sanitizer keeps what was freed")
     before = anonymous()
     assert world.put_crl(world.issuing, os.urandom(60 << 20), path="/v1/crls/issuing/901")[0] == 204
     assert anonymous() - before < 10 * 1024                                # kB
