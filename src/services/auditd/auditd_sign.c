@@ -1,4 +1,5 @@
 #include "auditd.h"
+#include "failpoint.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
@@ -115,6 +116,7 @@ static st integrate(struct scope *s, struct signer *g, uint64_t *out_size, int64
 		TRY(tree_add(s, g->tree, buf_span(&leaf), &hash));
 	}
 	TRY(tree_flush(s, g->tree));
+	FAILPOINT("auditd.integrated");
 	tail_trim(g->tail, *out_size);
 	return OK;
 }
@@ -173,9 +175,11 @@ static st sign(struct scope *s, struct signer *g, uint64_t size)
 	TRY(prove_from_head(s, g, size, &proof));
 	TRY(key_sign_checkpoint(s, g->keyd, g->conf->key, c.origin, size, c.root.octets, proof, &payload));
 	g->head_size = size;
+	FAILPOINT("auditd.signed");
 	char *note = scope_printf(s, "%s\n%s", audit_checkpoint_text(s, &c), audit_note_signature_line(s, c.origin, payload));
 	TRY(check_note(s, g, span_str(note)));
 	TRY(file_replace(s, g->path, span_str(note), 0644));
+	FAILPOINT("auditd.checkpoint-written");
 	(void)pthread_mutex_lock(&g->lock);
 	buf_clear(&g->note);
 	bool kept = buf_append(&g->note, span_str(note));
