@@ -56,17 +56,34 @@ static bool has_semantics(span value)
 	return is_upper(c[0]) && is_upper(c[1]) && (is_upper(c[2]) || c[2] == ':') && is_upper(c[3]) && is_upper(c[4]);
 }
 
+/* The type of identity is in the list of its kind, or a local scheme: two letters and a colon. */
+static bool known_type(span value, const char *types)
+{
+	char type[5] = { ' ', (char)value.data[0], (char)value.data[1], (char)value.data[2], 0 };
+	return value.data[2] == ':' || strstr(types, type) != NULL;
+}
+
 static st check_organization(struct scope *s, span organization, span identifier)
 {
 	if (identifier.len == 0)
 		return OK;
-	if (!has_semantics(identifier))
-		return fail(s, E_INPUT, "organizationIdentifier is not of the form NTRBE-0123456789: three letters (VAT, NTR, LEI, ...), "
-			    "country, hyphen, reference (EN 319 412-1, 5.1.4)");
+	//= en319412-1#5.1.4 VAT, NTR, PSD, LEI, EOR, EXC or a local scheme
+	if (!has_semantics(identifier) || !known_type(identifier, " VAT NTR PSD LEI EOR EXC"))
+		return fail(s, E_INPUT, "organizationIdentifier is not of the form NTRBE-0123456789: VAT, NTR, PSD, LEI, EOR, EXC or "
+			    "two letters and a colon, then country, hyphen, reference (EN 319 412-1, 5.1.4)");
 	//= en319412-2#4.2.3 the identifier differs from the name
 	if (span_equal(identifier, organization))
 		return fail(s, E_INPUT, "organizationIdentifier repeats O; it must be an identifier (EN 319 412-2, 4.2.3)");
 	return OK;
+}
+
+//= en319412-1#5.1.3 a serialNumber of that form is a passport, identity card, personal, tax or local number; TAX is deprecated
+static st check_person_number(struct scope *s, span number)
+{
+	if (number.len == 0 || !has_semantics(number) || known_type(number, " PAS IDC PNO TIN"))
+		return OK;
+	return fail(s, E_INPUT, "serialNumber has the form of EN 319 412-1, 5.1.3, but its type is none of PAS, IDC, PNO, TIN or two "
+		    "letters and a colon");
 }
 
 enum script { SCRIPT_NONE, SCRIPT_LATIN, SCRIPT_GREEK, SCRIPT_CYRILLIC };
@@ -114,6 +131,7 @@ static st check_person(struct scope *s, const struct places *p)
 	if (named == pseudonym)
 		return fail(s, E_INPUT, "the subject of a natural person has givenName and/or surname, or else a pseudonym, not %s "
 			    "(EN 319 412-2, 4.2.4)", named ? "both" : "none of them");
+	TRY(check_person_number(s, value_of(p, "serialNumber")));
 	return check_scripts(s, value_of(p, "CN"));
 }
 

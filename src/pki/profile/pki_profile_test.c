@@ -161,6 +161,8 @@ static void subjects_that_break_a_rule_are_refused(void **state)
 		{ "ncp-plus-n", "C=BE, CN=Al, pseudonym=Al, ST=Some-State", "ST, which" },
 		{ "ncp-plus-n", "C=BE, CN=Al, pseudonym=Al, 1.2.3.4=x", "1.2.3.4, which" },
 		{ "ncp-plus-n", "C=BE, CN=\xd0\x90lice, pseudonym=Al", "several scripts" },
+		{ "ncp-plus-n", "C=BE, CN=Al, pseudonym=Al, serialNumber=TAXBE-123", "none of PAS" },
+		{ "root", "C=BE, O=Example NV, organizationIdentifier=ABCBE-123, CN=Root", "form NTRBE" },
 		{ "root", "C=BE, O=Example NV, CN=Root", "lacks organizationIdentifier" },
 		{ "root", "C=BE, O=NTRBE-0123456789, organizationIdentifier=NTRBE-0123456789, CN=Root", "repeats O" },
 		{ "root", "C=BE, O=Example NV, organizationIdentifier=0123456789, CN=Root", "form NTRBE" },
