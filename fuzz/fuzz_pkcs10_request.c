@@ -16,7 +16,8 @@ static void try_name(struct scope *s, span name)
 	char *text, *again;
 	span der;
 	if (pki_name_text(s, name, &text).code == E_OK && text[0] != 0) {
-		bool round_trip = pki_name_parse(s, span_str(text), &der).code == E_OK && pki_name_text(s, der, &again).code == E_OK;
+		bool round_trip =
+			pki_name_parse(s, span_str(text), &der).code == E_OK && pki_name_text(s, der, &again).code == E_OK;
 		if (round_trip && strcmp(text, again) != 0)
 			__builtin_trap();
 	}

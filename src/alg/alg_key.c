@@ -9,7 +9,7 @@ static const struct alg_key keys[] = {
 	{ .name = "ec-p384", .family = ALG_EC, .bits = 384, .curve = OCTETS(OID_P384), .coordinate = 48 },
 	{ .name = "ed25519", .family = ALG_ED25519, .bits = 256 },
 };
-#define KEYS (sizeof keys / sizeof keys[0])
+#define KEYS	    (sizeof keys / sizeof keys[0])
 #define ED25519_LEN 32
 
 static const span oid_rsa = OCTETS(OID_RSA_ENCRYPTION);
@@ -69,7 +69,8 @@ static st rsa_parts(struct scope *s, struct der_rd *identifier, span bits, struc
 		if (keys[i].family == ALG_RSA && keys[i].bits == size)
 			out->key = &keys[i];
 	if (out->key == NULL)
-		return fail(s, E_CRYPTO, "an RSA modulus of %u bits is not in the table (2048, 3072, 4096); make a new key", size);
+		return fail(s, E_CRYPTO, "an RSA modulus of %u bits is not in the table (2048, 3072, 4096); make a new key",
+			    size);
 	return OK;
 }
 
@@ -140,7 +141,8 @@ st alg_key_of_spki(struct scope *s, span spki, const struct alg_key **out)
 	return OK;
 }
 
-static st spki_finish(struct scope *s, span oid, void (*parameters)(struct der_wr *w, span value), span value, span bits, span *out)
+static st spki_finish(struct scope *s, span oid, void (*parameters)(struct der_wr *w, span value), span value, span bits,
+		      span *out)
 {
 	AUTO_BUF b = { 0 };
 	struct der_wr w = der_write(&b);

@@ -13,16 +13,16 @@ static EVP_PKEY *new_key(const char *name)
 		size_t bits;
 	} rows[] = {
 		{ "rsa-2048", "RSA", NULL, 2048 }, { "rsa-3072", "RSA", NULL, 3072 }, { "ec-p256", "EC", "P-256", 0 },
-		{ "ec-p384", "EC", "P-384", 0 }, { "ec-p521", "EC", "P-521", 0 }, { "ed25519", "ED25519", NULL, 0 },
-		{ "ed448", "ED448", NULL, 0 }, { "rsa-2064", "RSA", NULL, 2064 },
+		{ "ec-p384", "EC", "P-384", 0 },   { "ec-p521", "EC", "P-521", 0 },   { "ed25519", "ED25519", NULL, 0 },
+		{ "ed448", "ED448", NULL, 0 },	   { "rsa-2064", "RSA", NULL, 2064 },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if (strcmp(rows[i].name, name) != 0)
 			continue;
 		if (rows[i].bits != 0)
 			return EVP_PKEY_Q_keygen(NULL, NULL, rows[i].type, rows[i].bits);
-		return rows[i].curve != NULL ? EVP_PKEY_Q_keygen(NULL, NULL, rows[i].type, rows[i].curve) :
-					       EVP_PKEY_Q_keygen(NULL, NULL, rows[i].type);
+		return rows[i].curve != NULL ? EVP_PKEY_Q_keygen(NULL, NULL, rows[i].type, rows[i].curve)
+					     : EVP_PKEY_Q_keygen(NULL, NULL, rows[i].type);
 	}
 	return NULL;
 }
@@ -101,9 +101,12 @@ static void identifiers_mean_to_openssl_what_they_mean_to_us(void **state)
 		const char *name;
 		int nid;
 	} rows[] = {
-		{ "ecdsa-sha256", NID_ecdsa_with_SHA256 }, { "ecdsa-sha384", NID_ecdsa_with_SHA384 },
-		{ "rsa-pss-sha256", NID_rsassaPss }, { "rsa-pss-sha384", NID_rsassaPss },
-		{ "rsa-pkcs1-sha256", NID_sha256WithRSAEncryption }, { "rsa-pkcs1-sha384", NID_sha384WithRSAEncryption },
+		{ "ecdsa-sha256", NID_ecdsa_with_SHA256 },
+		{ "ecdsa-sha384", NID_ecdsa_with_SHA384 },
+		{ "rsa-pss-sha256", NID_rsassaPss },
+		{ "rsa-pss-sha384", NID_rsassaPss },
+		{ "rsa-pkcs1-sha256", NID_sha256WithRSAEncryption },
+		{ "rsa-pkcs1-sha384", NID_sha384WithRSAEncryption },
 		{ "ed25519", NID_ED25519 },
 	};
 	size_t count = 0;
@@ -145,7 +148,8 @@ static void pss_identifiers_equal_what_openssl_signs_with(void **state)
 		X509_REQ_get0_signature(r, NULL, &algorithm);
 		unsigned char *der = NULL;
 		int len = i2d_X509_ALGOR(algorithm, &der);
-		assert_ptr_equal(alg_signature_of_identifier(span_of(der, (size_t)len)), alg_signature_named(span_str(names[i][0])));
+		assert_ptr_equal(alg_signature_of_identifier(span_of(der, (size_t)len)),
+				 alg_signature_named(span_str(names[i][0])));
 		OPENSSL_free(der);
 		X509_REQ_free(r);
 		EVP_MD_CTX_free(c);

@@ -121,7 +121,8 @@ st pki_certificate_assemble(struct scope *s, span tbs, const struct alg_signatur
 	struct pki_certificate c;
 	TRY(pki_certificate_read_tbs(s, tbs, &c));
 	if (!span_equal(c.signature_identifier, algorithm->identifier))
-		return fail(s, E_CRYPTO, "the TBSCertificate names another algorithm than %s (RFC 5280, 4.1.1.2)", algorithm->name);
+		return fail(s, E_CRYPTO, "the TBSCertificate names another algorithm than %s (RFC 5280, 4.1.1.2)",
+			    algorithm->name);
 	return pki_signed_assemble(s, tbs, algorithm, signature, out_der);
 }
 

@@ -68,7 +68,8 @@ static void parameters(struct scope *s, const struct alg_public *public, OSSL_PA
 	out[0] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, writable(s, public->point), public->point.len);
 	out[1] = OSSL_PARAM_construct_end();
 	if (public->key->family == ALG_EC) {
-		out[1] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, scope_cstr(s, span_str(group_of(public->key))), 0);
+		out[1] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
+							  scope_cstr(s, span_str(group_of(public->key))), 0);
 		out[2] = OSSL_PARAM_construct_end();
 	}
 }
@@ -86,8 +87,10 @@ static st decode(struct scope *s, const struct alg_public *public, EVP_PKEY **ou
 	EVP_PKEY *pkey = NULL;
 	if (EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
 		ERR_clear_error();
-		return fail(s, E_CRYPTO, "the public key is no %s key: its point does not lie on the curve or its numbers are none "
-			    "(FIPS 186-5, SP 800-56A 5.6.2.3); make a new key", public->key->name);
+		return fail(s, E_CRYPTO,
+			    "the public key is no %s key: its point does not lie on the curve or its numbers are none "
+			    "(FIPS 186-5, SP 800-56A 5.6.2.3); make a new key",
+			    public->key->name);
 	}
 	*out = pkey;
 	return OK;
@@ -132,7 +135,9 @@ static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
 static void fetch_all(void)
 {
 	static const char *const names[DIGEST_COUNT] = {
-		[DIGEST_SHA256] = "SHA2-256", [DIGEST_SHA384] = "SHA2-384", [DIGEST_SHA512] = "SHA2-512",
+		[DIGEST_SHA256] = "SHA2-256",
+		[DIGEST_SHA384] = "SHA2-384",
+		[DIGEST_SHA512] = "SHA2-512",
 	};
 	for (int i = 0; i < DIGEST_COUNT; i++)
 		if (names[i] != NULL && (fetched[i] = EVP_MD_fetch(NULL, names[i], NULL)) == NULL)
@@ -146,11 +151,13 @@ static bool set_pss(EVP_PKEY_CTX *context)
 	       EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
-st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature)
+st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
+		  span signature)
 {
 	(void)pthread_once(&fetch_once, fetch_all);
 	if (key->type->family != algorithm->family)
-		return fail(s, E_CRYPTO, "a signature by %s cannot come from a key of type %s", algorithm->name, key->type->name);
+		return fail(s, E_CRYPTO, "a signature by %s cannot come from a key of type %s", algorithm->name,
+			    key->type->name);
 	AUTO(EVP_MD_CTX) *context = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *settings = NULL; /* belongs to the context */
 	if (context == NULL)

@@ -7,8 +7,8 @@ DEFINE_AUTO(BIGNUM, BN_free)
 DEFINE_AUTO(BN_CTX, BN_CTX_free)
 
 #define SMALL_FACTOR_LIMIT 65536u
-#define FERMAT_ROUNDS 100
-#define ROCA_LAST_PRIME 167
+#define FERMAT_ROUNDS	   100
+#define ROCA_LAST_PRIME	   167
 
 static BIGNUM *new_number(void)
 {
@@ -161,8 +161,10 @@ st pki_key_check_modulus(struct scope *s, span modulus)
 	if (has_small_factor(n))
 		return fail(s, E_CRYPTO, "the RSA modulus has a factor below 65536 (SP 800-89, 5.3.3); make a new key");
 	if (has_roca_fingerprint(n))
-		return fail(s, E_CRYPTO, "the RSA modulus has the fingerprint of ROCA keys (CVE-2017-15361); make a new key elsewhere");
+		return fail(s, E_CRYPTO,
+			    "the RSA modulus has the fingerprint of ROCA keys (CVE-2017-15361); make a new key elsewhere");
 	if (has_close_factors(n))
-		return fail(s, E_CRYPTO, "the primes of the RSA modulus lie too close together (FIPS 186-5, A.1.1); make a new key");
+		return fail(s, E_CRYPTO,
+			    "the primes of the RSA modulus lie too close together (FIPS 186-5, A.1.1); make a new key");
 	return OK;
 }

@@ -8,8 +8,8 @@ static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	static const char *const rows[][2] = {
-		{ "ec-p256", "ecdsa-sha256" }, { "ec-p384", "ecdsa-sha384" }, { "ec-p384", "ecdsa-sha256" },
-		{ "rsa-2048", "rsa-pss-sha256" }, { "rsa-2048", "rsa-pss-sha384" }, { "rsa-2048", "rsa-pkcs1-sha256" },
+		{ "ec-p256", "ecdsa-sha256" },	    { "ec-p384", "ecdsa-sha384" },    { "ec-p384", "ecdsa-sha256" },
+		{ "rsa-2048", "rsa-pss-sha256" },   { "rsa-2048", "rsa-pss-sha384" }, { "rsa-2048", "rsa-pkcs1-sha256" },
 		{ "rsa-2048", "rsa-pkcs1-sha384" }, { "ed25519", "ed25519" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -21,7 +21,8 @@ static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
 		span message = span_str("to be signed"), signature = unit_sign_with(&s, pkey, algorithm, message);
 		assert_ok(&s, pki_key_verify(&s, key, algorithm, message, signature));
 		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, span_str("to be signeD"), signature));
-		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, message, span_first(signature, signature.len - 1)));
+		assert_fails(&s, E_CRYPTO,
+			     pki_key_verify(&s, key, algorithm, message, span_first(signature, signature.len - 1)));
 		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, message, (span){ 0 }));
 		const struct alg_signature *other = alg_signature_named(span_str(i == 0 ? "ed25519" : "ecdsa-sha256"));
 		if (other->family != algorithm->family)

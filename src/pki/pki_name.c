@@ -2,7 +2,7 @@
 #include "alg_oid.h"
 
 #define NAME_ATTRIBUTES_MAX 32
-#define VALUE_MAX 512
+#define VALUE_MAX	    512
 
 static const struct attribute_row {
 	const char *name;
@@ -37,9 +37,11 @@ static const struct attribute_row {
 static const struct {
 	const char *alias, *name;
 } aliases[] = {
-	{ "SN", "surname" }, { "GN", "givenName" }, { "E", "emailAddress" }, { "S", "ST" }, { "commonName", "CN" },
-	{ "countryName", "C" }, { "organizationName", "O" }, { "organizationalUnitName", "OU" }, { "localityName", "L" },
-	{ "stateOrProvinceName", "ST" },
+	{ "SN", "surname" },	     { "GN", "givenName" },
+	{ "E", "emailAddress" },     { "S", "ST" },
+	{ "commonName", "CN" },	     { "countryName", "C" },
+	{ "organizationName", "O" }, { "organizationalUnitName", "OU" },
+	{ "localityName", "L" },     { "stateOrProvinceName", "ST" },
 };
 
 static bool equal_ignoring_case(span text, const char *name)
@@ -153,11 +155,13 @@ static st check_value(struct scope *s, span oid, int tag, span value)
 		return fail(s, E_INPUT, "%s of the name is empty or longer than %d octets", name, VALUE_MAX);
 	//= rfc5280#4.1.2.4 UTF8String or PrintableString; IA5String where the attribute says so
 	if (!fits(tag, value))
-		return fail(s, E_INPUT, "%s of the name does not fit its string type (RFC 5280, 4.1.2.4: UTF8String, PrintableString)",
+		return fail(s, E_INPUT,
+			    "%s of the name does not fit its string type (RFC 5280, 4.1.2.4: UTF8String, PrintableString)",
 			    name);
 	if (row != NULL && row->tag != DER_UTF8_STRING && tag != row->tag)
 		return fail(s, E_INPUT, "%s of the name is not of the string type RFC 5280 appendix A.1 gives it", name);
-	if (row != NULL && strcmp(row->name, "C") == 0 && (value.len != 2 || !is_upper(value.data[0]) || !is_upper(value.data[1])))
+	if (row != NULL && strcmp(row->name, "C") == 0 &&
+	    (value.len != 2 || !is_upper(value.data[0]) || !is_upper(value.data[1])))
 		return fail(s, E_INPUT, "C of the name is not a two-letter ISO 3166-1 code in capitals (RFC 5280, A.1)");
 	return OK;
 }
@@ -175,7 +179,8 @@ st pki_name_each(struct scope *s, span der, st (*each)(struct scope *s, span oid
 		span value = der_get(&pair, tag);
 		der_leave(&set, &pair);
 		if (!set.bad && set.rest.len > 0)
-			return fail(s, E_INPUT, "the name has an RDN of several attributes, which is not supported; use one each");
+			return fail(s, E_INPUT,
+				    "the name has an RDN of several attributes, which is not supported; use one each");
 		der_leave(&name, &set);
 		if (name.bad)
 			break;
@@ -279,7 +284,8 @@ static st take_value(struct scope *s, span *rest, span *out)
 		i++;
 	for (; i < rest->len && rest->data[i] != ','; i++) {
 		if (rest->data[i] == '+')
-			return fail(s, E_INPUT, "'+' in a name would join attributes, which is not offered; write \\+ for the character");
+			return fail(s, E_INPUT,
+				    "'+' in a name would join attributes, which is not offered; write \\+ for the character");
 		bool escaped = rest->data[i] == '\\';
 		if (escaped && ++i == rest->len)
 			return fail(s, E_INPUT, "the name ends with a backslash; write \\\\ for the character");
@@ -301,7 +307,8 @@ static st put_pair(struct scope *s, struct der_wr *w, span key, span value)
 	span oid = row == NULL ? (span){ 0 } : row->oid;
 	int tag = row == NULL ? DER_UTF8_STRING : row->tag;
 	if (row == NULL && (key.len == 0 || key.data[0] < '0' || key.data[0] > '2'))
-		return fail(s, E_INPUT, "'%.*s' is no name attribute; use C, O, organizationIdentifier, CN and so on, or a dotted OID",
+		return fail(s, E_INPUT,
+			    "'%.*s' is no name attribute; use C, O, organizationIdentifier, CN and so on, or a dotted OID",
 			    (int)span_first(key, 64).len, (const char *)key.data);
 	if (row == NULL)
 		TRY(der_oid_parse(s, key, &oid));

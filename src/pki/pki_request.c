@@ -75,7 +75,8 @@ static st prove_possession(struct scope *s, struct pki_request *r, span info, sp
 {
 	const struct alg_signature *algorithm = alg_signature_of_identifier(identifier);
 	if (algorithm == NULL)
-		return fail(s, E_CRYPTO, "the request is signed with an algorithm outside the table; use ECDSA, RSA-PSS (salt as long as "
+		return fail(s, E_CRYPTO,
+			    "the request is signed with an algorithm outside the table; use ECDSA, RSA-PSS (salt as long as "
 			    "the digest) or RSA PKCS#1 v1.5 with SHA-256 or SHA-384");
 	struct pki_key *key;
 	TRY(pki_key_new_checked(s, r->spki, &key));

@@ -13,11 +13,13 @@ static span foreign_request(struct scope *s, EVP_PKEY *key, bool attributes)
 	assert_int_equal(X509_REQ_set_pubkey(r, key), 1);
 	if (attributes) {
 		STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
-		assert_true(sk_X509_EXTENSION_push(list, X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "CA:TRUE")) > 0);
+		assert_true(sk_X509_EXTENSION_push(list, X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "CA:TRUE")) >
+			    0);
 		assert_int_equal(X509_REQ_add_extensions(r, list), 1);
 		sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
 		assert_int_equal(X509_REQ_add1_attr_by_NID(r, NID_pkcs9_challengePassword, MBSTRING_ASC,
-							   (const unsigned char *)"secret", -1), 1);
+							   (const unsigned char *)"secret", -1),
+				 1);
 	}
 	assert_true(X509_REQ_sign(r, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256()) > 0);
 	unsigned char *der = NULL;
@@ -99,7 +101,7 @@ static void another_key_proves_nothing(void **state)
 }
 
 #define EXTENSION_REQUEST "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e"
-#define CHALLENGE "\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07\x31\x02\x0c\x00"
+#define CHALLENGE	  "\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07\x31\x02\x0c\x00"
 
 /* Signed correctly, so that only the shape can be the reason. */
 static enum code read_info_with(struct scope *s, span version, span attributes)
@@ -139,8 +141,10 @@ static void requests_of_another_shape_are_refused(void **state)
 	/* extensionRequest: no value, two values, an empty list is fine to read, an extension that is none */
 	assert_int_equal(read_info_with(&s, v1, SPAN_LITERAL("\xa0\x0f\x30\x0d" EXTENSION_REQUEST "\x31\x00")), E_INPUT);
 	assert_int_equal(read_info_with(&s, v1, SPAN_LITERAL("\xa0\x11\x30\x0f" EXTENSION_REQUEST "\x31\x02\x30\x00")), E_OK);
-	assert_int_equal(read_info_with(&s, v1, SPAN_LITERAL("\xa0\x13\x30\x11" EXTENSION_REQUEST "\x31\x04\x30\x00\x30\x00")), E_INPUT);
-	assert_int_equal(read_info_with(&s, v1, SPAN_LITERAL("\xa0\x13\x30\x11" EXTENSION_REQUEST "\x31\x04\x30\x02\x30\x00")), E_INPUT);
+	assert_int_equal(read_info_with(&s, v1, SPAN_LITERAL("\xa0\x13\x30\x11" EXTENSION_REQUEST "\x31\x04\x30\x00\x30\x00")),
+			 E_INPUT);
+	assert_int_equal(read_info_with(&s, v1, SPAN_LITERAL("\xa0\x13\x30\x11" EXTENSION_REQUEST "\x31\x04\x30\x02\x30\x00")),
+			 E_INPUT);
 }
 
 int main(void)

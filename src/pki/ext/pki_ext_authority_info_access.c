@@ -46,7 +46,8 @@ static st read_access(struct scope *s, span value, struct access *out)
 		der_leave(&list, &one);
 		span *place = span_equal(method, oid_ocsp) ? &a.ocsp : span_equal(method, oid_ca_issuers) ? &a.issuer : NULL;
 		if (list.bad || place == NULL || place->len > 0)
-			return fail(s, E_INPUT, "authorityInfoAccess is not one ocsp and one caIssuers URI (EN 319 412-2, 4.4.1)");
+			return fail(s, E_INPUT,
+				    "authorityInfoAccess is not one ocsp and one caIssuers URI (EN 319 412-2, 4.4.1)");
 		TRY(pki_ext_check_url(s, url, "authorityInfoAccess"));
 		*place = url;
 	}
@@ -85,6 +86,10 @@ static st print(struct scope *s, span value, char **out)
 
 //= en319412-2#4.4.1 not critical, caIssuers and ocsp over http
 const struct pki_ext_ops pki_ext_authority_info_access = {
-	.name = "authorityInfoAccess", .oid = OCTETS("\x2b\x06\x01\x05\x05\x07\x01\x01"), .critical = false,
-	.build = build, .check = check, .print = print,
+	.name = "authorityInfoAccess",
+	.oid = OCTETS("\x2b\x06\x01\x05\x05\x07\x01\x01"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };

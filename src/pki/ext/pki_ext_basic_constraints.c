@@ -43,7 +43,8 @@ static st check(struct scope *s, const struct pki_ext_context *context, span val
 	struct constraints c;
 	TRY(read_constraints(s, value, &c));
 	if (c.ca != context->profile->ca || c.path_length != context->profile->path_length)
-		return fail(s, E_CRYPTO, "basicConstraints are not those of profile %s: CA %s, path length %d (RFC 5280, 4.2.1.9)",
+		return fail(s, E_CRYPTO,
+			    "basicConstraints are not those of profile %s: CA %s, path length %d (RFC 5280, 4.2.1.9)",
 			    context->profile->name, context->profile->ca ? "true" : "false", context->profile->path_length);
 	return OK;
 }
@@ -52,14 +53,20 @@ static st print(struct scope *s, span value, char **out)
 {
 	struct constraints c;
 	TRY(read_constraints(s, value, &c));
-	*out = c.path_length < 0 ? scope_printf(s, "CA: %s", c.ca ? "true" : "false") :
-				   scope_printf(s, "CA: %s, path length %lld", c.ca ? "true" : "false", (long long)c.path_length);
+	*out = c.path_length < 0
+		       ? scope_printf(s, "CA: %s", c.ca ? "true" : "false")
+		       : scope_printf(s, "CA: %s, path length %lld", c.ca ? "true" : "false", (long long)c.path_length);
 	return OK;
 }
 
 //= rfc5280#4.2.1.9 critical in CA certificates
 const struct pki_ext_ops pki_ext_basic_constraints = {
-	.name = "basicConstraints", .oid = OCTETS("\x55\x1d\x13"), .critical = true, .build = build, .check = check, .print = print,
+	.name = "basicConstraints",
+	.oid = OCTETS("\x55\x1d\x13"),
+	.critical = true,
+	.build = build,
+	.check = check,
+	.print = print,
 };
 
 st pki_ext_ca_get(struct scope *s, const struct pki_certificate *c, bool *out_ca)

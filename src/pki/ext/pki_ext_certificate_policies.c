@@ -97,7 +97,8 @@ static st compare(struct scope *s, const struct policy *p, void *arg)
 		TRY(pki_ext_check_url(s, p->cps, "certificatePolicies"));
 	span url = first ? span_str(c->cps_url) : (span){ 0 };
 	if (!span_equal(p->cps, url) && !(c->any && c->cps_url == NULL && first))
-		return fail(s, E_CRYPTO, "the cPSuri in certificatePolicies is not the configured address of the practice statement");
+		return fail(s, E_CRYPTO,
+			    "the cPSuri in certificatePolicies is not the configured address of the practice statement");
 	return OK;
 }
 
@@ -109,7 +110,8 @@ static st check(struct scope *s, const struct pki_ext_context *context, span val
 	TRY(each_policy(s, value, compare, &progress));
 	const char *missing = context->profile->policies[progress.at];
 	if (missing != NULL)
-		return fail(s, E_CRYPTO, "policy %s of profile %s is missing (EN 319 411-1 GEN-6.6.1-05)", missing, context->profile->name);
+		return fail(s, E_CRYPTO, "policy %s of profile %s is missing (EN 319 411-1 GEN-6.6.1-05)", missing,
+			    context->profile->name);
 	return OK;
 }
 
@@ -132,5 +134,10 @@ static st print(struct scope *s, span value, char **out)
 
 //= en319412-2#4.3.3 present and not critical
 const struct pki_ext_ops pki_ext_certificate_policies = {
-	.name = "certificatePolicies", .oid = OCTETS("\x55\x1d\x20"), .critical = false, .build = build, .check = check, .print = print,
+	.name = "certificatePolicies",
+	.oid = OCTETS("\x55\x1d\x20"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };

@@ -55,5 +55,10 @@ static st print(struct scope *s, span value, char **out)
 
 //= en319412-2#4.3.11 not critical, at least one public http URI
 const struct pki_ext_ops pki_ext_crl_distribution_points = {
-	.name = "cRLDistributionPoints", .oid = OCTETS("\x55\x1d\x1f"), .critical = false, .build = build, .check = check, .print = print,
+	.name = "cRLDistributionPoints",
+	.oid = OCTETS("\x55\x1d\x1f"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };

@@ -4,8 +4,9 @@
 static const struct {
 	const char *oid, *name;
 } names[] = {
-	{ "1.3.6.1.5.5.7.3.1", "serverAuth" },   { "1.3.6.1.5.5.7.3.2", "clientAuth" }, { "1.3.6.1.5.5.7.3.4", "emailProtection" },
-	{ "1.3.6.1.5.5.7.3.8", "timeStamping" }, { "1.3.6.1.5.5.7.3.9", "OCSPSigning" },
+	{ "1.3.6.1.5.5.7.3.1", "serverAuth" },	    { "1.3.6.1.5.5.7.3.2", "clientAuth" },
+	{ "1.3.6.1.5.5.7.3.4", "emailProtection" }, { "1.3.6.1.5.5.7.3.8", "timeStamping" },
+	{ "1.3.6.1.5.5.7.3.9", "OCSPSigning" },
 };
 
 static const char *name_of(const char *oid)
@@ -60,8 +61,8 @@ static st compare(struct scope *s, const char *oid, void *arg)
 	struct progress *p = arg;
 	const char *wanted = p->profile->extended_key_usage[p->at];
 	if (wanted == NULL || strcmp(wanted, oid) != 0)
-		return fail(s, E_CRYPTO, "extendedKeyUsage holds %s, which is not in its place in profile %s (%s)", name_of(oid),
-			    p->profile->name, p->profile->clause);
+		return fail(s, E_CRYPTO, "extendedKeyUsage holds %s, which is not in its place in profile %s (%s)",
+			    name_of(oid), p->profile->name, p->profile->clause);
 	p->at++;
 	return OK;
 }
@@ -96,7 +97,12 @@ static st print(struct scope *s, span value, char **out)
 
 //= en319412-2#4.3.10 not critical, but in a TSU's certificate (rfc3161#2.3), where the profile says so
 const struct pki_ext_ops pki_ext_extended_key_usage = {
-	.name = "extendedKeyUsage", .oid = OCTETS("\x55\x1d\x25"), .critical = false, .build = build, .check = check, .print = print,
+	.name = "extendedKeyUsage",
+	.oid = OCTETS("\x55\x1d\x25"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };
 
 struct wanted {

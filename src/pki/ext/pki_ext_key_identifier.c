@@ -108,14 +108,22 @@ static st print_authority(struct scope *s, span value, char **out)
 
 //= rfc5280#4.2.1.2 never critical
 const struct pki_ext_ops pki_ext_subject_key_identifier = {
-	.name = "subjectKeyIdentifier", .oid = OCTETS("\x55\x1d\x0e"), .critical = false,
-	.build = build_subject, .check = check_subject, .print = print_subject,
+	.name = "subjectKeyIdentifier",
+	.oid = OCTETS("\x55\x1d\x0e"),
+	.critical = false,
+	.build = build_subject,
+	.check = check_subject,
+	.print = print_subject,
 };
 
 //= rfc5280#4.2.1.1 never critical
 const struct pki_ext_ops pki_ext_authority_key_identifier = {
-	.name = "authorityKeyIdentifier", .oid = OCTETS("\x55\x1d\x23"), .critical = false,
-	.build = build_authority, .check = check_authority, .print = print_authority,
+	.name = "authorityKeyIdentifier",
+	.oid = OCTETS("\x55\x1d\x23"),
+	.critical = false,
+	.build = build_authority,
+	.check = check_authority,
+	.print = print_authority,
 };
 
 st pki_ext_key_identifier_get(struct scope *s, const struct pki_certificate *c, span *out_identifier)

@@ -3,7 +3,7 @@
 
 static const char *const names[] = {
 	"digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
-	"keyCertSign", "cRLSign", "encipherOnly", "decipherOnly",
+	"keyCertSign",	    "cRLSign",	      "encipherOnly",	 "decipherOnly",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -56,5 +56,10 @@ static st print(struct scope *s, span value, char **out)
 
 //= en319412-2#4.3.2 keyUsage is present and critical
 const struct pki_ext_ops pki_ext_key_usage = {
-	.name = "keyUsage", .oid = OCTETS("\x55\x1d\x0f"), .critical = true, .build = build, .check = check, .print = print,
+	.name = "keyUsage",
+	.oid = OCTETS("\x55\x1d\x0f"),
+	.critical = true,
+	.build = build,
+	.check = check,
+	.print = print,
 };

@@ -1,8 +1,8 @@
 #include "pki_ext_names.h"
 #include <arpa/inet.h>
 
-#define URL_MAX 1024
-#define DNS_MAX 253
+#define URL_MAX	  1024
+#define DNS_MAX	  253
 #define LABEL_MAX 63
 
 bool pki_ext_is_ia5(span text)
@@ -18,8 +18,10 @@ st pki_ext_check_url(struct scope *s, span url, const char *extension)
 {
 	bool plain = url.len > 7 && memcmp(url.data, "http://", 7) == 0;
 	if (!plain || url.len > URL_MAX || !pki_ext_is_ia5(url))
-		return fail(s, E_INPUT, "%s holds a URL that is no plain http:// URL (EN 319 412-2 GEN-4.3.11-1); correct the configuration",
-			    extension);
+		return fail(
+			s, E_INPUT,
+			"%s holds a URL that is no plain http:// URL (EN 319 412-2 GEN-4.3.11-1); correct the configuration",
+			extension);
 	return OK;
 }
 
@@ -45,7 +47,8 @@ st pki_ext_check_dns(struct scope *s, span name)
 		good = label_character(c) && label <= LABEL_MAX && !(c == '-' && (label == 1 || end));
 	}
 	if (!good)
-		return fail(s, E_INPUT, "a DNS name of the certificate is not in preferred form (RFC 5280, 4.2.1.6; RFC 1034, 3.5)");
+		return fail(s, E_INPUT,
+			    "a DNS name of the certificate is not in preferred form (RFC 5280, 4.2.1.6; RFC 1034, 3.5)");
 	return OK;
 }
 
@@ -54,7 +57,8 @@ st pki_ext_check_email(struct scope *s, span address)
 {
 	const uint8_t *at = address.len == 0 ? NULL : memrchr(address.data, '@', address.len);
 	if (at == NULL || at == address.data || !pki_ext_is_ia5(address))
-		return fail(s, E_INPUT, "an e-mail address of the certificate is no local-part@domain in ASCII (RFC 5280, 4.2.1.6)");
+		return fail(s, E_INPUT,
+			    "an e-mail address of the certificate is no local-part@domain in ASCII (RFC 5280, 4.2.1.6)");
 	return pki_ext_check_dns(s, span_from(address, (size_t)(at - address.data) + 1));
 }
 

@@ -27,6 +27,10 @@ static st print(struct scope *s, span value, char **out)
 
 //= rfc6960#4.2.2.2.1 a NULL, not critical
 const struct pki_ext_ops pki_ext_ocsp_nocheck = {
-	.name = "ocsp-nocheck", .oid = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x05"), .critical = false,
-	.build = build, .check = check, .print = print,
+	.name = "ocsp-nocheck",
+	.oid = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x05"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };

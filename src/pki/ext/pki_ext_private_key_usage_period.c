@@ -63,7 +63,8 @@ static st check(struct scope *s, const struct pki_ext_context *context, span val
 	struct period p;
 	TRY(read_period(s, value, &p));
 	if (p.not_before != context->not_before || p.not_after >= context->not_after || p.not_after <= p.not_before)
-		return fail(s, E_CRYPTO, "the private key's period does not lie within the certificate's and end before it "
+		return fail(s, E_CRYPTO,
+			    "the private key's period does not lie within the certificate's and end before it "
 			    "(EN 319 421 TIS-7.6.7)");
 	if (p.not_after != key_end(context))
 		return fail(s, E_CRYPTO, "the private key's period is not that of profile %s", context->profile->name);
@@ -80,7 +81,12 @@ static st print(struct scope *s, span value, char **out)
 }
 
 const struct pki_ext_ops pki_ext_private_key_usage_period = {
-	.name = "privateKeyUsagePeriod", .oid = OCTETS("\x55\x1d\x10"), .critical = false, .build = build, .check = check, .print = print,
+	.name = "privateKeyUsagePeriod",
+	.oid = OCTETS("\x55\x1d\x10"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };
 
 st pki_ext_private_key_end_get(struct scope *s, const struct pki_certificate *c, int64_t *out_end)

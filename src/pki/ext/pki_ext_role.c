@@ -42,7 +42,8 @@ static st check(struct scope *s, const struct pki_ext_context *context, span val
 	span role;
 	TRY(read_role(s, value, &role));
 	if (!(context->any && context->role == NULL) && !span_equal(role, span_str(context->role)))
-		return fail(s, E_CRYPTO, "the certificate carries role '%s', which is not the one asked for", scope_cstr(s, role));
+		return fail(s, E_CRYPTO, "the certificate carries role '%s', which is not the one asked for",
+			    scope_cstr(s, role));
 	return OK;
 }
 
@@ -56,8 +57,12 @@ static st print(struct scope *s, span value, char **out)
 
 /* 1.3.6.1.4.1.47718.2.0.9.2, see docs/decisions/0006-internal-object-identifiers.md */
 const struct pki_ext_ops pki_ext_role = {
-	.name = "role", .oid = OCTETS("\x2b\x06\x01\x04\x01\x82\xf4\x66\x02\x00\x09\x02"), .critical = false,
-	.build = build, .check = check, .print = print,
+	.name = "role",
+	.oid = OCTETS("\x2b\x06\x01\x04\x01\x82\xf4\x66\x02\x00\x09\x02"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };
 
 st pki_ext_role_get(struct scope *s, const struct pki_certificate *c, char **out_role)

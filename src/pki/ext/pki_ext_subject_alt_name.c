@@ -50,7 +50,8 @@ static st name_text(struct scope *s, int tag, span name, char **out)
 	else if (tag == NAME_EMAIL)
 		TRY(pki_ext_check_email(s, name));
 	else
-		return fail(s, E_INPUT, "subjectAltName holds a name that is neither DNS, IP address nor e-mail (RFC 5280, 4.2.1.6)");
+		return fail(s, E_INPUT,
+			    "subjectAltName holds a name that is neither DNS, IP address nor e-mail (RFC 5280, 4.2.1.6)");
 	*out = scope_cstr(s, name);
 	return OK;
 }
@@ -134,12 +135,20 @@ static st print(struct scope *s, span value, char **out)
 	char *text = scope_printf(s, "%s", "");
 	for (size_t i = 0; i < count; i++)
 		text = scope_printf(s, "%s%s%s:%s", text, i == 0 ? "" : ", ",
-				    names[i].tag == NAME_DNS ? "DNS" : names[i].tag == NAME_IP ? "IP" : "email", names[i].text);
+				    names[i].tag == NAME_DNS  ? "DNS"
+				    : names[i].tag == NAME_IP ? "IP"
+							      : "email",
+				    names[i].text);
 	*out = text;
 	return OK;
 }
 
 //= en319412-2#4.3.5 not critical
 const struct pki_ext_ops pki_ext_subject_alt_name = {
-	.name = "subjectAltName", .oid = OCTETS("\x55\x1d\x11"), .critical = false, .build = build, .check = check, .print = print,
+	.name = "subjectAltName",
+	.oid = OCTETS("\x55\x1d\x11"),
+	.critical = false,
+	.build = build,
+	.check = check,
+	.print = print,
 };

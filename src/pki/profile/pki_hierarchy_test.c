@@ -32,15 +32,18 @@ static const struct row rows[] = {
 	{ "management", "management-ca", NULL, ORGANIZATION "CN=Example TEST Management", 0 },
 	{ "person", "ncp-plus-n", "issuing",
 	  "C=BE, CN=Alice Example, surname=Example, givenName=Alice, serialNumber=PNOBE-85073003328", X509_PURPOSE_SSL_CLIENT },
-	{ "pseudonym", "ncp-plus-n", "issuing", "C=BE, CN=Bobby, pseudonym=Bobby, serialNumber=BE:BE-77", X509_PURPOSE_SSL_CLIENT },
+	{ "pseudonym", "ncp-plus-n", "issuing", "C=BE, CN=Bobby, pseudonym=Bobby, serialNumber=BE:BE-77",
+	  X509_PURPOSE_SSL_CLIENT },
 	{ "employee", "ncp-plus-n", "issuing",
 	  "C=BE, O=Example TEST NV, organizationIdentifier=NTRBE-0123456789, CN=Zo\xc3\xab Example, surname=Example, "
-	  "givenName=Zo\xc3\xab, title=Director, serialNumber=IDCBE-590082394654", X509_PURPOSE_SSL_CLIENT },
+	  "givenName=Zo\xc3\xab, title=Director, serialNumber=IDCBE-590082394654",
+	  X509_PURPOSE_SSL_CLIENT },
 	{ "ocsp", "ocsp-signer", "issuing", ORGANIZATION "CN=Example TEST OCSP 1", X509_PURPOSE_OCSP_HELPER },
 	{ "tsu", "tsu", "issuing", ORGANIZATION "CN=Example TEST TSU 1", X509_PURPOSE_TIMESTAMP_SIGN },
 	{ "server", "tls-server", "management", "O=Example TEST NV, CN=va", X509_PURPOSE_SSL_SERVER },
 	{ "client", "tls-client", "management", "O=Example TEST NV, CN=ca", X509_PURPOSE_SSL_CLIENT },
-	{ "operator", "operator", "management", "O=Example TEST NV, serialNumber=1, CN=Carol Operator", X509_PURPOSE_SSL_CLIENT },
+	{ "operator", "operator", "management", "O=Example TEST NV, serialNumber=1, CN=Carol Operator",
+	  X509_PURPOSE_SSL_CLIENT },
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -75,16 +78,23 @@ static void prepare(struct scope *s, const struct hierarchy *h, const struct row
 	issue->issuer = self ? issue->subject : issuer->certificate.subject;
 	issue->issuer_not_after = self ? INT64_MAX : issuer->certificate.not_after;
 	issue->ext = (struct pki_ext_context){
-		.profile = profile, .subject_spki = unit_spki(s, m->key), .issuer_spki = unit_spki(s, issuer->key),
-		.crl_url = self ? NULL : under_root ? "http://127.0.0.1:8080/crl/root.crl" : "http://127.0.0.1:8080/crl/issuing.crl",
-		.issuer_url = self ? NULL : under_root ? "http://127.0.0.1:8080/ca/root.crt" : "http://127.0.0.1:8080/ca/issuing.crt",
+		.profile = profile,
+		.subject_spki = unit_spki(s, m->key),
+		.issuer_spki = unit_spki(s, issuer->key),
+		.crl_url = self		? NULL
+			   : under_root ? "http://127.0.0.1:8080/crl/root.crl"
+					: "http://127.0.0.1:8080/crl/issuing.crl",
+		.issuer_url = self	   ? NULL
+			      : under_root ? "http://127.0.0.1:8080/ca/root.crt"
+					   : "http://127.0.0.1:8080/ca/issuing.crt",
 		.ocsp_url = self || internal || under_root ? NULL : "http://127.0.0.1:8080/ocsp",
 		.cps_url = "http://127.0.0.1:8080/cps",
 		.dns_names = strcmp(row->profile, "tls-server") == 0 ? dns : NULL,
 		.ip_addresses = strcmp(row->profile, "tls-server") == 0 ? ips : NULL,
 		.emails = strcmp(row->name, "person") == 0 ? emails : NULL,
 		.role = internal && !self ? row->subject + strlen("O=Example TEST NV, CN=") : NULL,
-		.not_before = scope_now(s), .not_after = scope_now(s) + profile->standard_validity,
+		.not_before = scope_now(s),
+		.not_after = scope_now(s) + profile->standard_validity,
 	};
 	if (strcmp(row->name, "operator") == 0)
 		issue->ext.role = "registration-officer";
@@ -95,7 +105,8 @@ static void prepare(struct scope *s, const struct hierarchy *h, const struct row
 static void write_file(struct scope *s, const struct hierarchy *h, const char *name, span bytes)
 {
 	if (getenv("CHANCERY_SAMPLES") != NULL)
-		assert_ok(s, file_replace(s, scope_printf(s, "%s/%s-%s", getenv("CHANCERY_SAMPLES"), h->label, name), bytes, 0644));
+		assert_ok(s, file_replace(s, scope_printf(s, "%s/%s-%s", getenv("CHANCERY_SAMPLES"), h->label, name), bytes,
+					  0644));
 }
 
 static void write_sample(struct scope *s, const struct hierarchy *h, const char *name, span der)
@@ -114,7 +125,8 @@ static void issue_one(struct scope *s, struct hierarchy *h, size_t at)
 	span tbs, der;
 	assert_ok(s, pki_profile_build_tbs(s, &issue, &tbs));
 	assert_ok(s, pki_profile_check(s, &issue, tbs));
-	assert_ok(s, pki_certificate_assemble(s, tbs, issue.algorithm, unit_sign_with(s, issuer->key, issue.algorithm, tbs), &der));
+	assert_ok(s, pki_certificate_assemble(s, tbs, issue.algorithm, unit_sign_with(s, issuer->key, issue.algorithm, tbs),
+					      &der));
 	assert_ok(s, pki_certificate_read(s, der, &m->certificate));
 	const unsigned char *octets = der.data;
 	m->x509 = d2i_X509(NULL, &octets, (long)der.len);
@@ -135,12 +147,17 @@ static void write_crl(struct scope *s, const struct hierarchy *h, struct member 
 	uint8_t identifier[20];
 	assert_ok(s, pki_key_identifier(s, issuer->certificate.spki, identifier));
 	struct pki_crl_head head = {
-		.issuer = issuer->certificate.subject, .issuer_key_identifier = SPAN_ARRAY(identifier), .number = 7,
-		.this_update = scope_now(s), .next_update = scope_now(s) + 7 * MOMENT_DAY,
-		.expired_certs_from = issuer->certificate.not_before, .algorithm = alg_signature_named(span_str(h->algorithm)),
+		.issuer = issuer->certificate.subject,
+		.issuer_key_identifier = SPAN_ARRAY(identifier),
+		.number = 7,
+		.this_update = scope_now(s),
+		.next_update = scope_now(s) + 7 * MOMENT_DAY,
+		.expired_certs_from = issuer->certificate.not_before,
+		.algorithm = alg_signature_named(span_str(h->algorithm)),
 	};
 	struct pki_crl_entry entry = { .serial = find(h, "person")->certificate.serial,
-				       .revoked_at = scope_now(s) - MOMENT_HOUR, .reason = 1 };
+				       .revoked_at = scope_now(s) - MOMENT_HOUR,
+				       .reason = 1 };
 	struct pki_crl_writer *w = pki_crl_new(&head);
 	AUTO_BUF tbs = { 0 }, whole = { 0 };
 	uint64_t length;
@@ -165,20 +182,25 @@ static void write_ocsp(struct scope *s, struct hierarchy *h)
 	uint8_t identifier[20];
 	struct pki_ocsp_request read;
 	assert_ok(s, pki_ocsp_request_build(s, DIGEST_SHA256, issuing->certificate.subject, spki,
-					    find(h, "person")->certificate.serial, SPAN_LITERAL("0123456789abcdef0123456789abcdef"),
-					    &request));
+					    find(h, "person")->certificate.serial,
+					    SPAN_LITERAL("0123456789abcdef0123456789abcdef"), &request));
 	assert_ok(s, pki_ocsp_request_read(s, request, &read));
 	assert_ok(s, pki_key_identifier(s, signer->certificate.spki, identifier));
 	const struct pki_ocsp_single single = {
-		.cert_id = read.id[0].whole, .status = PKI_OCSP_REVOKED, .revoked_at = scope_now(s) - MOMENT_HOUR, .reason = 1,
-		.this_update = scope_now(s), .next_update = scope_now(s) + MOMENT_HOUR,
+		.cert_id = read.id[0].whole,
+		.status = PKI_OCSP_REVOKED,
+		.revoked_at = scope_now(s) - MOMENT_HOUR,
+		.reason = 1,
+		.this_update = scope_now(s),
+		.next_update = scope_now(s) + MOMENT_HOUR,
 		.archive_cutoff = issuing->certificate.not_before,
 	};
 	const struct alg_key *type;
 	assert_ok(s, alg_key_of_spki(s, signer->certificate.spki, &type));
 	const struct alg_signature *algorithm = alg_signature_default(type);
 	assert_ok(s, pki_ocsp_build_tbs(s, SPAN_ARRAY(identifier), scope_now(s), &single, 1, read.nonce, &tbs));
-	assert_ok(s, pki_ocsp_assemble(s, tbs, algorithm, unit_sign_with(s, signer->key, algorithm, tbs), signer->certificate.der, &der));
+	assert_ok(s, pki_ocsp_assemble(s, tbs, algorithm, unit_sign_with(s, signer->key, algorithm, tbs),
+				       signer->certificate.der, &der));
 	write_file(s, h, "ocsp.der", der);
 }
 
@@ -213,7 +235,8 @@ static void openssl_accepts(struct hierarchy *h)
 	write_crl(&s, h, find(h, "root"), "root.crl", 0);
 	write_ocsp(&s, h);
 	for (size_t i = 0; i < ROWS; i++) {
-		const char *root = pki_profile_named(span_str(rows[i].profile))->use == ALG_USE_INTERNAL ? "management" : "root";
+		const char *root =
+			pki_profile_named(span_str(rows[i].profile))->use == ALG_USE_INTERNAL ? "management" : "root";
 		const char *other = strcmp(root, "root") == 0 ? "management" : "root";
 		int error = verdict(h, root, h->member[i].x509, rows[i].purpose);
 		if (error != X509_V_OK)

@@ -6,8 +6,8 @@ int64_t pki_profile_whole_seconds(int64_t moment)
 	return moment - ((moment % MOMENT_SECOND) + MOMENT_SECOND) % MOMENT_SECOND;
 }
 
-static st put_extension(struct scope *s, const struct pki_ext_context *context, const struct pki_ext_ops *ops, enum pki_presence presence,
-			struct der_wr *out)
+static st put_extension(struct scope *s, const struct pki_ext_context *context, const struct pki_ext_ops *ops,
+			enum pki_presence presence, struct der_wr *out)
 {
 	AUTO_BUF value = { 0 };
 	struct der_wr w = der_write(&value);

@@ -9,7 +9,7 @@ struct inspection {
 	const struct pki_profile *profile;
 	struct pki_ext_context context; /* the issuance's, filled up from the bytes for lint */
 	struct pki_certificate c;
-	bool any;                       /* no issuance behind it: compare with the profile only */
+	bool any; /* no issuance behind it: compare with the profile only */
 	/* Where findings go; NULL: the first one is the result. */
 	st (*finding)(struct scope *s, const char *rule, const char *text, void *arg);
 	void *arg;
@@ -38,7 +38,8 @@ static bool is_magnitude(span integer, span magnitude)
 static st check_serial(struct scope *s, const struct inspection *i)
 {
 	if (i->c.serial.len < SERIAL_OCTETS_MIN)
-		return fail(s, E_CRYPTO, "the serial number has %zu octets, too few for 64 random bits (EN 319 411-1 GEN-6.3.3-02A)",
+		return fail(s, E_CRYPTO,
+			    "the serial number has %zu octets, too few for 64 random bits (EN 319 411-1 GEN-6.3.3-02A)",
 			    i->c.serial.len);
 	if (!i->any && !is_magnitude(i->c.serial, i->issue->serial))
 		return fail(s, E_CRYPTO, "the serial number is not the one on record (RFC 5280, 4.1.2.2)");
@@ -66,8 +67,8 @@ static st check_algorithm(struct scope *s, const struct inspection *i)
 	if (algorithm == NULL)
 		return fail(s, E_CRYPTO, "the signature algorithm is not in the table (TS 119 312)");
 	if (!i->any && algorithm != i->issue->algorithm)
-		return fail(s, E_CRYPTO, "the TBSCertificate names %s, it is to be signed with %s (RFC 5280, 4.1.2.3)", algorithm->name,
-			    i->issue->algorithm->name);
+		return fail(s, E_CRYPTO, "the TBSCertificate names %s, it is to be signed with %s (RFC 5280, 4.1.2.3)",
+			    algorithm->name, i->issue->algorithm->name);
 	if (i->context.issuer_spki.len == 0)
 		return OK;
 	const struct alg_key *key;
@@ -83,7 +84,8 @@ static st check_issuer(struct scope *s, const struct inspection *i)
 	if (i->profile->issuer == PKI_SELF_SIGNED && !same)
 		return fail(s, E_CRYPTO, "profile %s is self-signed, but issuer and subject differ", i->profile->name);
 	if (i->profile->issuer != PKI_SELF_SIGNED && same)
-		return fail(s, E_CRYPTO, "profile %s is not self-signed, but issuer and subject are the same", i->profile->name);
+		return fail(s, E_CRYPTO, "profile %s is not self-signed, but issuer and subject are the same",
+			    i->profile->name);
 	bool public = i->profile->issuer == PKI_BY_ROOT || i->profile->issuer == PKI_BY_ISSUING;
 	return public ? pki_profile_check_authority(s, i->c.issuer) : OK;
 }
@@ -99,7 +101,8 @@ static st check_validity(struct scope *s, const struct inspection *i)
 			    (long long)(i->profile->max_validity / MOMENT_DAY));
 	//= practice-statement#6.3.2 a certificate does not outlive its issuer's
 	if (i->issue->issuer_not_after != 0 && to > i->issue->issuer_not_after)
-		return fail(s, E_LIMIT, "the certificate outlives its issuer's (practice statement 6.3.2); shorten it or renew the issuer");
+		return fail(s, E_LIMIT,
+			    "the certificate outlives its issuer's (practice statement 6.3.2); shorten it or renew the issuer");
 	bool differs = from != i->context.not_before || to != i->context.not_after;
 	if (!i->any && differs)
 		return fail(s, E_CRYPTO, "the validity is not the one decided on (RFC 5280, 4.1.2.5)");
@@ -118,7 +121,8 @@ static st check_key(struct scope *s, const struct inspection *i)
 {
 	if (!i->any && !span_equal(i->c.spki, i->issue->ext.subject_spki))
 		return fail(s, E_CRYPTO, "the public key is not the subject's (RFC 5280, 4.1.2.7)");
-	if (i->profile->issuer == PKI_SELF_SIGNED && i->context.issuer_spki.len > 0 && !span_equal(i->c.spki, i->context.issuer_spki))
+	if (i->profile->issuer == PKI_SELF_SIGNED && i->context.issuer_spki.len > 0 &&
+	    !span_equal(i->c.spki, i->context.issuer_spki))
 		return fail(s, E_CRYPTO, "profile %s is self-signed, but the issuer's key is another", i->profile->name);
 	const struct alg_key *key;
 	TRY(alg_key_of_spki(s, i->c.spki, &key));
@@ -127,8 +131,8 @@ static st check_key(struct scope *s, const struct inspection *i)
 	const struct alg_policy *row = alg_policy_of(key, fitting, i->profile->use);
 	char day[MOMENT_TEXT_MAX];
 	if (i->c.not_after > row->no_use_after)
-		return fail(s, E_CRYPTO, "the certificate would end after %s may no longer be used (%s, %s); shorten it", key->name,
-			    moment_text(row->no_use_after, day), row->source);
+		return fail(s, E_CRYPTO, "the certificate would end after %s may no longer be used (%s, %s); shorten it",
+			    key->name, moment_text(row->no_use_after, day), row->source);
 	return i->any ? pki_key_check(s, i->c.spki) : OK;
 }
 
@@ -150,8 +154,8 @@ static st check_extension(struct scope *s, const struct inspection *i, const str
 	TRY(der_oid_text(s, e->oid, &dotted));
 	//= en319412-2#4.3 what the profile does not name, is not in the certificate
 	if (place < 0)
-		return fail(s, E_CRYPTO, "profile %s carries no %s (%s)", i->profile->name, known != NULL ? known->name : dotted,
-			    i->profile->clause);
+		return fail(s, E_CRYPTO, "profile %s carries no %s (%s)", i->profile->name,
+			    known != NULL ? known->name : dotted, i->profile->clause);
 	const struct pki_ext_ops *ops = i->profile->extension[place].ops;
 	if (place < previous)
 		return fail(s, E_CRYPTO, "%s does not stand in the order of profile %s", ops->name, i->profile->name);
@@ -197,8 +201,8 @@ static const struct {
 	const char *rule;
 	st (*check)(struct scope *s, const struct inspection *i);
 } rules[] = {
-	{ "serial", check_serial },       { "algorithm", check_algorithm }, { "issuer", check_issuer },
-	{ "validity", check_validity },   { "subject", check_subject },     { "key", check_key },
+	{ "serial", check_serial },	{ "algorithm", check_algorithm }, { "issuer", check_issuer },
+	{ "validity", check_validity }, { "subject", check_subject },	  { "key", check_key },
 };
 
 static st inspect(struct scope *s, struct inspection *i, span tbs)

@@ -4,6 +4,7 @@
  * The certificate profiles (requirements 2.2). To add one: a row here, and a row in profile_test.c; nothing else.
  * Attributes and extensions stand in the order in which they are encoded.
  */
+// clang-format off: it does not read lists in macros as lists
 #define DIGITAL_SIGNATURE (1u << 0)
 #define KEY_CERT_SIGN (1u << 5)
 #define CRL_SIGN (1u << 6)
@@ -29,13 +30,14 @@ static const char *const client_purposes[] = { CLIENT_AUTH, NULL };
 #define SERVICE_SUBJECT                                                                                                        \
 	{ "C", PKI_REQUIRED }, { "O", PKI_REQUIRED }, { "organizationIdentifier", PKI_OPTIONAL }, { "CN", PKI_REQUIRED }
 #define INTERNAL_SUBJECT                                                                                                       \
-	{ "C", PKI_OPTIONAL }, { "O", PKI_OPTIONAL }, { "organizationIdentifier", PKI_OPTIONAL }, { "OU", PKI_OPTIONAL },       \
+	{ "C", PKI_OPTIONAL }, { "O", PKI_OPTIONAL }, { "organizationIdentifier", PKI_OPTIONAL }, { "OU", PKI_OPTIONAL },      \
 		{ "serialNumber", PKI_OPTIONAL }, { "CN", PKI_REQUIRED }
 
 #define KEY_IDENTIFIERS { &pki_ext_subject_key_identifier, PKI_REQUIRED }, { &pki_ext_authority_key_identifier, PKI_REQUIRED }
 #define STATUS_ADDRESSES { &pki_ext_crl_distribution_points, PKI_REQUIRED }, { &pki_ext_authority_info_access, PKI_REQUIRED }
 #define INTERNAL_ADDRESSES { &pki_ext_crl_distribution_points, PKI_OPTIONAL }, { &pki_ext_authority_info_access, PKI_OPTIONAL }
 
+// clang-format on
 static const struct pki_profile rows[] = {
 	{
 		.name = "root",

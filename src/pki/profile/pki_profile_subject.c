@@ -6,7 +6,7 @@ struct places {
 	const struct pki_profile *profile;
 	span oid[PKI_PROFILE_ATTRIBUTES_MAX];
 	span value[PKI_PROFILE_ATTRIBUTES_MAX]; /* empty: absent */
-	size_t last;                            /* place of the attribute before */
+	size_t last;				/* place of the attribute before */
 	bool in_order;
 };
 
@@ -30,7 +30,8 @@ static st place_each(struct scope *s, span oid, int tag, span value, void *arg)
 		p->last = i;
 		return OK;
 	}
-	return fail(s, E_INPUT, "the subject has %s, which profile %s does not carry (%s); leave it out or give another subject",
+	return fail(s, E_INPUT,
+		    "the subject has %s, which profile %s does not carry (%s); leave it out or give another subject",
 		    name != NULL ? name : dotted, p->profile->name, p->profile->clause);
 }
 
@@ -69,7 +70,8 @@ static st check_organization(struct scope *s, span organization, span identifier
 		return OK;
 	//= en319412-1#5.1.4 VAT, NTR, PSD, LEI, EOR, EXC or a local scheme
 	if (!has_semantics(identifier) || !known_type(identifier, " VAT NTR PSD LEI EOR EXC"))
-		return fail(s, E_INPUT, "organizationIdentifier is not of the form NTRBE-0123456789: VAT, NTR, PSD, LEI, EOR, EXC or "
+		return fail(s, E_INPUT,
+			    "organizationIdentifier is not of the form NTRBE-0123456789: VAT, NTR, PSD, LEI, EOR, EXC or "
 			    "two letters and a colon, then country, hyphen, reference (EN 319 412-1, 5.1.4)");
 	//= en319412-2#4.2.3 the identifier differs from the name
 	if (span_equal(identifier, organization))
@@ -82,7 +84,8 @@ static st check_person_number(struct scope *s, span number)
 {
 	if (number.len == 0 || !has_semantics(number) || known_type(number, " PAS IDC PNO TIN"))
 		return OK;
-	return fail(s, E_INPUT, "serialNumber has the form of EN 319 412-1, 5.1.3, but its type is none of PAS, IDC, PNO, TIN or two "
+	return fail(s, E_INPUT,
+		    "serialNumber has the form of EN 319 412-1, 5.1.3, but its type is none of PAS, IDC, PNO, TIN or two "
 		    "letters and a colon");
 }
 
@@ -94,8 +97,8 @@ static enum script script_of(uint32_t point)
 		uint32_t from, to;
 		enum script script;
 	} ranges[] = {
-		{ 'A', 'Z', SCRIPT_LATIN },          { 'a', 'z', SCRIPT_LATIN },          { 0xc0, 0x24f, SCRIPT_LATIN },
-		{ 0x1e00, 0x1eff, SCRIPT_LATIN },    { 0x370, 0x3ff, SCRIPT_GREEK },      { 0x1f00, 0x1fff, SCRIPT_GREEK },
+		{ 'A', 'Z', SCRIPT_LATIN },	   { 'a', 'z', SCRIPT_LATIN },	   { 0xc0, 0x24f, SCRIPT_LATIN },
+		{ 0x1e00, 0x1eff, SCRIPT_LATIN },  { 0x370, 0x3ff, SCRIPT_GREEK }, { 0x1f00, 0x1fff, SCRIPT_GREEK },
 		{ 0x400, 0x52f, SCRIPT_CYRILLIC },
 	};
 	for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
@@ -116,7 +119,8 @@ static st check_scripts(struct scope *s, span name)
 			point = point << 6 | (name.data[i + k] & 0x3f);
 		enum script script = script_of(point);
 		if (script != SCRIPT_NONE && seen != SCRIPT_NONE && script != seen)
-			return fail(s, E_INPUT, "CN mixes letters of several scripts (EN 319 412-2 NAT-4.2.4-19); write it in one");
+			return fail(s, E_INPUT,
+				    "CN mixes letters of several scripts (EN 319 412-2 NAT-4.2.4-19); write it in one");
 		seen = script != SCRIPT_NONE ? script : seen;
 		i += len;
 	}
@@ -129,8 +133,10 @@ static st check_person(struct scope *s, const struct places *p)
 	bool named = value_of(p, "givenName").len > 0 || value_of(p, "surname").len > 0;
 	bool pseudonym = value_of(p, "pseudonym").len > 0;
 	if (named == pseudonym)
-		return fail(s, E_INPUT, "the subject of a natural person has givenName and/or surname, or else a pseudonym, not %s "
-			    "(EN 319 412-2, 4.2.4)", named ? "both" : "none of them");
+		return fail(s, E_INPUT,
+			    "the subject of a natural person has givenName and/or surname, or else a pseudonym, not %s "
+			    "(EN 319 412-2, 4.2.4)",
+			    named ? "both" : "none of them");
 	TRY(check_person_number(s, value_of(p, "serialNumber")));
 	return check_scripts(s, value_of(p, "CN"));
 }
@@ -139,8 +145,8 @@ static st check_places(struct scope *s, const struct places *p)
 {
 	for (size_t i = 0; i < PKI_PROFILE_ATTRIBUTES_MAX && p->profile->subject[i].name != NULL; i++)
 		if (p->profile->subject[i].presence == PKI_REQUIRED && p->value[i].len == 0)
-			return fail(s, E_INPUT, "the subject lacks %s, which profile %s requires (%s)", p->profile->subject[i].name,
-				    p->profile->name, p->profile->clause);
+			return fail(s, E_INPUT, "the subject lacks %s, which profile %s requires (%s)",
+				    p->profile->subject[i].name, p->profile->name, p->profile->clause);
 	TRY(check_organization(s, value_of(p, "O"), value_of(p, "organizationIdentifier")));
 	return p->profile->natural_person ? check_person(s, p) : OK;
 }

@@ -89,7 +89,8 @@ static void set_value(struct parts *p, const struct pki_ext_ops *ops, span value
 	of(p, ops)->value = value;
 }
 
-/* ---- the edits ---- */
+/* ---- the edits, a line each where they fit ---- */
+// clang-format off
 #define EDIT(name) static void name(struct scope *s, struct parts *p, struct pki_issue *i)
 #define UNUSED_EDIT (void)s, (void)p, (void)i
 
@@ -259,6 +260,7 @@ EDIT(period_longer)
 }
 EDIT(trailing_octets) { UNUSED_EDIT; of(p, &pki_ext_key_usage)->value = SPAN_LITERAL("\x03\x02\x07\x80\x00"); }
 
+// clang-format on
 static const struct {
 	const char *profile;
 	void (*edit)(struct scope *s, struct parts *p, struct pki_issue *i);
