@@ -204,7 +204,7 @@ static st fail_with(struct scope *s, enum code code, const char *tail, const cha
 	return (st){ code };
 }
 
-st fail(struct scope *s, enum code code, const char *format, ...)
+st (fail)(struct scope *s, enum code code, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -213,7 +213,7 @@ st fail(struct scope *s, enum code code, const char *format, ...)
 	return status;
 }
 
-st fail_errno(struct scope *s, enum code code, const char *format, ...)
+st (fail_errno)(struct scope *s, enum code code, const char *format, ...)
 {
 	const char *why = strerror(errno);
 	va_list args;
@@ -223,7 +223,7 @@ st fail_errno(struct scope *s, enum code code, const char *format, ...)
 	return status;
 }
 
-st fail_context(struct scope *s, st status, const char *format, ...)
+st (fail_context)(struct scope *s, st status, const char *format, ...)
 {
 	if (status.code == E_OK)
 		return status;

@@ -121,6 +121,18 @@ st fail_errno(struct scope *s, enum code code, const char *format, ...) __attrib
 /* Forget a failure that was dealt with. */
 void scope_clear_error(struct scope *s);
 
+#ifdef __clang_analyzer__
+/* What the analyzer cannot see from a declaration: these return the failure they are given, never OK. */
+#define fail(s, code, ...) ((void)(fail)((s), (code), __VA_ARGS__), (st){ (code) })
+#define fail_errno(s, code, ...) ((void)(fail_errno)((s), (code), __VA_ARGS__), (st){ (code) })
+#define fail_context(s, status, ...)                                                                                           \
+	({                                                                                                                     \
+		st kept_ = (status);                                                                                           \
+		(void)(fail_context)((s), kept_, __VA_ARGS__);                                                                 \
+		kept_;                                                                                                         \
+	})
+#endif
+
 /* Memory for things that outlive a scope. Out of memory ends the process: a restart is always safe. */
 void *heap_alloc(size_t len);
 void *heap_grow(void *old, size_t len);
