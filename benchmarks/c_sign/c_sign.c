@@ -151,7 +151,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	CK_UTF8CHAR pin[256];
-	ssize_t pin_len = read(atoi(argv[3]), pin, sizeof pin);
+	ssize_t pin_len = read((int)strtol(argv[3], NULL, 10), pin, sizeof pin);
 	void *library = dlopen(argv[1], RTLD_NOW);
 	CK_C_GetFunctionList get = NULL;
 	if (library != NULL)
@@ -169,9 +169,9 @@ int main(int argc, char **argv)
 	must(p11->C_Login(session, CKU_USER, pin, (CK_ULONG)pin_len), "C_Login");
 	find_or_make_key(session);
 	for (int i = 6; i < argc; i++) {
-		int threads = atoi(argv[i]);
+		int threads = (int)strtol(argv[i], NULL, 10);
 		double best = 0, cpu_us = 0;
-		for (int round = 0; round < atoi(argv[5]) && threads > 0 && threads <= 64; round++) {
+		for (int round = 0; round < strtol(argv[5], NULL, 10) && threads > 0 && threads <= 64; round++) {
 			double r = rate(threads, atof(argv[4]), &cpu_us);
 			best = r > best ? r : best;
 		}

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 	purpose = key_purpose_named(span_str(argv[3]));
 	algorithm = alg_signature_named(span_str(argv[4]));
 	content_len = fread(content, 1, sizeof content, stdin);
-	int threads = atoi(argv[5]);
+	int threads = (int)strtol(argv[5], NULL, 10);
 	pthread_t thread[64];
 	static unsigned long count[64 * 16];
 	if (threads < 1 || threads > 64 || algorithm == NULL)

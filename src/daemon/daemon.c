@@ -302,7 +302,7 @@ static st serve(struct scope *s, struct invocation *call, struct handed **latest
 }
 
 /* Before any thread exists: signals are taken by the main thread alone, and the sandbox holds for every thread. */
-static st prepare(struct scope *s, struct invocation *call)
+static st prepare(struct scope *s, struct invocation *call, const void *conf)
 {
 	sigset_t set = signals_waited_for();
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
@@ -312,7 +312,8 @@ static st prepare(struct scope *s, struct invocation *call)
 		return fail(s, E_IO, "blocking signals");
 	if (call->command == NULL && call->pid_file != NULL)
 		TRY(daemon_pid_file(s, call->pid_file, &call->pid_fd));
-	return daemon_sandbox(s, call->daemon->may_connect_internet);
+	const struct daemon *d = call->daemon;
+	return daemon_sandbox(s, d->may_connect_internet || (d->needs_internet != NULL && d->needs_internet(conf)));
 }
 
 static st run(struct scope *s, struct invocation *call, struct handed **latest, int *out_exit)
@@ -327,7 +328,7 @@ static st run(struct scope *s, struct invocation *call, struct handed **latest, 
 		printf("%s: complete and valid\n", call->config);
 		return OK;
 	}
-	TRY(prepare(s, call));
+	TRY(prepare(s, call, (*latest)->conf));
 	if (call->command != NULL) {
 		*out_exit = call->command->run((*latest)->conf, call->argc, call->argv);
 		return OK;

@@ -28,6 +28,7 @@ struct daemon {
 	const struct daemon_command *commands;
 	const struct daemon_option *options; /* NULL-terminated by name, may be NULL */
 	bool may_connect_internet;          /* sandbox: AF_INET sockets at all */
+	bool (*needs_internet)(const void *conf); /* the same where the configuration decides (a network HSM); NULL: it does not */
 };
 struct daemon_command {
 	const char *name;

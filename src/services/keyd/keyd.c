@@ -137,6 +137,12 @@ static st start(struct scope *s, const void *conf, void **out_state)
 	return OK;
 }
 
+/* Sockets of the Internet only for a network HSM that the configuration names. */
+static bool needs_internet(const void *conf)
+{
+	return ((const struct keyd_conf *)conf)->hsm_addresses.count > 0;
+}
+
 static const struct daemon_option options[] = {
 	{ "--pin-fd", "N", "read PINs from descriptor N, lines \"TOKEN PIN\"", keyd_pin_fd_option },
 	{ "--pin-directory", "DIR", "read PINs from the files of DIR (systemd credentials), one named after each token", keyd_pin_directory_option },
@@ -154,6 +160,7 @@ static const struct daemon keyd_daemon = {
 	.stop = stop,
 	.commands = commands,
 	.options = options,
+	.needs_internet = needs_internet,
 };
 
 int keyd_main(int argc, char **argv)

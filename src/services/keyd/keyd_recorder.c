@@ -3,6 +3,7 @@
  * Two threads, so that a token that takes long to open does not delay the counts.
  */
 #include "keyd.h"
+#include "daemon.h"
 #include "log.h"
 #include <stdlib.h>
 #include <time.h>
@@ -106,13 +107,15 @@ static void *watch_main(void *argument)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	int64_t next_watch = 0;
-	bool taken = true;
+	bool taken = true, started = false;
 	do {
 		if (moment_monotonic() >= next_watch) {
 			keyd_watch_tokens(r->d);
 			next_watch = moment_monotonic() + WATCH_PERIOD;
 		}
-		taken = drain(&s, r).code == E_OK;
+		/* keyd of the log zone starts before auditd: its start goes on record when there is somebody to record it. */
+		started = started || daemon_record_start(&s, r->d->audit).code == E_OK;
+		taken = started && drain(&s, r).code == E_OK;
 		scope_reset(&s);
 	} while (sleep_until(r, taken ? next_watch : moment_monotonic() + MOMENT_SECOND, taken));
 	return NULL;
@@ -147,6 +150,7 @@ void keyd_recorder_stop(struct keyd_recorder *r)
 		keyd_ocsp_close(&s, r->d, k);
 		scope_reset(&s);
 	}
+	daemon_record_stop(r->d->audit, "in order");
 	for (size_t i = 0; i < r->count; i++)
 		audit_event_free(&r->queue[i]);
 	(void)pthread_mutex_destroy(&r->lock);

@@ -16,7 +16,7 @@ static struct keyd_token *enter(struct keyd *d, const char *label)
 {
 	struct keyd_token *t = heap_alloc(sizeof *t);
 	memcpy(t->label, label, strlen(label) + 1);
-	(void)snprintf(t->reason, sizeof t->reason, "%s", "no PIN was given for it");
+	(void)snprintf(t->reason, sizeof t->reason, "no PIN was given for it");
 	t->next = d->tokens;
 	d->tokens = t;
 	return t;
@@ -112,8 +112,21 @@ static st record_initialised(struct scope *s, struct keyd *d, const char *label)
 	return audit_commit(s, d->audit, &e, &index);
 }
 
+/* Asked before the record is made: it should not tell of a token that cannot be. */
+static st require_free_label(struct scope *s, struct keyd *d, const char *label)
+{
+	struct hsm_token_info *tokens;
+	size_t count;
+	TRY(hsm_tokens(s, d->hsm, &tokens, &count));
+	for (size_t i = 0; i < count; i++)
+		if (tokens[i].initialised && strcmp(tokens[i].label, label) == 0)
+			return fail(s, E_CONFLICT, "a token with the label \"%s\" exists already", label);
+	return OK;
+}
+
 st keyd_create_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin)
 {
+	TRY(require_free_label(s, d, label));
 	TRY(record_initialised(s, d, label));
 	TRY(hsm_token_create(s, d->hsm, label, pin, officer_pin));
 	TRY(keyd_add_token(s, d, label, pin));
