@@ -7,7 +7,6 @@
 #include <pthread.h>
 
 struct hsm {
-	void *library; /* NULL when the function table was given (tests) */
 	CK_FUNCTION_LIST *p11;
 	char *module;
 	char *init_args;

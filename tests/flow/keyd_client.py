@@ -163,7 +163,11 @@ class Keyd:
         self.journal = os.path.join(self.directory, "journal")
         self.config = os.path.join(self.directory, "keyd.conf")
         self.program = os.path.join(build or BUILD, "src", "chancery-keyd")
-        self.environment = dict(os.environ, **(environment or {}))
+        suppressions = os.path.join(self.directory, "lsan")  # SoftHSM 2.6 leaks the name of every Edwards curve
+        with open(suppressions, "w") as f:
+            f.write("leak:libsofthsm2\n")
+        self.environment = dict({"LSAN_OPTIONS": "suppressions=" + suppressions, "ASAN_OPTIONS": "fast_unwind_on_malloc=0"}, **os.environ)
+        self.environment.update(environment or {})
         self.prefix = list(prefix)
         self.pins = {}
         self.process = None
