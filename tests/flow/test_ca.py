@@ -1,0 +1,286 @@
+"""The ca over its local socket: what it issues, refuses, repeats, revokes and publishes."""
+import concurrent.futures
+import datetime
+import os
+import subprocess
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+import ca_world
+from ca_world import PERSON, Refused, World, new_key, request_for, until
+
+
+@pytest.fixture(scope="module")
+def world():
+    with World() as w:
+        yield w.start().found_cas()
+
+
+def openssl(*arguments, **more):
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True, **more).stdout
+
+
+def write(directory, name, text):
+    path = os.path.join(directory, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def test_openssl_accepts_certificate_and_crl(world, tmp_path):
+    made = world.issue()
+    until(lambda: world.get("/v1/cas/issuing")["crl_number"] > 0)
+    chain = made["chain"].split("-----END CERTIFICATE-----\n")
+    issuing, root = (part + "-----END CERTIFICATE-----\n" for part in chain[:2])
+    leaf = write(tmp_path, "leaf.pem", made["certificate"])
+    ca = write(tmp_path, "root.pem", root)
+    middle = write(tmp_path, "issuing.pem", issuing)
+    crl = openssl("crl", "-inform", "DER", input=None, *("-in", write_crl(world, tmp_path, "issuing")))
+    crl += openssl("crl", "-inform", "DER", "-in", write_crl(world, tmp_path, "root"))
+    crls = write(tmp_path, "crls.pem", crl)
+    out = openssl("verify", "-crl_check_all", "-CAfile", ca, "-untrusted", middle, "-CRLfile", crls, leaf)
+    assert out.strip().endswith("OK")
+
+
+def write_crl(world, directory, ca):
+    until(lambda: world.get(f"/v1/cas/{ca}")["crl_number"] > 0)
+    path = os.path.join(directory, ca + ".crl")
+    with open(path, "wb") as f:
+        f.write(world.call("GET", f"/v1/cas/{ca}/crl")[1])
+    return path
+
+
+def test_a_certificate_is_found_again_with_everything_about_it(world):
+    made = world.issue()
+    shown = world.get("/v1/certificates/" + made["serial"])
+    assert shown["certificate"] == made["certificate"] and shown["state"] == "good" and shown["profile"] == "ncp-plus-n"
+    listed = world.get("/v1/certificates?serial=" + made["serial"])["certificates"]
+    assert [c["serial"] for c in listed] == [made["serial"]]
+    with pytest.raises(Refused) as refused:
+        world.get("/v1/certificates/00112233445566778899")
+    assert refused.value.status == 404
+
+
+def test_lists_go_on_where_they_stopped(world):
+    made = {world.issue(PERSON % "Lister")["serial"] for _ in range(5)}
+    found, after = [], "0"
+    while after is not None:
+        part = world.get(f"/v1/certificates?ca=issuing&subject=Lister&state=good&limit=2&after={after}")
+        found += [c["serial"] for c in part["certificates"]]
+        after = part.get("next")
+    assert set(found) == made and len(found) == 5
+
+
+def test_a_request_id_is_answered_with_the_same_certificate(world):
+    request = request_for(PERSON % "Repeat")
+    order = dict(profile="ncp-plus-n", request=request, request_id="repeat-1")
+    first = world.call("POST", "/v1/cas/issuing/certificates", order)
+    again = world.call("POST", "/v1/cas/issuing/certificates", order)
+    assert (first[0], again[0]) == (201, 200)
+    assert first[1]["certificate"] == again[1]["certificate"]
+    with pytest.raises(Refused) as refused:
+        world.post("/v1/cas/issuing/certificates", dict(order, validity_days=10))
+    assert refused.value.code == "CONFLICT"
+
+
+def test_a_request_id_used_at_once_by_many_gives_one_certificate(world):
+    order = dict(profile="ncp-plus-n", request=request_for(PERSON % "Race"), request_id="race-1")
+
+    def ask(_):
+        while True:
+            try:
+                return world.post("/v1/cas/issuing/certificates", order)["serial"]
+            except Refused as refused:
+                assert refused.code == "BUSY"
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == 1
+
+
+def test_a_key_is_certified_for_one_subject_only(world):
+    key = new_key()
+    world.issue(PERSON % "Owner", key)
+    world.issue(PERSON % "Owner", key)
+    with pytest.raises(Refused) as refused:
+        world.issue(PERSON % "Other", key)
+    assert refused.value.code == "CONFLICT" and "another subject" in refused.value.problem["detail"]
+
+
+def tampered(request):
+    der = bytearray(x509.load_pem_x509_csr(request.encode()).public_bytes(serialization.Encoding.DER))
+    der[-1] ^= 1
+    import base64
+    return "-----BEGIN CERTIFICATE REQUEST-----\n" + base64.encodebytes(bytes(der)).decode() + "-----END CERTIFICATE REQUEST-----\n"
+
+
+def weak_request():
+    return request_for(PERSON % "Weak", rsa.generate_private_key(65537, 1024))
+
+
+BAD = {
+    "no JSON": (b"{", "INPUT"),
+    "unknown member": (dict(profile="ncp-plus-n", request="x", colour="red"), "INPUT"),
+    "request missing": (dict(profile="ncp-plus-n"), "INPUT"),
+    "member of another type": (dict(profile=7, request="x"), "INPUT"),
+    "request is no PKCS#10": (dict(profile="ncp-plus-n", request="hello"), "INPUT"),
+    "unknown profile": (lambda: dict(profile="nothing", request=request_for(PERSON % "x")), "NOTFOUND"),
+    "profile of another CA": (lambda: dict(profile="tls-server", request=request_for(PERSON % "x")), "DENIED"),
+    "a CA profile": (lambda: dict(profile="root", request=request_for(PERSON % "x")), "DENIED"),
+    "signature of the request": (lambda: dict(profile="ncp-plus-n", request=tampered(request_for(PERSON % "x"))), "CRYPTO"),
+    "weak key": (lambda: dict(profile="ncp-plus-n", request=weak_request()), "CRYPTO"),
+    "validity over the profile's": (lambda: dict(profile="ncp-plus-n", request=request_for(PERSON % "x"), validity_days=20000), "LIMIT"),
+    "negative validity": (lambda: dict(profile="ncp-plus-n", request=request_for(PERSON % "x"), validity_days=-1), "INPUT"),
+    "subject without C": (lambda: dict(profile="ncp-plus-n", request=request_for("CN=An Peeters")), "INPUT"),
+    "subject is no name": (lambda: dict(profile="ncp-plus-n", request=request_for(PERSON % "x"), subject="nothing"), "INPUT"),
+    "long request id": (lambda: dict(profile="ncp-plus-n", request=request_for(PERSON % "x"), request_id="x" * 65), "INPUT"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_requests_are_refused_with_the_right_code(world, what):
+    body, code = BAD[what]
+    before = world.get("/v1/status")["certificates"]["issued"]
+    with pytest.raises(Refused) as refused:
+        world.post("/v1/cas/issuing/certificates", body() if callable(body) else body)
+    assert refused.value.code == code, refused.value
+    assert world.get("/v1/status")["certificates"]["issued"] == before
+
+
+def test_http_refusals_are_the_protocols(world):
+    for method, path, body, media_type, status in (("POST", "/v1/cas/issuing/certificates", b"{}", "text/plain", 415),
+                                                   ("POST", "/v1/cas/issuing/certificates", b"x" * 70000, "application/json", 413),
+                                                   ("DELETE", "/v1/cas", None, "", 405), ("GET", "/nothing", None, "", 404)):
+        with pytest.raises(Refused) as refused:
+            world.call(method, path, body, media_type)
+        assert refused.value.status == status
+
+
+def test_revocation_is_final_and_stays_as_it_was(world):
+    serial = world.issue()["serial"]
+    first = world.revoke(serial, "keyCompromise", invalidity_date="2026-01-02T03:04:05Z")
+    time.sleep(1.1)
+    again = world.revoke(serial, "superseded")
+    assert first["revoked_at"] == again["revoked_at"] and again["reason"] == "keyCompromise"
+    assert again["invalidity_date"] == "2026-01-02T03:04:05.000000Z"
+    shown = world.get("/v1/certificates/" + serial)
+    assert shown["state"] == "revoked" and shown["reason"] == "keyCompromise"
+    until(lambda: serial in world.revoked())
+    entry = world.crl().get_revoked_certificate_by_serial_number(int(serial, 16))
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason == x509.ReasonFlags.key_compromise
+
+
+def test_unspecified_is_never_encoded(world):
+    serial = world.issue()["serial"]
+    assert "reason" not in world.revoke(serial, None)
+    until(lambda: serial in world.revoked())
+    assert len(world.crl().get_revoked_certificate_by_serial_number(int(serial, 16)).extensions) == 0
+
+
+@pytest.mark.parametrize("reason,code,word", [("certificateHold", "DENIED", "REV-6.3.9-04"), ("unspecified", "DENIED", "never encoded"),
+                                              ("removeFromCRL", "DENIED", "delta"), ("bored", "INPUT", "keyCompromise")])
+def test_reasons_that_are_not_offered_are_refused_with_the_rule(world, reason, code, word):
+    serial = world.issue()["serial"]
+    with pytest.raises(Refused) as refused:
+        world.revoke(serial, reason)
+    assert refused.value.code == code and word in refused.value.problem["detail"]
+    assert world.get("/v1/certificates/" + serial)["state"] == "good"
+
+
+def test_crls_are_at_most_one_a_second_and_numbers_rise(world):
+    serials = [world.issue()["serial"] for _ in range(12)]
+    start, before = time.monotonic(), world.get("/v1/cas/issuing")["crl_number"]
+    for serial in serials:
+        world.revoke(serial, "superseded")
+        time.sleep(0.15)
+    until(lambda: set(serials) <= world.revoked(), 5)
+    assert world.get("/v1/cas/issuing")["crl_number"] - before <= time.monotonic() - start + 1
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        numbers = [crl["number"] for crl in pool.map(lambda _: world.post("/v1/cas/issuing/crls", {}), range(8))]
+    assert len(set(numbers)) <= 2
+    crl = world.crl()
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == max(numbers)
+    serial_order = [entry.serial_number for entry in crl]
+    assert serial_order == sorted(serial_order) and len(set(serial_order)) == len(serial_order)
+
+
+def test_a_second_ca_is_one_call_and_has_its_own_crl(world):
+    world.found_issuing("second", "second")
+    made = world.issue(ca="second")
+    world.revoke(made["serial"], "superseded")
+    until(lambda: made["serial"] in world.revoked("second"))
+    assert made["serial"] not in world.revoked("issuing")
+    with pytest.raises(Refused) as refused:
+        world.post("/v1/cas", dict(name="second", profile="root", subject="C=BE, O=X, organizationIdentifier=NTRBE-1, CN=X", key="root"))
+    assert refused.value.code == "CONFLICT"
+
+
+def test_a_ca_run_elsewhere_is_taken_in_with_its_crl(world):
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = ca_world.name("C=BE, O=Elsewhere, CN=Elsewhere Root")
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(77)
+                   .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=9))
+                   .add_extension(x509.BasicConstraints(True, None), True)
+                   .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False).sign(key, hashes.SHA384()))
+
+    def crl(number, signer):
+        return (x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now).next_update(now + datetime.timedelta(days=1))
+                .add_extension(x509.CRLNumber(number), False)
+                .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False)
+                .sign(signer, hashes.SHA384()).public_bytes(serialization.Encoding.DER))
+
+    taken = world.post("/v1/cas", dict(name="elsewhere", certificate=certificate.public_bytes(serialization.Encoding.PEM).decode()))
+    assert taken["state"] == "external"
+    put = lambda body: world.call("PUT", "/v1/cas/elsewhere/crl", body, "application/pkix-crl")
+    assert put(crl(5, key))[1]["number"] == 5
+    for body, code in ((crl(5, key), "CONFLICT"), (crl(4, key), "CONFLICT"), (crl(6, ec.generate_private_key(ec.SECP384R1())), "CRYPTO")):
+        with pytest.raises(Refused) as refused:
+            put(body)
+        assert refused.value.code == code
+    with pytest.raises(Refused) as refused:
+        world.issue(ca="elsewhere")
+    assert refused.value.code == "STATE"
+
+
+def test_refusals_are_on_record(world):
+    with pytest.raises(Refused):
+        world.post("/v1/cas/issuing/certificates", dict(profile="ncp-plus-n", request=tampered(request_for(PERSON % "Recorded"))))
+    with open(world.journal, "rb") as f:
+        assert b'"event":"certificate.refused"' in f.read()
+
+
+def test_what_was_answered_is_there_after_a_kill(world):
+    made = [world.issue() for _ in range(3)]
+    world.revoke(made[0]["serial"])
+    numbers = world.get("/v1/cas/issuing")["crl_number"]
+    world.ca.stop(9)
+    world.ca.start()
+    for one in made:
+        assert world.get("/v1/certificates/" + one["serial"])["certificate"] == one["certificate"]
+    assert world.get("/v1/certificates/" + made[0]["serial"])["state"] == "revoked"
+    assert world.post("/v1/cas/issuing/crls", {})["number"] > numbers
+
+
+def test_a_second_process_on_the_database_is_refused(world):
+    second = ca_world.Daemon("chancery-ca", world.ca.config + ".second")
+    with open(world.ca.config) as f, open(second.config, "w") as g:
+        g.write(f.read().replace("ca.sock", "second.sock"))
+    with pytest.raises(AssertionError, match="in use by another process"):
+        second.start()
+
+
+def test_backup_over_the_local_socket_is_whole_and_on_record(world):
+    serial = world.issue()["serial"]
+    path = os.path.join(world.directory, "backup.db")
+    made = world.post("/v1/backup", dict(path=path))
+    assert made["size"] == os.path.getsize(path)
+    assert openssl("dgst", "-sha256", "-r", path).split()[0] == made["digest"]
+    assert serial.encode() in subprocess.run(["sqlite3", path, "select lower(hex(serial)) from status"], capture_output=True).stdout or \
+        bytes.fromhex(serial) in open(path, "rb").read()
+    with pytest.raises(Refused) as refused:
+        world.post("/v1/backup", dict(path=path))
+    assert refused.value.code == "CONFLICT"
