@@ -101,6 +101,7 @@ struct ca {
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
 	uint64_t feed_changes;       /* counted under `mutex` */
+	_Atomic uint64_t revocations; /* counted, so that what was looked up about a peer is looked up again after one */
 	_Atomic bool stopping;
 	pthread_t crl_thread, renew_thread;
 	unsigned threads;            /* how many of these two run */
@@ -159,8 +160,9 @@ struct ca_new_certificate {
 	const char *role, *request_id, *actor;
 	span input;               /* digest of the request as it came; with request_id */
 	bool check_key;           /* refuse a key certified for another subject */
+	char *subject;            /* as text; filled by ca_entry_certificate */
 };
-st ca_entry_certificate(struct scope *s, struct db_tx *tx, const struct ca_new_certificate *new);
+st ca_entry_certificate(struct scope *s, struct db_tx *tx, struct ca_new_certificate *new);
 /* A serial closed without a certificate. */
 st ca_entry_abandoned(struct scope *s, struct db_tx *tx, int64_t ca, span serial, int64_t revoked_at, int64_t not_after);
 st ca_meta_get(struct scope *s, struct db_tx *tx, const char *name, int64_t *out); /* 0 when not set */
@@ -231,8 +233,7 @@ struct ca_order {
 	void *arg;
 };
 struct ca_issued {
-	span serial, der;
-	int64_t not_before, not_after;
+	struct ca_certificate certificate;
 	bool repeated;            /* the first answer to this request id again */
 };
 st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct ca_issued *out);

@@ -72,18 +72,17 @@ static st claim_key(struct scope *s, struct db_tx *tx, const struct pki_certific
 }
 
 //= en319411-1#GEN-6.3.3-02A the primary key of the status table keeps serial numbers unique over all CAs
-st ca_entry_certificate(struct scope *s, struct db_tx *tx, const struct ca_new_certificate *new)
+st ca_entry_certificate(struct scope *s, struct db_tx *tx, struct ca_new_certificate *new)
 {
 	const struct pki_certificate *c = new->certificate;
 	int64_t ca = new->authority->id;
 	span serial = ca_magnitude(c->serial);
-	char *subject;
-	TRY(pki_name_text(s, c->subject, &subject));
+	TRY(pki_name_text(s, c->subject, &new->subject));
 	if (new->check_key)
 		TRY(claim_key(s, tx, c));
 	struct db_row row;
 	TRY(db_one(s, tx, &sql_certificate_insert,
-		   DB_VALUES(db_blob(serial), db_integer(ca), db_text(span_str(new->profile)), db_text(span_str(subject)),
+		   DB_VALUES(db_blob(serial), db_integer(ca), db_text(span_str(new->profile)), db_text(span_str(new->subject)),
 			     db_integer(c->not_before), db_integer(c->not_after), text_or_null(new->role), text_or_null(new->request_id),
 			     db_text(span_str(new->actor)), db_blob(c->der)), &row));
 	TRY(db_exec(s, tx, &sql_status_insert,

@@ -39,9 +39,7 @@ static json_t *certificate_json(struct scope *s, struct ca *ca, const struct ca_
 
 static st reply_issued(struct scope *s, struct ca *ca, const struct ca_issued *issued, struct http_reply *reply)
 {
-	struct ca_certificate c;
-	TRY(ca_certificate_find(s, ca, issued->serial, &c));
-	return ca_json_reply(s, reply, issued->repeated ? 200 : 201, certificate_json(s, ca, &c));
+	return ca_json_reply(s, reply, issued->repeated ? 200 : 201, certificate_json(s, ca, &issued->certificate));
 }
 
 st ca_http_show(struct scope *s, const struct http_request *request, struct http_reply *reply)

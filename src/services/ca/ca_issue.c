@@ -36,48 +36,40 @@ static span order_digest(struct scope *s, const struct ca_order *order)
 	return digest_new(s, DIGEST_SHA256, buf_span(&all));
 }
 
-struct repeat {
+struct look {
 	const struct ca_order *order;
-	span input;
+	span input, key, subject;
 	struct ca_certificate found;
 	bool is_repeat;
 };
 
-static st find_repeat(struct scope *s, struct db_tx *tx, void *arg)
+static st find_repeat(struct scope *s, struct db_tx *tx, struct look *l)
 {
-	struct repeat *r = arg;
-	const char *id = r->order->request_id;
-	struct db_row row;
-	TRY(db_find(s, tx, &sql_request_of, DB_VALUES(db_integer(r->order->authority->id), db_text(span_str(id))), &row, &r->is_repeat));
-	if (!r->is_repeat)
+	const char *id = l->order->request_id;
+	struct db_row row, certificate;
+	TRY(db_find(s, tx, &sql_request_of, DB_VALUES(db_integer(l->order->authority->id), db_text(span_str(id))), &row, &l->is_repeat));
+	if (!l->is_repeat)
 		return OK;
-	if (!span_equal(row.column[0].bytes, r->input))
+	if (!span_equal(row.column[0].bytes, l->input))
 		return fail(s, E_CONFLICT, "request id '%s' was used before with other content: take a new id for a new request", id);
-	struct db_row certificate;
 	TRY(db_one(s, tx, &sql_certificate_of, DB_VALUES(db_blob(row.column[1].bytes)), &certificate));
-	ca_certificate_from_row(s, &certificate, &r->found);
+	ca_certificate_from_row(s, &certificate, &l->found);
 	return OK;
 }
 
-static void take_answer(const struct ca_certificate *c, bool repeated, struct ca_issued *out)
+/* Before signing: answered already? and is the key free? Both are asked again by the transaction that stores. */
+static st look_before(struct scope *s, struct db_tx *tx, void *arg)
 {
-	*out = (struct ca_issued){ .serial = c->serial, .der = c->der, .not_before = c->not_before, .not_after = c->not_after,
-				   .repeated = repeated };
-}
-
-static st answer_repeat(struct scope *s, struct ca *ca, const struct ca_order *order, span input, bool *out_done,
-			struct ca_issued *out)
-{
-	*out_done = false;
-	if (order->request_id == NULL)
+	struct look *l = arg;
+	struct db_row row;
+	bool found;
+	if (l->order->request_id != NULL)
+		TRY(find_repeat(s, tx, l));
+	if (l->is_repeat)
 		return OK;
-	struct repeat r = { .order = order, .input = input };
-	TRY(db_read(s, ca->db, find_repeat, &r));
-	if (!r.is_repeat)
-		return OK;
-	TRY(ca_relay_settle(s, ca, r.found.serial));
-	take_answer(&r.found, true, out);
-	*out_done = true;
+	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(l->key)), &row, &found));
+	if (found && !span_equal(row.column[0].bytes, l->subject))
+		return fail(s, E_CONFLICT, "this public key is certified for another subject already: have a new key pair made");
 	return OK;
 }
 
@@ -248,49 +240,36 @@ static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *
 	FAILPOINT("ca.stored");
 	ca_push_wake(ca);
 	TRY(ca_relay_deliver(s, ca, &w.record));
-	*out = (struct ca_issued){ .serial = ca_magnitude(c->serial), .der = c->der, .not_before = c->not_before,
-				   .not_after = c->not_after };
+	struct ca_certificate *made = &out->certificate;
+	*out = (struct ca_issued){ 0 };
+	*made = (struct ca_certificate){
+		.serial = ca_magnitude(c->serial), .der = c->der, .ca = order->authority->id, .profile = order->profile,
+		.subject = w.new.subject, .role = order->role, .request_id = order->request_id, .not_before = c->not_before,
+		.not_after = c->not_after,
+	};
 	return OK;
 }
 
 /* ---- together ---- */
 
-struct key_check {
-	span key, subject;
-};
-
-static st key_is_free(struct scope *s, struct db_tx *tx, void *arg)
-{
-	const struct key_check *k = arg;
-	struct db_row row;
-	bool found;
-	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(k->key)), &row, &found));
-	if (found && !span_equal(row.column[0].bytes, k->subject))
-		return fail(s, E_CONFLICT, "this public key is certified for another subject already: have a new key pair made");
-	return OK;
-}
-
 static st issue_in_flight(struct scope *s, struct ca *ca, const struct ca_order *order, const struct pki_issue *issue,
-			  const struct ca_flight_slot *slot, span input, struct ca_issued *out)
+			  const struct ca_flight_slot *slot, struct ca_issued *out)
 {
-	bool done;
-	TRY(answer_repeat(s, ca, order, input, &done, out));
-	if (done)
-		return OK;
-	struct key_check key = { span_of(slot->key, 32), digest_new(s, DIGEST_SHA256, issue->subject) };
-	TRY(db_read(s, ca->db, key_is_free, &key));
+	struct look look = { .order = order, .input = order_digest(s, order), .key = SPAN_ARRAY(slot->key),
+			     .subject = digest_new(s, DIGEST_SHA256, issue->subject) };
 	span der;
+	TRY(db_read(s, ca->db, look_before, &look));
+	if (look.is_repeat) {
+		TRY(ca_relay_settle(s, ca, look.found.serial));
+		*out = (struct ca_issued){ .certificate = look.found, .repeated = true };
+		return OK;
+	}
 	TRY(ca_sign_certificate(s, ca, order->authority, issue, slot->position, &der));
-	return store_and_tell(s, ca, order, input, der, slot->position, out);
+	return store_and_tell(s, ca, order, look.input, der, slot->position, out);
 }
 
 st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct ca_issued *out)
 {
-	span input = order_digest(s, order);
-	bool done;
-	TRY(answer_repeat(s, ca, order, input, &done, out));
-	if (done)
-		return OK;
 	struct pki_request *request = scope_new(s, struct pki_request);
 	struct pki_issue *issue = scope_new(s, struct pki_issue);
 	TRY(pki_request_read(s, order->request, request));
@@ -301,7 +280,7 @@ st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct
 	if (order->request_id != NULL)
 		(void)snprintf(slot.request_id, sizeof slot.request_id, "%s", order->request_id);
 	TRY(ca_flight_begin(s, ca, &slot));
-	st status = issue_in_flight(s, ca, order, issue, &slot, input, out);
+	st status = issue_in_flight(s, ca, order, issue, &slot, out);
 	ca_flight_end(ca, &slot);
 	FAILPOINT("ca.answered");
 	return status;

@@ -260,10 +260,10 @@ static st renew(struct scope *s, struct ca *ca, struct ca_identity *identity)
 	order.also = enter_identity;
 	order.arg = &e;
 	TRY(ca_issue(s, ca, &order, &issued));
-	identity->serial = issued.serial;
+	identity->serial = issued.certificate.serial;
 	identity->pushed = identity->push_url == NULL && identity->file == NULL;
-	log_put(LOG_LEVEL_NOTICE, "renewed the certificate of '%s' as %s", identity->name, hex_text(s, issued.serial));
-	return ca_relay_settle(s, ca, issued.serial);
+	log_put(LOG_LEVEL_NOTICE, "renewed the certificate of '%s' as %s", identity->name, hex_text(s, issued.certificate.serial));
+	return ca_relay_settle(s, ca, issued.certificate.serial);
 }
 
 struct failure_note {
@@ -407,5 +407,5 @@ st ca_renew_certificate(struct scope *s, struct ca *ca, span old_der, span reque
 	order.also = enter_holder_renewal;
 	order.arg = &holder;
 	TRY(ca_issue(s, ca, &order, out));
-	return ca_relay_settle(s, ca, out->serial);
+	return ca_relay_settle(s, ca, out->certificate.serial);
 }

@@ -99,6 +99,7 @@ st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, s
 	TRY(db_tx(s, ca->db, enter_revocation, &w));
 	if (out->before)
 		return ca_relay_settle(s, ca, w.now.serial);
+	atomic_fetch_add(&ca->revocations, 1);
 	ca_push_wake(ca);
 	ca_crl_want(ca, a);
 	return ca_relay_deliver(s, ca, &w.record);

@@ -1,5 +1,6 @@
 /* The API as a table, and who may use it. To add a call: a row here, a handler in one of ca_http_*.c, a row in interfaces.md. */
 #include "ca_http.h"
+#include <stdio.h>
 #include <unistd.h>
 
 #define JSON "application/json"
@@ -40,21 +41,56 @@ const size_t ca_route_count = sizeof ca_routes / sizeof ca_routes[0];
 
 /* ---- who is it? ---- */
 
-/* A TLS handshake proves the key; that the certificate is still good is looked up, so a revocation acts on the next request. */
-static st find_peer(struct scope *s, const struct http_request *request, struct ca_certificate *out)
+/* Peers found good, by certificate; an entry holds until anything is revoked or the certificate ends. */
+#define PEERS 64
+static struct peer {
+	uint8_t digest[32];
+	uint64_t revocations; /* counted when it was looked up */
+	int64_t not_after;
+	char profile[64], role[72];
+} peers[PEERS];
+static pthread_mutex_t peers_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static st look_up_peer(struct scope *s, struct ca *ca, span der, struct peer *out)
 {
 	struct pki_certificate *peer = scope_new(s, struct pki_certificate);
-	if (request->peer_certificate.len == 0)
-		return fail(s, E_DENIED, "a client certificate of the management CA is needed");
-	TRY(pki_certificate_read(s, request->peer_certificate, peer));
-	st found = ca_certificate_find(s, request->state, peer->serial, out);
-	if (found.code == E_NOTFOUND || (found.code == E_OK && !span_equal(out->der, peer->der))) {
+	struct ca_certificate row;
+	TRY(pki_certificate_read(s, der, peer));
+	st found = ca_certificate_find(s, ca, peer->serial, &row);
+	if (found.code == E_NOTFOUND || (found.code == E_OK && !span_equal(row.der, peer->der))) {
 		scope_clear_error(s);
 		return fail(s, E_DENIED, "the client certificate was not issued here");
 	}
 	TRY(found);
-	if (out->state == CA_REVOKED)
+	if (row.state == CA_REVOKED)
 		return fail(s, E_DENIED, "the client certificate is revoked");
+	out->not_after = row.not_after;
+	(void)snprintf(out->profile, sizeof out->profile, "%s", row.profile);
+	(void)snprintf(out->role, sizeof out->role, "%s", row.role != NULL ? row.role : "");
+	return OK;
+}
+
+/* A TLS handshake proves the key; that the certificate is still good is looked up, and a revocation acts on the next request. */
+static st find_peer(struct scope *s, const struct http_request *request, struct peer *out)
+{
+	struct ca *ca = request->state;
+	if (request->peer_certificate.len == 0)
+		return fail(s, E_DENIED, "a client certificate of the management CA is needed");
+	uint8_t digest[DIGEST_MAX];
+	span id = digest_of(DIGEST_SHA256, request->peer_certificate, digest);
+	uint64_t revocations = atomic_load(&ca->revocations);
+	struct peer *slot = &peers[id.data[0] % PEERS];
+	(void)pthread_mutex_lock(&peers_mutex);
+	*out = *slot;
+	(void)pthread_mutex_unlock(&peers_mutex);
+	if (memcmp(out->digest, id.data, sizeof out->digest) != 0 || out->revocations != revocations || out->profile[0] == 0) {
+		memcpy(out->digest, id.data, sizeof out->digest);
+		out->revocations = revocations;
+		TRY(look_up_peer(s, ca, request->peer_certificate, out));
+		(void)pthread_mutex_lock(&peers_mutex);
+		*slot = *out;
+		(void)pthread_mutex_unlock(&peers_mutex);
+	}
 	return out->not_after >= scope_now(s) ? OK : fail(s, E_DENIED, "the client certificate has expired");
 }
 
@@ -73,13 +109,13 @@ st ca_permit(struct scope *s, const struct http_request *request, const struct h
 		return OK;
 	if (request->local)
 		return permit_local(s, request, route);
-	struct ca_certificate peer;
+	struct peer peer;
 	TRY(find_peer(s, request, &peer));
 	if (strcmp(route->role, ANY) == 0)
 		return OK;
-	if (strcmp(peer.profile, "operator") != 0 || peer.role == NULL || strcmp(peer.role, route->role) != 0)
-		return fail(s, E_DENIED, "this call needs role '%s'; the client certificate has profile %s%s%s", route->role, peer.profile,
-			    peer.role != NULL ? " and role " : "", peer.role != NULL ? peer.role : "");
+	if (strcmp(peer.profile, "operator") != 0 || strcmp(peer.role, route->role) != 0)
+		return fail(s, E_DENIED, "this call needs role '%s'; the client certificate has profile %s and role '%s'", route->role,
+			    peer.profile, peer.role);
 	return OK;
 }
 
