@@ -200,9 +200,18 @@ static const struct cli_option show_options[] = {
 	{ .name = "limit", .value = "N", .help = "at most so many (default 50)" },
 	{ .name = "whole", .help = "every field of every record" },
 };
+static const struct cli_option verify_options[] = {
+	{ .name = "log", .value = "DIR", .help = "the log to verify (default: this installation's)" },
+	{ .name = "key", .value = "FILE", .help = "verifier key of the log (default: this installation's)" },
+	{ .name = "anchor", .value = "FILE", .help = "a checkpoint kept outside: the log must be a continuation of it (may be repeated)" },
+	{ .name = "since", .value = "CHECKPOINT", .help = "a checkpoint verified earlier: only what follows it is read, and that it follows" },
+};
 static const struct cli_command commands[] = {
 	{ .verb = "show", .summary = "Show records of the audit log", .example = "audit show --event certificate.issued --limit 10",
 	  CLI_OPTIONS(show_options), .run = show },
+	{ .verb = "verify",
+	  .summary = "Check the whole log off-line: hashes, order, checkpoints, and the checkpoints that daemons kept; exit 0 only if sound",
+	  .example = "audit verify", CLI_OPTIONS(verify_options), .run = cli_audit_verify },
 	{ .verb = "import", .arguments = "FILE", .summary = "Bring the journal of off-line work (the root's) into the log",
 	  .example = "audit import state/keyd-root/journal", .run = import },
 	{ .verb = "catalogue", .summary = "List the events that can be on record", .example = "audit catalogue", .without_configuration = true,

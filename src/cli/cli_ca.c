@@ -112,7 +112,7 @@ static st create(struct scope *s, struct cli *c)
 	cli_progress(c, "Certificate by the off-line root ...");
 	TRY(certify_with_root(s, c, api, name, profile, request));
 	cli_progress(c, "OCSP signer and first CRL ...");
-	TRY(cli_found_ocsp_signer(s, c, api, name, cli_get_or(c, "ocsp-subject", scope_printf(s, "%s OCSP", subject))));
+	TRY(cli_found_ocsp_signer(s, c, api, name, cli_get_or(c, "ocsp-subject", scope_printf(s, "%s OCSP", subject)), 0));
 	AUTO(json_t) *crl = NULL;
 	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, name)), json_object(), &crl));
 	return cli_print(s, c, json_pack("{s:s, s:s, s:s}", "ca", name, "state", "active", "certificate",
@@ -137,7 +137,7 @@ static st complete(struct scope *s, struct cli *c)
 	TRY(cli_api_call(s, api, "PUT", scope_printf(s, "/v1/cas/%s/certificate", cli_escape(s, name)), TAKE(sent), &done));
 	TRY(cli_found_keep(s, c, name, pki_pem_write(s, "CERTIFICATE", cert.der)));
 	if (cli_get(c, "ocsp-subject") != NULL)
-		TRY(cli_found_ocsp_signer(s, c, api, name, cli_get(c, "ocsp-subject")));
+		TRY(cli_found_ocsp_signer(s, c, api, name, cli_get(c, "ocsp-subject"), 0));
 	return cli_print(s, c, TAKE(done));
 }
 

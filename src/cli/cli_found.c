@@ -126,7 +126,7 @@ st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, cons
 	return cli_found_key(s, c, strcmp(name, "root") == 0 ? "root" : "ca", &want, &made);
 }
 
-st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject)
+st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject, uint64_t lives)
 {
 	char *label = scope_printf(s, "ocsp-%s", ca);
 	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_OCSP | KEY_FOR_REQUEST };
@@ -141,10 +141,12 @@ st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *a
 	char *request;
 	TRY(pki_name_parse(s, span_str(subject), &name));
 	TRY(cli_found_request(s, c, "status", label, name, &request));
+	json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", label, "ca", ca, "profile", "ocsp-signer", "key", label, "request",
+				 request);
+	if (lives > 0)
+		(void)json_object_set_new(body, "validity_seconds", json_integer((json_int_t)lives));
 	AUTO(json_t) *answer = NULL;
-	TRY(cli_api_call(s, api, "POST", "/v1/identities",
-			 json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", label, "ca", ca, "profile", "ocsp-signer", "key", label, "request", request),
-			 &answer));
+	TRY(cli_api_call(s, api, "POST", "/v1/identities", body, &answer));
 	const char *pem;
 	TRY(cli_found_member(s, answer, "certificate", &pem));
 	return cli_found_keep(s, c, strcmp(ca, "issuing") == 0 ? "ocsp" : label, pem);

@@ -16,8 +16,9 @@ st cli_found_key(struct scope *s, const struct cli *c, const char *zone, const s
 st cli_found_request(struct scope *s, const struct cli *c, const char *zone, const char *label, span subject, char **out_pem);
 /* A CA key's limits: its own name as issuer, the longest validity of its profiles. `subject` as text. */
 st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile, const char *type, const char *subject);
-/* Token, key, request and enrolment of the OCSP signer of a CA; the ca renews it from then on. */
-st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject);
+/* Token, key, request and enrolment of the OCSP signer of a CA; the ca renews it from then on. `lives`: seconds; 0: as the profile
+ * says. */
+st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject, uint64_t lives);
 /* A certificate (PEM) to its place in the installation. */
 st cli_found_keep(struct scope *s, const struct cli *c, const char *name, const char *pem);
 /* A member of an answer that must be there. */

@@ -131,7 +131,7 @@ static st make_management(struct scope *s, struct founding *f)
 
 static st make_status_signer(struct scope *s, struct founding *f)
 {
-	return cli_found_ocsp_signer(s, f->c, f->api, "issuing", cli_init_subject(s, f->want, "OCSP Responder"));
+	return cli_found_ocsp_signer(s, f->c, f->api, "issuing", cli_init_subject(s, f->want, "OCSP Responder"), f->want->lives);
 }
 
 static st make_time_unit(struct scope *s, struct founding *f)
@@ -159,6 +159,8 @@ static st make_tls(struct scope *s, struct founding *f, const char *name, const 
 	TRY(file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.key", name)), key, 0600));
 	TRY(pki_name_parse(s, span_str(scope_printf(s, "O=%s, CN=%s%s", f->want->organisation, f->want->mark, name)), &subject));
 	TRY(cli_soft_key_request(s, key, subject, &request));
+	if (f->want->lives > 0)
+		(void)json_object_set_new(body, "validity_seconds", json_integer((json_int_t)f->want->lives));
 	(void)json_object_set_new(body, "profile", json_string(profile));
 	(void)json_object_set_new(body, "role", json_string(role));
 	(void)json_object_set_new(body, "request", json_string(pki_pem_write(s, "CERTIFICATE REQUEST", request)));
@@ -340,6 +342,9 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 	want->country = cli_get_or(c, "country", "BE");
 	want->organisation_identifier = cli_get_or(c, "organisation-identifier", "NTRBE-0000000000");
 	want->tsa_policy = cli_get_or(c, "tsa-policy", "2.999.3161.1");
+	TRY(cli_get_number(s, c, "test-lives", 0, 86400, &want->lives));
+	if (want->lives > 0 && !want->test)
+		return fail(s, E_INPUT, "--test-lives is for test installations (--test)");
 	want->clock = cli_get_or(c, "clock", want->test ? "test" : "kernel");
 	want->module = cli_get_or(c, "module", "/usr/lib/softhsm/libsofthsm2.so");
 	return OK;
@@ -372,6 +377,7 @@ static const struct cli_option init_options[] = {
 	{ .name = "public-url", .value = "URL", .help = "where relying parties reach the va (default http://ADDRESS:PORT/)" },
 	{ .name = "clock", .value = "KIND", .help = "kernel, or test (only with --test)" },
 	{ .name = "module", .value = "FILE", .help = "PKCS#11 module (default SoftHSM 2)" },
+	{ .name = "test-lives", .value = "SECONDS", .help = "only with --test: certificates that are renewed by themselves live so long" },
 	{ .name = "start-over", .help = "move an interrupted installation aside and begin anew" },
 };
 static const struct cli_command commands[] = {

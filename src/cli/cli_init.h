@@ -17,7 +17,7 @@ struct cli_init {
 	const char *tsa_policy;    /* dotted */
 	const char *clock;         /* kernel or test */
 	const char *module;
-	const char *certificate_days; /* of OCSP signers, daemons and operators; NULL: the profile's */
+	uint64_t lives;            /* seconds that OCSP signers', daemons' and operators' certificates live; 0: as their profiles say */
 };
 
 /* All configuration files. `founding`: the keyds and the ca write their records to journals, and the ca has no listener. */
