@@ -61,6 +61,8 @@ void audit_close(struct audit *a);
  * that wait together travel in one frame. E_UNAVAILABLE: it is not known to be on record, so the operation must not be done
  * (the same event, with its id, may be offered again). */
 st audit_commit(struct scope *s, struct audit *a, const struct audit_event *e, uint64_t *out_index);
+/* The same for several events of one thread: OK when every one of them is on record; otherwise some may be. */
+st audit_commit_all(struct scope *s, struct audit *a, const struct audit_event *const *event, size_t count);
 /* The same for a record kept elsewhere in the meantime (outbox). */
 st audit_commit_stored(struct scope *s, struct audit *a, const uint8_t id[16], span json, uint64_t *out_index);
 /* Leaves [from, ...) as auditd has them, at most `max` and at most one frame's worth: for reconciliation. `out_size` is the

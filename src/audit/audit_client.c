@@ -25,6 +25,7 @@ struct waiting {
 	char message[SCOPE_MESSAGE_MAX];
 	uint64_t index;
 	bool done;
+	pthread_cond_t *wake; /* of the thread that waits; several records may have one */
 	struct waiting *next;
 };
 
@@ -32,7 +33,6 @@ struct audit {
 	char *socket, *component, *anchor;
 	struct audit_local *local;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
 	struct waiting *first, **last;
 	bool leading;
 	/* The leader's own: */
@@ -123,7 +123,6 @@ st audit_open(struct scope *s, const struct audit_settings *settings, struct aud
 	a->last = &a->first;
 	buf_init(&a->frame, WIRE_BODY_MAX);
 	(void)pthread_mutex_init(&a->lock, NULL);
-	(void)pthread_cond_init(&a->changed, NULL);
 	(void)pthread_cond_init(&a->keep, NULL);
 	if (a->anchor != NULL) {
 		if (pthread_create(&a->keeper, NULL, keeper_main, a) != 0)
@@ -149,7 +148,6 @@ void audit_close(struct audit *a)
 	buf_free(&a->frame);
 	buf_free(&a->checkpoint);
 	(void)pthread_cond_destroy(&a->keep);
-	(void)pthread_cond_destroy(&a->changed);
 	(void)pthread_mutex_destroy(&a->lock);
 	free(a->socket);
 	free(a->component);
@@ -316,35 +314,48 @@ static void lead(struct audit *a)
 	for (struct waiting *w = batch, *next; w != NULL; w = next) {
 		next = w->next; /* a done one belongs to its thread again */
 		w->done = true;
+		(void)pthread_cond_signal(w->wake);
 	}
 }
 
-/* Who finds nobody leading leads; the others wait until a leader has settled their record, or until they lead the next frame. */
-static void wait_for(struct audit *a, struct waiting *w)
+/* Who finds nobody leading leads; the others sleep until a leader has settled their records, or until it is they who lead the next
+ * frame. Each sleeps on a condition of its own, so that nobody is woken for the records of others. */
+static void wait_for(struct audit *a, struct waiting *first, struct waiting *last)
 {
 	(void)pthread_mutex_lock(&a->lock);
-	*a->last = w;
-	a->last = &w->next;
-	while (!w->done) {
+	*a->last = first;
+	a->last = &last->next;
+	while (!last->done) { /* records are settled in the order of the queue */
 		if (a->leading) {
-			(void)pthread_cond_wait(&a->changed, &a->lock);
+			(void)pthread_cond_wait(last->wake, &a->lock);
 			continue;
 		}
 		a->leading = true;
 		lead(a);
 		a->leading = false;
-		(void)pthread_cond_broadcast(&a->changed);
+		if (a->first != NULL)
+			(void)pthread_cond_signal(a->first->wake);
 	}
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
-st audit_commit_stored(struct scope *s, struct audit *a, const uint8_t id[16], span json, uint64_t *out_index)
+static st begin_waiting(struct scope *s, struct waiting *w, const uint8_t *id, span json)
 {
 	size_t cut = audit_record_component_place(json);
 	if (cut == 0 || json.len > AUDIT_RECORD_MAX)
 		return fail(s, E_INPUT, "what is to be put on record is not an audit record");
-	struct waiting w = { .id = id, .head = span_first(json, cut), .tail = span_from(json, cut) };
-	wait_for(a, &w);
+	*w = (struct waiting){ .id = id, .head = span_first(json, cut), .tail = span_from(json, cut) };
+	return OK;
+}
+
+st audit_commit_stored(struct scope *s, struct audit *a, const uint8_t id[16], span json, uint64_t *out_index)
+{
+	pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+	struct waiting w;
+	TRY(begin_waiting(s, &w, id, json));
+	w.wake = &wake;
+	wait_for(a, &w, &w);
+	(void)pthread_cond_destroy(&wake);
 	if (w.code != E_OK)
 		return fail(s, w.code, "%s", w.message);
 	*out_index = w.index;
@@ -354,6 +365,26 @@ st audit_commit_stored(struct scope *s, struct audit *a, const uint8_t id[16], s
 st audit_commit(struct scope *s, struct audit *a, const struct audit_event *e, uint64_t *out_index)
 {
 	return audit_commit_stored(s, a, e->id, buf_span(&e->json), out_index);
+}
+
+st audit_commit_all(struct scope *s, struct audit *a, const struct audit_event *const *event, size_t count)
+{
+	if (count == 0)
+		return OK;
+	pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+	struct waiting *w = scope_alloc(s, count * sizeof *w);
+	for (size_t i = 0; i < count; i++) {
+		TRY(begin_waiting(s, &w[i], event[i]->id, buf_span(&event[i]->json)));
+		w[i].wake = &wake;
+		if (i > 0)
+			w[i - 1].next = &w[i];
+	}
+	wait_for(a, &w[0], &w[count - 1]);
+	(void)pthread_cond_destroy(&wake);
+	for (size_t i = 0; i < count; i++)
+		if (w[i].code != E_OK)
+			return fail(s, w[i].code, "%s", w[i].message);
+	return OK;
 }
 
 const char *audit_socket(const struct audit *a)

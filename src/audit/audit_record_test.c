@@ -321,6 +321,53 @@ static void threads_commit_together_to_a_journal_each_with_its_own_index(void **
 	audit_close(a);
 }
 
+static void *group_main(void *argument)
+{
+	struct writer *w = argument;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t i = 0; i < 10; i++) {
+		struct audit_event e[5];
+		const struct audit_event *group[5];
+		for (size_t k = 0; k < 5; k++) {
+			revoked(&e[k], &s, SPAN_LITERAL("somebody"));
+			w->failed += audit_finish(&s, &e[k]).code != E_OK;
+			group[k] = &e[k];
+		}
+		w->failed += audit_commit_all(&s, w->audit, group, 5).code != E_OK;
+		for (size_t k = 0; k < 5; k++)
+			audit_event_free(&e[k]);
+	}
+	return NULL;
+}
+
+/* More records at once than one frame takes, so that groups are cut by its end. */
+static void groups_of_many_threads_are_all_on_record(void **state)
+{
+	struct folder *f = *state;
+	enum { THREADS = 60 };
+	struct writer writer[THREADS];
+	pthread_t thread[THREADS];
+	struct audit_settings settings = { .journal = f->file, .component = "ca/root" };
+	struct audit *a;
+	assert_ok(&f->s, audit_open(&f->s, &settings, &a));
+	for (size_t i = 0; i < THREADS; i++) {
+		writer[i] = (struct writer){ .audit = a };
+		assert_int_equal(pthread_create(&thread[i], NULL, group_main, &writer[i]), 0);
+	}
+	for (size_t i = 0; i < THREADS; i++) {
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+		assert_int_equal(writer[i].failed, 0);
+	}
+	struct audit_leaf *leaf;
+	size_t count;
+	uint64_t size;
+	assert_ok(&f->s, audit_read(&f->s, a, 0, 1, &leaf, &count, &size));
+	assert_int_equal(size, THREADS * 50);
+	assert_ok(&f->s, audit_commit_all(&f->s, a, NULL, 0));
+	audit_close(a);
+}
+
 static void without_auditd_an_event_is_refused_at_once(void **state)
 {
 	struct folder *f = *state;
@@ -352,6 +399,7 @@ int main(void)
 		TEST(a_torn_last_group_is_dropped_whole_and_a_damaged_earlier_one_is_not),
 		TEST(two_processes_may_share_a_journal),
 		TEST(threads_commit_together_to_a_journal_each_with_its_own_index),
+		TEST(groups_of_many_threads_are_all_on_record),
 		TEST(without_auditd_an_event_is_refused_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
