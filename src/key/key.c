@@ -1,18 +1,16 @@
-#include "key.h"
+#include "key_client.h"
 #include "key_protocol.h"
 #include <stdlib.h>
 
 /* Generating RSA keys takes a token seconds; everything else answers at once. */
 #define TIMEOUT_MS 60000
 
-struct key_client {
-	struct wire_pool *pool;
-};
 
 struct key_client *key_client_new(const char *socket)
 {
 	struct key_client *c = heap_alloc(sizeof *c);
 	c->pool = wire_pool_new(socket, TIMEOUT_MS);
+	key_batch_init(&c->batch);
 	return c;
 }
 
@@ -21,6 +19,7 @@ void key_client_free(struct key_client *c)
 	if (c == NULL)
 		return;
 	wire_pool_free(c->pool);
+	key_batch_done(&c->batch);
 	free(c);
 }
 
@@ -120,16 +119,6 @@ st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_p
 	const struct key_sign_request request = { label, purpose, algorithm, tbs };
 	key_sign_request_write(&w, &request);
 	return call(s, c, KEY_KIND_SIGN, &w, out_signature);
-}
-
-st key_sign_time_stamp(struct scope *s, struct key_client *c, const char *label, const struct alg_signature *algorithm, span tst_info,
-		       span signed_attributes, span *out_signature)
-{
-	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
-	struct wr w = wr_into(&body);
-	const struct key_time_stamp_request request = { label, algorithm, tst_info, signed_attributes };
-	key_time_stamp_request_write(&w, &request);
-	return call(s, c, KEY_KIND_SIGN_TIME_STAMP, &w, out_signature);
 }
 
 struct key_stream {

@@ -230,6 +230,47 @@ st key_time_stamp_request_read(struct scope *s, struct rd *r, struct key_time_st
 	return OK;
 }
 
+void key_time_stamps_request_write(struct wr *w, const struct key_time_stamps_request *v)
+{
+	head_write(w, v->label, v->algorithm);
+	wr_u16(w, (uint16_t)v->count);
+	for (size_t i = 0; i < v->count; i++) {
+		wr_raw(w, v->item[i].tx);
+		wr_bytes(w, v->item[i].tst_info);
+		wr_bytes(w, v->item[i].signed_attributes);
+	}
+}
+
+st key_time_stamps_request_read(struct scope *s, struct rd *r, struct key_time_stamps_request *out)
+{
+	TRY(head_read(s, r, &out->label, &out->algorithm));
+	out->count = rd_u16(r);
+	if (out->count < 1 || out->count > KEY_TIME_STAMPS_MAX)
+		return fail(s, E_INPUT, "one frame asks for 1 to %u time-stamps", KEY_TIME_STAMPS_MAX);
+	for (size_t i = 0; i < out->count; i++) {
+		out->item[i].tx = rd_raw(r, sizeof s->id);
+		out->item[i].tst_info = rd_bytes(r, WIRE_BODY_MAX);
+		out->item[i].signed_attributes = rd_bytes(r, WIRE_BODY_MAX);
+	}
+	return rd_end(s, r, "a request to sign time-stamps");
+}
+
+void key_time_stamp_outcome_write(struct wr *w, const struct key_time_stamp_outcome *v)
+{
+	wr_u16(w, (uint16_t)v->code);
+	wr_bytes(w, v->value);
+}
+
+st key_time_stamp_outcome_read(struct scope *s, struct rd *r, struct key_time_stamp_outcome *out)
+{
+	unsigned code = rd_u16(r);
+	span value = rd_bytes(r, SCOPE_MESSAGE_MAX);
+	if (r->bad || code >= CODE_COUNT || (code == E_OK && value.len == 0))
+		return fail(s, E_IO, "keyd's answer for a time-stamp cannot be read");
+	*out = (struct key_time_stamp_outcome){ (enum code)code, value };
+	return OK;
+}
+
 void key_stream_request_write(struct wr *w, const struct key_stream_request *v)
 {
 	head_write(w, v->label, v->algorithm);

@@ -13,6 +13,7 @@ enum key_kind {
 	KEY_KIND_GENERATE = 0x0104,     /* struct key_info / struct key_info */
 	KEY_KIND_SIGN = 0x0110,         /* struct key_sign_request / signature */
 	KEY_KIND_SIGN_TIME_STAMP = 0x0111, /* struct key_time_stamp_request / signature */
+	KEY_KIND_SIGN_TIME_STAMPS = 0x0115, /* struct key_time_stamps_request / for each of them struct key_time_stamp_outcome */
 	KEY_KIND_STREAM_BEGIN = 0x0112, /* struct key_stream_request / - */
 	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */
 	KEY_KIND_STREAM_END = 0x0114,   /* - / signature */
@@ -26,6 +27,7 @@ enum key_kind {
 #define KEY_STREAM_MAX (UINT64_C(4) << 30)
 #define KEY_STREAM_PART (256u << 10)
 #define KEY_LIST_MAX 10000u
+#define KEY_TIME_STAMPS_MAX 32u     /* in one frame */
 
 struct key_sign_request {
 	const char *label;
@@ -38,6 +40,21 @@ struct key_time_stamp_request {
 	const struct alg_signature *algorithm;
 	span tst_info;
 	span signed_attributes;
+};
+/* Time-stamps of several who ask at the same time: one frame, each checked, recorded and answered by itself. */
+struct key_time_stamps_request {
+	const char *label;
+	const struct alg_signature *algorithm;
+	size_t count;
+	struct {
+		span tx; /* 16 octets: under which the asker's records are found */
+		span tst_info;
+		span signed_attributes;
+	} item[KEY_TIME_STAMPS_MAX];
+};
+struct key_time_stamp_outcome {
+	enum code code;
+	span value; /* the signature, or why there is none */
 };
 struct key_stream_request {
 	const char *label;
@@ -67,6 +84,11 @@ void key_sign_request_write(struct wr *w, const struct key_sign_request *v);
 st key_sign_request_read(struct scope *s, struct rd *r, struct key_sign_request *out);
 void key_time_stamp_request_write(struct wr *w, const struct key_time_stamp_request *v);
 st key_time_stamp_request_read(struct scope *s, struct rd *r, struct key_time_stamp_request *out);
+void key_time_stamps_request_write(struct wr *w, const struct key_time_stamps_request *v);
+st key_time_stamps_request_read(struct scope *s, struct rd *r, struct key_time_stamps_request *out);
+void key_time_stamp_outcome_write(struct wr *w, const struct key_time_stamp_outcome *v);
+/* One of several: what follows is left. */
+st key_time_stamp_outcome_read(struct scope *s, struct rd *r, struct key_time_stamp_outcome *out);
 void key_stream_request_write(struct wr *w, const struct key_stream_request *v);
 st key_stream_request_read(struct scope *s, struct rd *r, struct key_stream_request *out);
 void key_checkpoint_request_write(struct wr *w, const struct key_checkpoint_request *v);

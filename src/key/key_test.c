@@ -83,12 +83,49 @@ static void a_request_with_an_unknown_algorithm_is_refused(void **state)
 	assert_fails(&s, E_CRYPTO, key_sign_request_read(&s, &r, &request));
 }
 
+static void time_stamps_of_one_frame_keep_their_order_and_their_askers(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_BUF b;
+	buf_init(&b, 4096);
+	struct wr w = wr_into(&b);
+	struct key_time_stamps_request in = { .label = "tsu", .algorithm = alg_signature_at(0), .count = 2 }, out;
+	in.item[0].tx = SPAN_LITERAL("0123456789abcdef");
+	in.item[0].tst_info = SPAN_LITERAL("info 0");
+	in.item[0].signed_attributes = SPAN_LITERAL("attributes 0");
+	in.item[1] = in.item[0];
+	in.item[1].tst_info = SPAN_LITERAL("info 1");
+	key_time_stamps_request_write(&w, &in);
+	struct rd r = rd_of(buf_span(&b));
+	assert_ok(&s, key_time_stamps_request_read(&s, &r, &out));
+	assert_int_equal(out.count, 2);
+	assert_true(span_is(out.item[0].tst_info, "info 0") && span_is(out.item[1].tst_info, "info 1"));
+	assert_true(span_is(out.item[1].tx, "0123456789abcdef") && span_is(out.item[1].signed_attributes, "attributes 0"));
+	for (size_t cut = 0; cut < b.len; cut++) {
+		r = rd_of(span_first(buf_span(&b), cut));
+		assert_int_not_equal(key_time_stamps_request_read(&s, &r, &out).code, E_OK);
+		scope_reset(&s);
+	}
+	static const size_t counts[] = { 0, KEY_TIME_STAMPS_MAX + 1 };
+	for (size_t i = 0; i < 2; i++) {
+		buf_clear(&b);
+		wr_str(&w, "tsu");
+		wr_str(&w, alg_signature_at(0)->name);
+		wr_u16(&w, (uint16_t)counts[i]);
+		r = rd_of(buf_span(&b));
+		assert_fails(&s, E_INPUT, key_time_stamps_request_read(&s, &r, &out));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_description_of_a_key_survives_writing_and_reading),
 		cmocka_unit_test(labels_are_fit_for_file_names),
 		cmocka_unit_test(purposes_have_names_both_ways),
+		cmocka_unit_test(time_stamps_of_one_frame_keep_their_order_and_their_askers),
 		cmocka_unit_test(a_request_with_an_unknown_algorithm_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@ import time
 
 STATUS, LIST, FIND, TOKEN_CREATE, GENERATE = 0x100, 0x101, 0x102, 0x103, 0x104
 SIGN, SIGN_TIME_STAMP, STREAM_BEGIN, STREAM_DATA, STREAM_END = 0x110, 0x111, 0x112, 0x113, 0x114
-LOG_HEAD, CHECKPOINT = 0x120, 0x121
+SIGN_TIME_STAMPS, LOG_HEAD, CHECKPOINT = 0x115, 0x120, 0x121
 CERTIFICATE, CRL, OCSP, TIME_STAMP, LOG, IDENTITY, REQUEST = 1, 2, 4, 8, 16, 32, 64
 
 BUILD = os.environ.get("CHANCERY_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
@@ -139,6 +139,17 @@ class Client:
 
     def sign_time_stamp(self, label, algorithm, tst_info, attributes):
         return self.call(SIGN_TIME_STAMP, counted(label) + counted(algorithm) + counted(tst_info) + counted(attributes))
+
+    def sign_time_stamps(self, label, algorithm, items):
+        """Several in one frame: for each (tst_info, attributes) a signature, or the Refused it came to."""
+        body = counted(label) + counted(algorithm) + u16(len(items))
+        body += b"".join(os.urandom(16) + counted(tst_info) + counted(attributes) for tst_info, attributes in items)
+        r, out = Reader(self.call(SIGN_TIME_STAMPS, body)), []
+        for _ in items:
+            code, value = r.number(2), r.counted()
+            out.append(value if code == 0 else Refused(code, value.decode()))
+        assert not r.data
+        return out
 
     def sign_stream(self, label, purpose, algorithm, tbs, part=1000, total=None):
         self.call(STREAM_BEGIN, counted(label) + counted(algorithm) + u32(purpose) + u64(len(tbs) if total is None else total))

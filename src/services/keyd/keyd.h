@@ -140,6 +140,12 @@ struct keyd_rules keyd_rules_of(struct scope *s, const struct keyd_key *k, const
 st keyd_sign(struct scope *s, struct keyd *d, const struct keyd_order *order, span tbs, span *out_signature);
 st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes,
 			span *out_signature);
+/* Several at once, each with an outcome of its own; what does not fit stops nobody but itself. */
+struct keyd_time_stamp {
+	span tx, tst_info, signed_attributes;
+	struct key_time_stamp_outcome outcome;
+};
+void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item, size_t count);
 /* The end of a stream: rate, record, signature. */
 st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k, const struct keyd_found *found, span digest,
 		 span *out_signature);

@@ -138,6 +138,21 @@ static st handle_sign_time_stamp(struct scope *s, struct wire_peer *peer, struct
 	return answer(s, peer->service, order.label, order.purpose, status, signature, reply);
 }
 
+static st handle_sign_time_stamps(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_time_stamps_request request;
+	struct keyd_time_stamp item[KEY_TIME_STAMPS_MAX];
+	TRY(key_time_stamps_request_read(s, body, &request));
+	for (size_t i = 0; i < request.count; i++)
+		item[i] = (struct keyd_time_stamp){ .tx = request.item[i].tx, .tst_info = request.item[i].tst_info,
+						    .signed_attributes = request.item[i].signed_attributes };
+	const struct keyd_order order = { peer->uid, request.label, KEY_FOR_TIME_STAMP, request.algorithm };
+	keyd_sign_time_stamps(s, peer->service, &order, item, request.count);
+	for (size_t i = 0; i < request.count; i++)
+		key_time_stamp_outcome_write(reply, &item[i].outcome);
+	return OK;
+}
+
 static st begin(struct scope *s, struct keyd *d, struct stream *stream, uint64_t total)
 {
 	if (stream->order.purpose != KEY_FOR_CRL)
@@ -235,6 +250,7 @@ static const struct wire_route routes[] = {
 	{ .kind = KEY_KIND_GENERATE, .name = "generate a key", .max_body = 16384, .permit = administrator, .handle = handle_generate },
 	{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = handle_sign },
 	{ .kind = KEY_KIND_SIGN_TIME_STAMP, .name = "sign a time-stamp", .max_body = 65536, .handle = handle_sign_time_stamp },
+	{ .kind = KEY_KIND_SIGN_TIME_STAMPS, .name = "sign time-stamps", .max_body = WIRE_BODY_MAX, .handle = handle_sign_time_stamps },
 	{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin a stream", .max_body = 1024, .handle = handle_stream_begin },
 	{ .kind = KEY_KIND_STREAM_DATA, .name = "part of a stream", .max_body = WIRE_BODY_MAX, .silent = true, .handle = handle_stream_data },
 	{ .kind = KEY_KIND_STREAM_END, .name = "end a stream", .max_body = 0, .handle = handle_stream_end },

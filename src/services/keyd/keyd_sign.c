@@ -112,16 +112,21 @@ st keyd_check_rate(struct scope *s, struct keyd_key *k)
 	return allowed ? OK : fail(s, E_LIMIT, "key \"%s\" signs at most %lld times a second", k->info.label, (long long)rate);
 }
 
+static st describe(struct scope *s, const struct signing *g, const struct purpose_row *row, struct audit_event *e)
+{
+	audit_begin(e, s, row->event);
+	audit_str(e, "zone", g->d->conf->zone);
+	audit_str(e, "key", g->key->info.label);
+	audit_str(e, "algorithm", g->order->algorithm->name);
+	audit_hex(e, "digest", g->digest);
+	row->describe(e, g);
+	return audit_finish(s, e);
+}
+
 static st record(struct scope *s, const struct signing *g, const struct purpose_row *row)
 {
 	AUTO_EVENT e;
-	audit_begin(&e, s, row->event);
-	audit_str(&e, "zone", g->d->conf->zone);
-	audit_str(&e, "key", g->key->info.label);
-	audit_str(&e, "algorithm", g->order->algorithm->name);
-	audit_hex(&e, "digest", g->digest);
-	row->describe(&e, g);
-	TRY(audit_finish(s, &e));
+	TRY(describe(s, g, row, &e));
 	uint64_t index;
 	return audit_commit(s, g->d->audit, &e, &index);
 }
@@ -178,17 +183,94 @@ st keyd_sign(struct scope *s, struct keyd *d, const struct keyd_order *order, sp
 	return record_and_sign(s, &g, out_signature);
 }
 
-st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes, span *out_signature)
+static st check_time_stamp(struct scope *s, struct signing *g, span tst_info, span signed_attributes, uint8_t digest[DIGEST_MAX])
 {
-	struct signing g = { .d = d, .order = order, .content = tst_info };
-	TRY(keyd_admit(s, d, order, &g.key));
-	struct keyd_rules rules = keyd_rules_of(s, g.key, order->algorithm);
-	TRY(keyd_check_time_stamp(s, &rules, tst_info, signed_attributes, &g.found));
+	TRY(keyd_admit(s, g->d, g->order, &g->key));
+	struct keyd_rules rules = keyd_rules_of(s, g->key, g->order->algorithm);
+	TRY(keyd_check_time_stamp(s, &rules, tst_info, signed_attributes, &g->found));
 	if (tst_info.len > CONTENT_IN_RECORD_MAX)
 		return fail(s, E_LIMIT, "a TSTInfo of %zu bytes does not fit into a record", tst_info.len);
+	g->content = tst_info;
+	g->digest = hash(g->order->algorithm, signed_attributes, digest);
+	return OK;
+}
+
+st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes, span *out_signature)
+{
+	struct signing g = { .d = d, .order = order };
 	uint8_t digest[DIGEST_MAX];
-	g.digest = hash(order->algorithm, signed_attributes, digest);
+	TRY(check_time_stamp(s, &g, tst_info, signed_attributes, digest));
 	return record_and_sign(s, &g, out_signature);
+}
+
+/* ---- several time-stamps in one frame: one record each, on their way to auditd together ---- */
+
+/* One of them, from its check to its signature. */
+struct member {
+	struct signing g;
+	struct hsm_key *hsm;
+	struct audit_event event;
+	uint8_t digest[DIGEST_MAX];
+};
+
+static st prepare(struct scope *s, struct member *m, const struct keyd_time_stamp *item)
+{
+	memcpy(s->id, item->tx.data, sizeof s->id); /* its record belongs to who asked for it */
+	TRY(check_time_stamp(s, &m->g, item->tst_info, item->signed_attributes, m->digest));
+	TRY(keyd_hsm_key(s, m->g.d, m->g.key, &m->hsm));
+	TRY(keyd_check_rate(s, m->g.key));
+	return describe(s, &m->g, purpose_row(KEY_FOR_TIME_STAMP), &m->event);
+}
+
+/* How an item ends when it does not end with a signature. */
+static void refuse(struct scope *s, const struct keyd_order *order, struct keyd *d, struct keyd_time_stamp *item, st status)
+{
+	keyd_refused(s, d, order->label, order->purpose, status);
+	item->outcome.code = status.code;
+	item->outcome.value = scope_copy(s, span_str(s->message));
+	scope_clear_error(s);
+}
+
+/* None of them is signed before all that are going to be are on record. */
+//= promise1 nothing is signed that is not already on record
+static void record_and_sign_all(struct scope *s, struct keyd *d, const struct keyd_order *order, struct member *member,
+				struct keyd_time_stamp *item, size_t count)
+{
+	const struct audit_event *event[KEY_TIME_STAMPS_MAX];
+	size_t good = 0;
+	for (size_t i = 0; i < count; i++)
+		if (item[i].outcome.code == E_OK)
+			event[good++] = &member[i].event;
+	st recorded = audit_commit_all(s, d->audit, event, good);
+	const char *why = scope_printf(s, "%s", s->message);
+	scope_clear_error(s);
+	FAILPOINT("keyd.recorded");
+	for (size_t i = 0; i < count; i++) {
+		if (item[i].outcome.code != E_OK)
+			continue;
+		st status = recorded.code != E_OK ? fail(s, recorded.code, "%s", why) :
+						    hsm_sign(s, member[i].hsm, order->algorithm, member[i].g.digest, &item[i].outcome.value);
+		if (status.code != E_OK)
+			refuse(s, order, d, &item[i], status);
+		else
+			atomic_fetch_add(&d->signatures, 1);
+	}
+	FAILPOINT("keyd.signed");
+}
+
+void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item, size_t count)
+{
+	struct member *member = scope_alloc(s, count * sizeof *member);
+	for (size_t i = 0; i < count; i++) {
+		member[i].g = (struct signing){ .d = d, .order = order };
+		item[i].outcome = (struct key_time_stamp_outcome){ .code = E_OK };
+		st prepared = prepare(s, &member[i], &item[i]);
+		if (prepared.code != E_OK)
+			refuse(s, order, d, &item[i], prepared);
+	}
+	record_and_sign_all(s, d, order, member, item, count);
+	for (size_t i = 0; i < count; i++)
+		audit_event_free(&member[i].event);
 }
 
 st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k, const struct keyd_found *found, span digest,
