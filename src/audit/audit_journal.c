@@ -174,6 +174,11 @@ static st read_group(struct scope *s, int fd, uint64_t offset, struct buf *body,
 	if (got < sizeof head || !span_equal(magic, SPAN_ARRAY(group_magic)) || len > AUDIT_GROUP_BODY_MAX || count == 0 ||
 	    count > len / 5)
 		return OK;
+	struct stat about;
+	if (fstat(fd, &about) != 0)
+		return fail_errno(s, E_IO, "a file of audit records");
+	if ((uint64_t)about.st_size < offset + sizeof head + len)
+		return OK; /* before memory is taken for what cannot be there */
 	body->len = 0;
 	must(buf_reserve(body, len));
 	TRY(read_at(s, fd, offset + sizeof head, body->data, len, &got));

@@ -1,0 +1,41 @@
+/* Records and envelopes: any bytes. What is read as a record fits an envelope, from which the same record is read. */
+#include "audit_json.h"
+#include "audit_record.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_again(struct scope *s, span json, const struct audit_record *first)
+{
+	struct audit_envelope envelope;
+	AUTO_BUF leaf;
+	buf_init(&leaf, 2 * (size_t)AUDIT_LEAF_MAX);
+	if (!audit_envelope_write(&leaf, 7, 0, "any\xff\"one", json))
+		__builtin_trap();
+	if (leaf.len > AUDIT_LEAF_MAX)
+		return;
+	if (audit_envelope_read(s, buf_span(&leaf), &envelope).code != E_OK || envelope.seq != 7 || envelope.record.code != first->code ||
+	    envelope.record.count != first->count || !span_equal(envelope.json, json))
+		__builtin_trap();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct audit_record record;
+	struct audit_envelope envelope;
+	span bytes = span_of(data, size), text;
+	if (audit_record_read(&s, bytes, &record).code == E_OK) {
+		for (size_t i = 0; i < record.count; i++)
+			if (!record.field[i].is_number)
+				(void)audit_field_text(&s, &record, scope_cstr(&s, record.field[i].name), &text).code;
+		size_t place = audit_record_component_place(bytes);
+		if (place == 0 || place >= size)
+			__builtin_trap();
+		check_again(&s, bytes, &record);
+	}
+	scope_clear_error(&s);
+	if (audit_envelope_read(&s, bytes, &envelope).code == E_OK && envelope.json.data + envelope.json.len + 1 != data + size)
+		__builtin_trap();
+	return 0;
+}
