@@ -361,7 +361,8 @@ void tail_trim(struct tail *t, uint64_t below)
 {
 	(void)pthread_mutex_lock(&t->lock);
 	size_t gone = (size_t)(below - t->base), left = (size_t)(t->size - below);
-	memmove(t->entry, t->entry + gone, left * sizeof *t->entry);
+	if (left > 0)
+		memmove(t->entry, t->entry + gone, left * sizeof *t->entry);
 	t->base = below;
 	segments_trim(&t->segments, below);
 	(void)pthread_mutex_unlock(&t->lock);
