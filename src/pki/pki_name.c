@@ -326,7 +326,7 @@ st pki_name_parse(struct scope *s, span text, span *out_der)
 	for (size_t count = 0; trim(rest).len > 0; count++) {
 		if (count == NAME_ATTRIBUTES_MAX)
 			return fail(s, E_LIMIT, "the name has more than %d attributes", NAME_ATTRIBUTES_MAX);
-		const uint8_t *equals = memchr(rest.data, '=', rest.len);
+		const uint8_t *equals = rest.data == NULL ? NULL : memchr(rest.data, '=', rest.len);
 		if (equals == NULL)
 			return fail(s, E_INPUT, "the name has a part without '='; write \"C=BE, O=Example NV, CN=Example\"");
 		span key = trim(span_of(rest.data, (size_t)(equals - rest.data))), value;
