@@ -181,7 +181,7 @@ static void *sign_often(void *argument)
 	const struct alg_signature *algorithm = alg_signature_default(hsm_key_type(key));
 	uint8_t digest[32];
 	uintptr_t failures = 0;
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 50; i++) {
 		span signature;
 		scope_random(&s, digest, sizeof digest);
 		if (hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature).code != E_OK ||
