@@ -261,9 +261,9 @@ class World:
 
     LABEL, RSA_LABEL = "ocsp-issuing", "ocsp-rsa"
 
-    def __init__(self, directory, options="", va_prefix=()):
+    def __init__(self, directory, options="", va_prefix=(), keyd_prefix=()):
         self.directory = pathlib.Path(directory)
-        self.va_prefix = list(va_prefix)
+        self.va_prefix, self.keyd_prefix = list(va_prefix), list(keyd_prefix)
         self.options = options
         self.root = Authority(1, "root", "TEST Root")
         self.issuing = Authority(2, "issuing", "TEST Issuing <CA> & Co", self.root)
@@ -322,7 +322,7 @@ class World:
         os.write(write, f"{self.LABEL} {self.pin}\n".encode())
         os.close(write)
         try:
-            self.keyd = Daemon([program("chancery-keyd"), "--config", str(self.directory / "keyd.conf"), "--pin-fd", str(read)],
+            self.keyd = Daemon(self.keyd_prefix + [program("chancery-keyd"), "--config", str(self.directory / "keyd.conf"), "--pin-fd", str(read)],
                                self.directory, "keyd", pass_fds=(read,))
         finally:
             os.close(read)
