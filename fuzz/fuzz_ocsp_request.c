@@ -12,8 +12,10 @@ static void answer(struct scope *s, const struct pki_ocsp_request *request)
 {
 	struct pki_ocsp_single single[PKI_OCSP_SINGLES_MAX] = { 0 };
 	for (size_t i = 0; i < request->count; i++)
-		single[i] = (struct pki_ocsp_single){ .cert_id = request->id[i].whole, .status = (enum pki_ocsp_status)(i % 3),
-						      .next_update = MOMENT_DAY, .reason = 1 };
+		single[i] = (struct pki_ocsp_single){ .cert_id = request->id[i].whole,
+						      .status = (enum pki_ocsp_status)(i % 3),
+						      .next_update = MOMENT_DAY,
+						      .reason = 1 };
 	static const uint8_t key_hash[20];
 	const struct alg_signature *algorithm = alg_signature_at(0);
 	struct pki_ocsp_response response;

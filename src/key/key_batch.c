@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* So many frames under way at once, so that keyd's sessions work side by side; what comes meanwhile waits for the next one. */
-#define FRAMES_MAX 4u
+#define FRAMES_MAX	  4u
 #define FRAME_CONTENT_MAX ((size_t)256 << 10)
 
 /* One thread's time-stamp. */
@@ -139,11 +139,15 @@ static void wait_for(struct key_client *c, struct key_waiting *w)
 	(void)pthread_mutex_unlock(&b->lock);
 }
 
-st key_sign_time_stamp(struct scope *s, struct key_client *c, const char *label, const struct alg_signature *algorithm, span tst_info,
-		       span signed_attributes, span *out_signature)
+st key_sign_time_stamp(struct scope *s, struct key_client *c, const char *label, const struct alg_signature *algorithm,
+		       span tst_info, span signed_attributes, span *out_signature)
 {
-	struct key_waiting w = { .label = label, .algorithm = algorithm, .tx = SPAN_ARRAY(s->id), .tst_info = tst_info,
-				 .signed_attributes = signed_attributes, .wake = PTHREAD_COND_INITIALIZER };
+	struct key_waiting w = { .label = label,
+				 .algorithm = algorithm,
+				 .tx = SPAN_ARRAY(s->id),
+				 .tst_info = tst_info,
+				 .signed_attributes = signed_attributes,
+				 .wake = PTHREAD_COND_INITIALIZER };
 	w.signature = scope_alloc(s, algorithm->max_signature);
 	wait_for(c, &w);
 	(void)pthread_cond_destroy(&w.wake);

@@ -8,10 +8,9 @@
 #define ENTRY_MAX 128u
 
 static const char *const reason_names[] = {
-	[0] = "unspecified",          [1] = "keyCompromise",     [2] = "cACompromise",
-	[3] = "affiliationChanged",   [4] = "superseded",        [5] = "cessationOfOperation",
-	[6] = "certificateHold",      [8] = "removeFromCRL",     [9] = "privilegeWithdrawn",
-	[10] = "aACompromise",
+	[0] = "unspecified",	    [1] = "keyCompromise",	  [2] = "cACompromise",	   [3] = "affiliationChanged",
+	[4] = "superseded",	    [5] = "cessationOfOperation", [6] = "certificateHold", [8] = "removeFromCRL",
+	[9] = "privilegeWithdrawn", [10] = "aACompromise",
 };
 #define REASON_COUNT ((int)(sizeof reason_names / sizeof reason_names[0]))
 
@@ -46,9 +45,9 @@ struct pki_crl_writer {
 	struct buf issuer, key_identifier;
 	struct pki_crl_head head;
 	struct pass counted, written;
-	enum code refused;        /* of the first bad entry of the counting pass */
+	enum code refused; /* of the first bad entry of the counting pass */
 	const char *reason;
-	struct buf suffix;        /* what follows the entries */
+	struct buf suffix; /* what follows the entries */
 	st (*sink)(struct scope *s, span part, void *arg);
 	void *arg;
 	size_t held;
@@ -161,7 +160,8 @@ static span trimmed(span magnitude)
 static const char *entry_fault(const struct pki_crl_writer *w, const struct pass *pass, const struct pki_crl_entry *entry,
 			       span magnitude)
 {
-	if (magnitude.len == 0 || magnitude.len > PKI_SERIAL_MAX || (magnitude.len == PKI_SERIAL_MAX && magnitude.data[0] >= 0x80))
+	if (magnitude.len == 0 || magnitude.len > PKI_SERIAL_MAX ||
+	    (magnitude.len == PKI_SERIAL_MAX && magnitude.data[0] >= 0x80))
 		return "a serial number on it is not positive or longer than 20 octets (rfc5280#4.1.2.2)";
 	if (pass->entries > 0 && span_compare(span_of(pass->last, pass->last_len), magnitude) >= 0)
 		return "entries are not in ascending order of serial number, or one occurs twice";
@@ -326,14 +326,16 @@ st pki_crl_entry(struct scope *s, struct pki_crl_writer *w, const struct pki_crl
 	size_t len = entry_encode(entry, magnitude, encoded);
 	pass_add(&w->written, magnitude, len);
 	if (w->written.octets > w->counted.octets)
-		return fail(s, E_CONFLICT, "the second pass over the entries has more than the first; read both from one snapshot");
+		return fail(s, E_CONFLICT,
+			    "the second pass over the entries has more than the first; read both from one snapshot");
 	return emit(s, w, span_of(encoded, len));
 }
 
 st pki_crl_close(struct scope *s, struct pki_crl_writer *w)
 {
 	if (w->written.entries != w->counted.entries || w->written.octets != w->counted.octets)
-		return fail(s, E_CONFLICT, "the two passes over the entries differ (%llu and %llu); read both from one snapshot",
+		return fail(s, E_CONFLICT,
+			    "the two passes over the entries differ (%llu and %llu); read both from one snapshot",
 			    (unsigned long long)w->counted.entries, (unsigned long long)w->written.entries);
 	TRY(emit(s, w, buf_span(&w->suffix)));
 	return flush(s, w);

@@ -110,7 +110,8 @@ static void openssl_add_entry(struct scope *s, X509_CRL *crl, const struct pki_c
 		ASN1_ENUMERATED_free(reason);
 	}
 	if (entry->invalidity_date != 0) {
-		ASN1_GENERALIZEDTIME *date = ASN1_GENERALIZEDTIME_adj(NULL, (time_t)(entry->invalidity_date / MOMENT_SECOND), 0, 0);
+		ASN1_GENERALIZEDTIME *date =
+			ASN1_GENERALIZEDTIME_adj(NULL, (time_t)(entry->invalidity_date / MOMENT_SECOND), 0, 0);
 		assert_int_equal(X509_REVOKED_add1_ext_i2d(revoked, NID_invalidity_date, date, 0, 0), 1);
 		ASN1_GENERALIZEDTIME_free(date);
 	}
@@ -279,8 +280,8 @@ static void entries_a_crl_may_not_have_are_refused(void **state)
 	struct pki_crl_entry good = entry_of(&s, &rows[2]), bad[6];
 	for (size_t i = 0; i < 6; i++)
 		bad[i] = good;
-	bad[1].serial = SPAN_LITERAL("\x01");          /* out of order */
-	bad[2].serial = SPAN_LITERAL("\x00");          /* not positive */
+	bad[1].serial = SPAN_LITERAL("\x01"); /* out of order */
+	bad[2].serial = SPAN_LITERAL("\x00"); /* not positive */
 	bad[3].serial = SPAN_ARRAY(long_serial);
 	bad[4].serial = SPAN_ARRAY(signed_serial);
 	bad[5].serial = SPAN_LITERAL("\x90");

@@ -2,7 +2,7 @@
 #include "alg_oid.h"
 #include "pki_extension.h"
 
-static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");     /* id-pkix-ocsp-nonce */
+static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");	  /* id-pkix-ocsp-nonce */
 static const span oid_preferred = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x08"); /* id-pkix-ocsp-pref-sig-algs */
 
 /* ---- requests ---- */
@@ -45,7 +45,8 @@ static void read_request_extensions(struct der_rd *outer, int tag, struct pki_oc
 			break;
 		bool nonce = out != NULL && span_equal(extension.oid, oid_nonce);
 		bool preferred = out != NULL && span_equal(extension.oid, oid_preferred);
-		if ((nonce && out->has_nonce) || (preferred && out->preferred.len > 0) || (extension.critical && !nonce && !preferred))
+		if ((nonce && out->has_nonce) || (preferred && out->preferred.len > 0) ||
+		    (extension.critical && !nonce && !preferred))
 			list.bad = true;
 		else if (nonce) {
 			out->has_nonce = true;

@@ -2,8 +2,8 @@
 #include "pki_extension.h"
 #include "pki_ocsp.h"
 
-static const span oid_basic = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x01");          /* id-pkix-ocsp-basic */
-static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");          /* id-pkix-ocsp-nonce */
+static const span oid_basic = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x01");	       /* id-pkix-ocsp-basic */
+static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");	       /* id-pkix-ocsp-nonce */
 static const span oid_archive_cutoff = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x06"); /* id-pkix-ocsp-archive-cutoff */
 
 /* ---- writing ---- */
@@ -67,7 +67,8 @@ static void put_response_nonce(struct der_wr *d, span nonce)
 static st check_single(struct scope *s, const struct pki_ocsp_single *single, int64_t produced_at)
 {
 	if (single->this_update / MOMENT_SECOND > produced_at / MOMENT_SECOND || single->next_update < single->this_update)
-		return fail(s, E_INPUT, "an OCSP answer's times are not in order: thisUpdate, producedAt, nextUpdate (rfc9919#3.2.1)");
+		return fail(s, E_INPUT,
+			    "an OCSP answer's times are not in order: thisUpdate, producedAt, nextUpdate (rfc9919#3.2.1)");
 	return OK;
 }
 
@@ -75,7 +76,8 @@ st pki_ocsp_build_tbs(struct scope *s, span responder_key_hash, int64_t produced
 		      size_t count, span nonce, span *out_tbs)
 {
 	if (count == 0 || count > PKI_OCSP_SINGLES_MAX || responder_key_hash.len != digest_len(DIGEST_SHA1))
-		return fail(s, E_INPUT, "an OCSP answer needs its signer's key hash and 1 to %d single answers", PKI_OCSP_SINGLES_MAX);
+		return fail(s, E_INPUT, "an OCSP answer needs its signer's key hash and 1 to %d single answers",
+			    PKI_OCSP_SINGLES_MAX);
 	AUTO_BUF b = { 0 };
 	(void)buf_reserve(&b, 128 + count * 224 + nonce.len);
 	struct der_wr d = der_write(&b);

@@ -168,10 +168,10 @@ static span octet_string(struct scope *s, size_t len)
 	return scope_copy(s, buf_span(&b));
 }
 
-#define NONCE_OID "1.3.6.1.5.5.7.48.1.2"
-#define OTHER_OID "1.3.6.1.5.5.7.48.1.99"
+#define NONCE_OID   "1.3.6.1.5.5.7.48.1.2"
+#define OTHER_OID   "1.3.6.1.5.5.7.48.1.99"
 #define REQUEST_TAG DER_CONTEXT_CONSTRUCTED(2)
-#define SINGLE_TAG DER_CONTEXT_CONSTRUCTED(0)
+#define SINGLE_TAG  DER_CONTEXT_CONSTRUCTED(0)
 
 //= rfc9654#2.1 a nonce has 1 to 128 octets; any other length gives malformedRequest
 static void nonces_have_1_to_128_octets(void **state)
@@ -202,7 +202,8 @@ static void requests_are_read_strictly(void **state)
 	const struct world *w = *state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	const span none = { 0 }, list = craft_list(&s, w, 1, none), nonce = octet_string(&s, 16), null = SPAN_LITERAL("\x05\x00");
+	const span none = { 0 }, list = craft_list(&s, w, 1, none), nonce = octet_string(&s, 16),
+		   null = SPAN_LITERAL("\x05\x00");
 	const span name = SPAN_LITERAL("\xa1\x06\xa4\x04\x30\x02\x31\x00"), version = SPAN_LITERAL("\xa0\x03\x02\x01\x00");
 	const span signature = SPAN_LITERAL("\xa0\x0c\x30\x0a\x30\x03\x06\x01\x2a\x03\x03\x00\x01\x02");
 	const span unknown = craft_extensions(&s, REQUEST_TAG, OTHER_OID, false, null, 1);
@@ -273,7 +274,8 @@ static struct pki_ocsp_single single_of(struct scope *s, const struct world *w, 
 {
 	struct pki_ocsp_single single = { .status = status };
 	int64_t now = scope_now(s);
-	assert_ok(s, pki_ocsp_cert_id_build(s, digest, unit_subject(s, w->ca), unit_spki(s, w->ca_key), SERIAL, &single.cert_id));
+	assert_ok(s,
+		  pki_ocsp_cert_id_build(s, digest, unit_subject(s, w->ca), unit_spki(s, w->ca_key), SERIAL, &single.cert_id));
 	single.this_update = now - MOMENT_MINUTE;
 	single.next_update = now + MOMENT_HOUR;
 	if (status == PKI_OCSP_REVOKED) {
@@ -322,7 +324,8 @@ static void openssl_accepts_our_answers(void **state)
 		int status, reason;
 		ASN1_GENERALIZEDTIME *revoked_at, *this_update, *next_update;
 		OCSP_CERTID *id = openssl_id(w, sha256 ? EVP_sha256() : EVP_sha1());
-		assert_int_equal(OCSP_resp_find_status(basic, id, &status, &reason, &revoked_at, &this_update, &next_update), 1);
+		assert_int_equal(OCSP_resp_find_status(basic, id, &status, &reason, &revoked_at, &this_update, &next_update),
+				 1);
 		OCSP_CERTID_free(id);
 		assert_int_equal(status, openssl_statuses[i % 3]);
 		assert_int_equal(OCSP_check_validity(this_update, next_update, 5, -1), 1);

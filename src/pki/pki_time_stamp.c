@@ -4,8 +4,8 @@
 
 #define NONCE_MAX 128
 
-static const span oid_qc_statements = OCTETS("\x2b\x06\x01\x05\x05\x07\x01\x03");  /* id-pe-qcStatements */
-static const span oid_eu_qualified = OCTETS("\x04\x00\x81\x97\x5e\x01\x01");       /* id-etsi-tsts-EuQCompliance */
+static const span oid_qc_statements = OCTETS("\x2b\x06\x01\x05\x05\x07\x01\x03"); /* id-pe-qcStatements */
+static const span oid_eu_qualified = OCTETS("\x04\x00\x81\x97\x5e\x01\x01");	  /* id-etsi-tsts-EuQCompliance */
 
 /* ---- requests ---- */
 
@@ -80,10 +80,10 @@ st pki_time_stamp_request_read(struct scope *s, span der, struct pki_time_stamp_
 {
 	struct request_parts parts = { 0 };
 	if (der.len > PKI_TIME_STAMP_REQUEST_MAX || !read_request_parts(der, &parts))
-		return refuse(s, PKI_BAD_DATA_FORMAT, out_failure,
-			      "this is not a time-stamp request in DER (rfc3161#2.4.1)");
+		return refuse(s, PKI_BAD_DATA_FORMAT, out_failure, "this is not a time-stamp request in DER (rfc3161#2.4.1)");
 	if (parts.version != 1)
-		return refuse(s, PKI_BAD_REQUEST, out_failure, "only version 1 of time-stamp requests is known (rfc3161#2.4.1)");
+		return refuse(s, PKI_BAD_REQUEST, out_failure,
+			      "only version 1 of time-stamp requests is known (rfc3161#2.4.1)");
 	parts.request.digest = alg_digest_of_identifier(parts.hash_identifier);
 	if (parts.request.digest == DIGEST_NONE || parts.request.digest == DIGEST_SHA1)
 		return refuse(s, PKI_BAD_ALG, out_failure,

@@ -180,16 +180,16 @@ static void our_request_is_the_one_openssl_would_make(void **state)
 	scope_init(&s, NULL);
 	uint8_t hash[32] = { 9 };
 	span der;
-	assert_ok(&s, pki_time_stamp_request_build(&s, DIGEST_SHA256, SPAN_ARRAY(hash), oid(&s, POLICY), SPAN_LITERAL("\xff\x01"),
-						   true, &der));
+	assert_ok(&s, pki_time_stamp_request_build(&s, DIGEST_SHA256, SPAN_ARRAY(hash), oid(&s, POLICY),
+						   SPAN_LITERAL("\xff\x01"), true, &der));
 	const unsigned char *at = der.data;
 	AUTO(TS_REQ) *request = d2i_TS_REQ(NULL, &at, (long)der.len);
 	assert_non_null(request);
 	assert_int_equal(TS_REQ_get_cert_req(request), 1);
 	assert_int_equal(ASN1_INTEGER_get(TS_REQ_get_nonce(request)), 0xff01);
 	assert_true(span_equal(encode(&s, request), der));
-	assert_fails(&s, E_INPUT, pki_time_stamp_request_build(&s, DIGEST_SHA384, SPAN_ARRAY(hash), (span){ 0 }, (span){ 0 }, false,
-							       &der));
+	assert_fails(&s, E_INPUT,
+		     pki_time_stamp_request_build(&s, DIGEST_SHA384, SPAN_ARRAY(hash), (span){ 0 }, (span){ 0 }, false, &der));
 }
 
 static struct pki_tst_info info_of(struct scope *s, const struct pki_time_stamp_request *request, bool qualified)
@@ -398,7 +398,8 @@ static void accuracies_are_at_most_one_second(void **state)
 		assert_non_null(openssl);
 		const ASN1_INTEGER *millis = TS_ACCURACY_get_millis(TS_TST_INFO_get_accuracy(openssl));
 		const ASN1_INTEGER *seconds = TS_ACCURACY_get_seconds(TS_TST_INFO_get_accuracy(openssl));
-		long total = (seconds != NULL ? 1000 * ASN1_INTEGER_get(seconds) : 0) + (millis != NULL ? ASN1_INTEGER_get(millis) : 0);
+		long total = (seconds != NULL ? 1000 * ASN1_INTEGER_get(seconds) : 0) +
+			     (millis != NULL ? ASN1_INTEGER_get(millis) : 0);
 		assert_int_equal(total, good[i]);
 		TS_TST_INFO_free(openssl);
 	}
@@ -416,8 +417,8 @@ static void rejections_carry_their_failure_and_no_token(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	static const enum pki_failure failures[] = {
-		PKI_BAD_ALG, PKI_BAD_REQUEST, PKI_BAD_DATA_FORMAT, PKI_TIME_NOT_AVAILABLE, PKI_UNACCEPTED_POLICY,
-		PKI_UNACCEPTED_EXTENSION, PKI_ADD_INFO_NOT_AVAILABLE, PKI_SYSTEM_FAILURE,
+		PKI_BAD_ALG,	       PKI_BAD_REQUEST,		 PKI_BAD_DATA_FORMAT,	     PKI_TIME_NOT_AVAILABLE,
+		PKI_UNACCEPTED_POLICY, PKI_UNACCEPTED_EXTENSION, PKI_ADD_INFO_NOT_AVAILABLE, PKI_SYSTEM_FAILURE,
 	};
 	for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
 		span der;

@@ -150,7 +150,8 @@ st pki_time_stamp_assemble(struct scope *s, span tst_info, span attributes_set, 
 	span issuer, serial;
 	TRY(read_signer_identity(s, signer_certificate, &issuer, &serial));
 	if (chain_count >= SET_MAX || attributes_set.len < 2 || signature.len == 0)
-		return fail(s, E_INPUT, "a token takes signed attributes, a signature and at most %d chain certificates", SET_MAX - 1);
+		return fail(s, E_INPUT, "a token takes signed attributes, a signature and at most %d chain certificates",
+			    SET_MAX - 1);
 	AUTO_BUF b = { 0 };
 	(void)buf_reserve(&b, 4096);
 	struct der_wr d = der_write(&b);
@@ -339,7 +340,8 @@ st pki_time_stamp_signer(struct scope *s, const struct pki_time_stamp_response *
 	uint8_t hash[DIGEST_MAX];
 	while (!der_at_end(&d) && response->certificate_digest != DIGEST_NONE) {
 		span certificate = der_get_whole(&d, DER_SEQUENCE);
-		if (!d.bad && span_equal(digest_of(response->certificate_digest, certificate, hash), response->certificate_hash)) {
+		if (!d.bad &&
+		    span_equal(digest_of(response->certificate_digest, certificate, hash), response->certificate_hash)) {
 			*out_certificate = certificate;
 			return OK;
 		}

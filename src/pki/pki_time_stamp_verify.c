@@ -8,7 +8,8 @@ st pki_time_stamp_verify(struct scope *s, const struct pki_time_stamp_response *
 	uint8_t hash[DIGEST_MAX];
 	const struct alg_signature *algorithm = alg_signature_of_identifier(response->signature_identifier);
 	if (algorithm == NULL || algorithm->digest == DIGEST_NONE || algorithm->digest != response->digest)
-		return fail(s, E_CRYPTO, "the token is signed with an algorithm not known here, or not with the digest it names");
+		return fail(s, E_CRYPTO,
+			    "the token is signed with an algorithm not known here, or not with the digest it names");
 	if (response->certificate_digest == DIGEST_NONE ||
 	    !span_equal(digest_of(response->certificate_digest, signer_certificate, hash), response->certificate_hash))
 		return fail(s, E_CRYPTO, "the token names another signer's certificate than this (rfc5816#2.2.1)");

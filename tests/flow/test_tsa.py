@@ -6,6 +6,8 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import threading
+import time
 
 import pytest
 from cryptography import x509
@@ -253,6 +255,55 @@ def test_a_token_that_does_not_verify_stops_the_unit(own_world):
     w.restart()
     assert w.failure(w.stamp(query)) == FAILURES["system"]       # the first after a start is always looked at
     liar.close()
+
+
+# ---- killed ----
+
+def serial_of(w, answer):
+    return int(re.search(r"Serial number: 0x([0-9A-F]+)", w.text(answer)).group(1), 16)
+
+
+def test_killed_at_any_moment_no_token_is_lost_from_the_record_or_repeated(own_world):
+    """Clients post all the time while tsa and keyd are killed in turn; what anybody received is on record, once."""
+    w, answers, stopping = own_world, [], threading.Event()
+    queries = [w.query(data=bytes([i])) for i in range(4)]
+
+    def client(query):
+        while not stopping.is_set():
+            try:
+                status, _, body = w.request("POST", "/", query, QUERY)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+                continue
+            if status == 200 and len(body) > 500:
+                answers.append((query, body))
+
+    threads = [threading.Thread(target=client, args=(q,)) for q in queries]
+    for t in threads:
+        t.start()
+    for round_number in range(6):
+        count = len(answers)
+        wait_for(lambda: len(answers) > count + 5, 20)
+        if round_number % 2 == 0:
+            w.tsa.kill(signal.SIGKILL)
+            w.start()
+        else:
+            w.keyd.stop(signal.SIGKILL)
+            w.keyd.start()
+    count = len(answers)
+    wait_for(lambda: len(answers) > count + 5, 20)
+    stopping.set()
+    for t in threads:
+        t.join()
+    recorded = [int(s, 16) for s in re.findall(rb'"event":"sign.time_stamp".*?"serial":"([0-9a-f]+)"', w.keyd.records(), re.DOTALL)]
+    assert len(set(recorded)) == len(recorded)
+    sample = answers[:: max(1, len(answers) // 100)]
+    serials = [serial_of(w, body) for _, body in sample]
+    assert len(set(serials)) == len(serials)
+    assert set(serials) <= set(recorded)
+    assert len(answers) <= len(recorded)
+    for query, body in sample[::10]:
+        assert w.verify(query, body)
 
 
 # ---- in service ----

@@ -32,14 +32,14 @@ const struct tsa_clock_source tsa_clock_kernel = { kernel_adjtimex, kernel_realt
 
 struct tsa_clock {
 	struct tsa_clock_settings settings;
-	pthread_mutex_t lock;          /* of what follows, up to the thread */
+	pthread_mutex_t lock; /* of what follows, up to the thread */
 	bool trusted;
 	char reason[TSA_CLOCK_REASON_MAX];
-	int64_t looked;                /* monotonic time of the last look */
-	int64_t baseline;              /* realtime - monotonic while trusted */
+	int64_t looked;	  /* monotonic time of the last look */
+	int64_t baseline; /* realtime - monotonic while trusted */
 	/* Of the looking thread only. */
 	int64_t last_difference;
-	int steady;                    /* looks in a row that found nothing */
+	int steady; /* looks in a row that found nothing */
 	int steady_needed;
 	bool loss_recorded;
 	/* The thread. */
@@ -113,12 +113,11 @@ static int64_t absolute(int64_t v)
 
 struct finding {
 	char reason[TSA_CLOCK_REASON_MAX]; /* empty: nothing is wrong */
-	int64_t offset, error;             /* microseconds */
-	int64_t difference;                /* realtime - monotonic */
+	int64_t offset, error;		   /* microseconds */
+	int64_t difference;		   /* realtime - monotonic */
 };
 
-__attribute__((format(printf, 2, 3)))
-static void find(struct finding *f, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void find(struct finding *f, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);

@@ -66,7 +66,11 @@ static struct tsa_clock *new_clock(enum tsa_clock_kind kind)
 	world = (struct world){ .real = NOON, .up = 1000 * MOMENT_SECOND, .state = TIME_OK };
 	world.timex = (struct timex){ .maxerror = 1000, .esterror = 100, .status = STA_PLL | STA_NANO };
 	const struct tsa_clock_settings settings = {
-		.kind = kind, .accuracy = ACCURACY, .source = &world_source, .lost = world_lost, .regained = world_regained,
+		.kind = kind,
+		.accuracy = ACCURACY,
+		.source = &world_source,
+		.lost = world_lost,
+		.regained = world_regained,
 	};
 	return tsa_clock_new(&settings);
 }
@@ -148,7 +152,8 @@ static void set_no_answer(void)
 static void a_clock_out_of_its_accuracy_gives_none(void **state)
 {
 	(void)state;
-	static void (*const faults[])(void) = { set_unsync, set_wide_maximum, set_wide_estimate, set_far_offset, set_no_answer };
+	static void (*const faults[])(void) = { set_unsync, set_wide_maximum, set_wide_estimate, set_far_offset,
+						set_no_answer };
 	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
 		struct tsa_clock *c = new_clock(TSA_CLOCK_KERNEL);
 		faults[i]();
@@ -347,7 +352,9 @@ static void the_monitor_looks_by_itself(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct tsa_clock *c = new_clock(TSA_CLOCK_KERNEL);
-	const struct tsa_clock_settings settings = { .kind = TSA_CLOCK_KERNEL, .accuracy = ACCURACY, .source = &tsa_clock_kernel };
+	const struct tsa_clock_settings settings = { .kind = TSA_CLOCK_KERNEL,
+						     .accuracy = ACCURACY,
+						     .source = &tsa_clock_kernel };
 	struct tsa_clock *own = tsa_clock_new(&settings);
 	assert_ok(&s, tsa_clock_watch(&s, own));
 	struct timex t = { 0 };

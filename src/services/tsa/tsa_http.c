@@ -50,13 +50,19 @@ static st get_health(struct scope *s, const struct http_request *request, struct
 }
 
 #define QUERY_ROUTE(path_)                                                                                                     \
-	{ .method = HTTP_POST, .path = path_, .media_type = "application/timestamp-query", .max_body = PKI_TIME_STAMP_REQUEST_MAX, \
-	  .handle = post_query, .summary = "Time-stamp a hash (RFC 3161)." }
+	{                                                                                                                      \
+		.method = HTTP_POST, .path = path_, .media_type = "application/timestamp-query",                               \
+		.max_body = PKI_TIME_STAMP_REQUEST_MAX, .handle = post_query, .summary = "Time-stamp a hash (RFC 3161)."       \
+	}
 
 const struct http_route tsa_public_routes[] = {
 	QUERY_ROUTE("/"),
 	QUERY_ROUTE("/tsa"),
-	{ .method = HTTP_GET, .path = "/healthz", .on_loop = true, .handle = get_health, .summary = "Whether tokens are issued." },
+	{ .method = HTTP_GET,
+	  .path = "/healthz",
+	  .on_loop = true,
+	  .handle = get_health,
+	  .summary = "Whether tokens are issued." },
 };
 const size_t tsa_public_route_count = sizeof tsa_public_routes / sizeof tsa_public_routes[0];
 
@@ -90,7 +96,12 @@ static st put_certificate(struct scope *s, const struct http_request *request, s
 }
 
 const struct http_route tsa_management_routes[] = {
-	{ .method = HTTP_PUT, .path = "/v1/certificate", .media_type = "application/x-pem-file", .max_body = PEM_MAX, .role = "ca",
-	  .handle = put_certificate, .summary = "The renewed TLS certificate (and chain) for this daemon's own key." },
+	{ .method = HTTP_PUT,
+	  .path = "/v1/certificate",
+	  .media_type = "application/x-pem-file",
+	  .max_body = PEM_MAX,
+	  .role = "ca",
+	  .handle = put_certificate,
+	  .summary = "The renewed TLS certificate (and chain) for this daemon's own key." },
 };
 const size_t tsa_management_route_count = sizeof tsa_management_routes / sizeof tsa_management_routes[0];

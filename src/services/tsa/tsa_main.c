@@ -17,9 +17,11 @@ static st check_clock(struct scope *s, const struct tsa_conf *conf)
 {
 	//= en319421#TIS-8.2-01 a qualified unit never stamps with a clock that nobody watches
 	if (test_clock(conf) && conf->qualified)
-		return fail(s, E_CONFIG, "clock = test is refused for a qualified unit (EN 319 421, TIS-7.7.2); use clock = kernel");
+		return fail(s, E_CONFIG,
+			    "clock = test is refused for a qualified unit (EN 319 421, TIS-7.7.2); use clock = kernel");
 	if (test_clock(conf) && conf->test_policy == NULL)
-		return fail(s, E_CONFIG, "clock = test needs test-policy: a policy identifier that tells everybody these are tests");
+		return fail(s, E_CONFIG,
+			    "clock = test needs test-policy: a policy identifier that tells everybody these are tests");
 	for (size_t i = 0; conf->test_policy != NULL && i < conf->policies.count; i++)
 		if (strcmp(conf->policies.item[i], conf->test_policy) == 0)
 			return fail(s, E_CONFIG, "%s cannot be both policy and test-policy", conf->test_policy);
@@ -38,7 +40,8 @@ static st check_listeners(struct scope *s, const struct tsa_conf *conf)
 	if (conf->management_listen != NULL && conf->tls_ca == NULL)
 		return fail(s, E_CONFIG, "management-listen needs tls-ca: whose certificates are let in");
 	if (conf->qualified && conf->tls_listen.count == 0)
-		return fail(s, E_CONFIG, "a qualified unit must be reached by HTTPS (Regulation (EU) 2025/1929); give listen-https");
+		return fail(s, E_CONFIG,
+			    "a qualified unit must be reached by HTTPS (Regulation (EU) 2025/1929); give listen-https");
 	return OK;
 }
 
@@ -78,12 +81,17 @@ static st start_clock(struct scope *s, struct tsa *tsa)
 {
 	const struct tsa_conf *conf = tsa->conf;
 	if (test_clock(conf))
-		log_put(LOG_LEVEL_WARNING, "TEST: clock = test, the time is not checked against anything; every token carries the test "
-					   "policy %s and is worth nothing",
+		log_put(LOG_LEVEL_WARNING,
+			"TEST: clock = test, the time is not checked against anything; every token carries the test "
+			"policy %s and is worth nothing",
 			conf->test_policy);
 	const struct tsa_clock_settings settings = {
-		.kind = test_clock(conf) ? TSA_CLOCK_TEST : TSA_CLOCK_KERNEL, .accuracy = conf->accuracy, .source = &tsa_clock_kernel,
-		.lost = record_lost, .regained = record_regained, .arg = tsa,
+		.kind = test_clock(conf) ? TSA_CLOCK_TEST : TSA_CLOCK_KERNEL,
+		.accuracy = conf->accuracy,
+		.source = &tsa_clock_kernel,
+		.lost = record_lost,
+		.regained = record_regained,
+		.arg = tsa,
 	};
 	tsa->clock = tsa_clock_new(&settings);
 	return tsa_clock_watch(s, tsa->clock);
@@ -103,10 +111,14 @@ static st open_public(struct scope *s, struct tsa *tsa)
 {
 	const struct tsa_conf *conf = tsa->conf;
 	const struct http_settings settings = {
-		.loops = (unsigned)conf->loops, .workers = (unsigned)conf->workers,
-		.max_connections = (unsigned)conf->max_connections, .max_header = MAX_HEADER,
-		.idle_seconds = (int)(conf->idle / MOMENT_SECOND), .routes = tsa_public_routes,
-		.route_count = tsa_public_route_count, .state = tsa,
+		.loops = (unsigned)conf->loops,
+		.workers = (unsigned)conf->workers,
+		.max_connections = (unsigned)conf->max_connections,
+		.max_header = MAX_HEADER,
+		.idle_seconds = (int)(conf->idle / MOMENT_SECOND),
+		.routes = tsa_public_routes,
+		.route_count = tsa_public_route_count,
+		.state = tsa,
 	};
 	const struct http_tls_settings tls = { .certificate = conf->tls_certificate, .key = conf->tls_key };
 	TRY(http_server_new(s, &settings, &tsa->server));
@@ -121,11 +133,18 @@ static st open_management(struct scope *s, struct tsa *tsa)
 	if (conf->management_listen == NULL)
 		return OK;
 	const struct http_settings settings = {
-		.loops = 1, .workers = 1, .max_connections = 16, .max_header = MAX_HEADER,
-		.idle_seconds = (int)(conf->idle / MOMENT_SECOND), .routes = tsa_management_routes,
-		.route_count = tsa_management_route_count, .state = tsa, .permit = tsa_management_permit,
+		.loops = 1,
+		.workers = 1,
+		.max_connections = 16,
+		.max_header = MAX_HEADER,
+		.idle_seconds = (int)(conf->idle / MOMENT_SECOND),
+		.routes = tsa_management_routes,
+		.route_count = tsa_management_route_count,
+		.state = tsa,
+		.permit = tsa_management_permit,
 	};
-	const struct http_tls_settings tls = { .certificate = conf->tls_certificate, .key = conf->tls_key,
+	const struct http_tls_settings tls = { .certificate = conf->tls_certificate,
+					       .key = conf->tls_key,
 					       .client_ca = conf->tls_ca };
 	TRY(http_server_new(s, &settings, &tsa->management));
 	TRY(http_listen(s, tsa->management, conf->management_listen, &tls));
@@ -155,8 +174,9 @@ static void stop(void *state)
 static st assemble(struct scope *s, struct tsa *tsa)
 {
 	const struct tsa_conf *conf = tsa->conf;
-	const struct audit_settings audit = { .socket = conf->audit_socket, .journal = conf->audit_journal, .component = "tsa",
-					      .anchor = conf->audit_anchor };
+	const struct audit_settings audit = {
+		.socket = conf->audit_socket, .journal = conf->audit_journal, .component = "tsa", .anchor = conf->audit_anchor
+	};
 	TRY(check_clock(s, conf));
 	TRY(check_listeners(s, conf));
 	TRY(check_audit(s, conf));
@@ -185,22 +205,29 @@ static st start(struct scope *s, const void *conf, void **out_state)
 /* What is fixed for the life of the process. */
 static bool same_ground(const struct tsa_conf *a, const struct tsa_conf *b)
 {
-	const char *const pairs[][2] = { { a->clock, b->clock }, { a->key, b->key }, { a->keyd_socket, b->keyd_socket },
-					 { a->test_policy, b->test_policy }, { a->management_listen, b->management_listen },
-					 { a->audit_socket, b->audit_socket }, { a->audit_journal, b->audit_journal },
-					 { a->tls_certificate, b->tls_certificate }, { a->tls_key, b->tls_key },
+	const char *const pairs[][2] = { { a->clock, b->clock },
+					 { a->key, b->key },
+					 { a->keyd_socket, b->keyd_socket },
+					 { a->test_policy, b->test_policy },
+					 { a->management_listen, b->management_listen },
+					 { a->audit_socket, b->audit_socket },
+					 { a->audit_journal, b->audit_journal },
+					 { a->tls_certificate, b->tls_certificate },
+					 { a->tls_key, b->tls_key },
 					 { a->tls_ca, b->tls_ca } };
 	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
 		if (!span_equal(span_str(pairs[i][0]), span_str(pairs[i][1])))
 			return false;
 	return a->accuracy == b->accuracy && a->qualified == b->qualified && a->verify_every == b->verify_every &&
-	       a->loops == b->loops && a->workers == b->workers && a->max_connections == b->max_connections && a->idle == b->idle;
+	       a->loops == b->loops && a->workers == b->workers && a->max_connections == b->max_connections &&
+	       a->idle == b->idle;
 }
 
 static st reload_unit(struct scope *s, struct tsa *tsa, const struct tsa_conf *new)
 {
 	if (!same_ground(tsa->conf, new))
-		return fail(s, E_STATE, "only certificate, chain and policy are read anew; everything else changes at a restart");
+		return fail(s, E_STATE,
+			    "only certificate, chain and policy are read anew; everything else changes at a restart");
 	struct tsa_unit *unit = NULL;
 	TRY(tsa_unit_load(s, new, tsa->keyd, &unit));
 	unit->earlier = tsa->unit;
@@ -220,8 +247,13 @@ static st reload(struct scope *s, void *state, const void *new)
 }
 
 static const struct daemon tsa_daemon = {
-	.name = "tsa", .summary = "time-stamping authority (RFC 3161)", .schema = &tsa_schema, .start = start, .reload = reload,
-	.stop = stop, .may_connect_internet = true,
+	.name = "tsa",
+	.summary = "time-stamping authority (RFC 3161)",
+	.schema = &tsa_schema,
+	.start = start,
+	.reload = reload,
+	.stop = stop,
+	.may_connect_internet = true,
 };
 
 int tsa_main(int argc, char **argv)

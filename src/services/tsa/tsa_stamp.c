@@ -1,3 +1,4 @@
+#include "failpoint.h"
 #include "log.h"
 #include "tsa.h"
 
@@ -75,7 +76,8 @@ static st sign(struct scope *s, struct stamping *w, span tst_info, span attribut
 {
 	w->failure = PKI_SYSTEM_FAILURE;
 	struct tsa *tsa = w->tsa;
-	st signed_by = key_sign_time_stamp(s, tsa->keyd, tsa->conf->key, w->unit->algorithm, tst_info, attributes, out_signature);
+	st signed_by =
+		key_sign_time_stamp(s, tsa->keyd, tsa->conf->key, w->unit->algorithm, tst_info, attributes, out_signature);
 	bool failing = signed_by.code != E_OK;
 	if (__atomic_exchange_n(&tsa->keyd_failing, failing, __ATOMIC_RELAXED) != failing) {
 		if (failing)
@@ -121,6 +123,7 @@ static st stamp(struct scope *s, struct stamping *w, span der_request, span *out
 	TRY(pki_tst_info_build(s, &info, &tst_info));
 	TRY(pki_time_stamp_attributes(s, unit->algorithm->digest, tst_info, unit->certificate, &attributes));
 	TRY(sign(s, w, tst_info, attributes, &signature));
+	FAILPOINT("tsa.signed");
 	TRY(pki_time_stamp_assemble(s, tst_info, attributes, unit->algorithm, signature, unit->certificate, unit->chain,
 				    unit->chain_count, w->request.cert_req, &der));
 	TRY(verify_sample(s, w, der));

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 
 #define PEM_MAX (256u << 10)
-#define BTSP "0.4.0.2023.1.1" /* best practices time-stamp policy, EN 319 421 5.2 */
+#define BTSP	"0.4.0.2023.1.1" /* best practices time-stamp policy, EN 319 421 5.2 */
 
 static const span oid_extended_key_usage = OCTETS("\x55\x1d\x25");
 static const span oid_key_usage = OCTETS("\x55\x1d\x0f");
 static const span only_time_stamping = OCTETS("\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x08");
-#define KU_DIGITAL_SIGNATURE 1u
+#define KU_DIGITAL_SIGNATURE  1u
 #define KU_CONTENT_COMMITMENT 2u
 
 void tsa_unit_free(struct tsa_unit *unit)
@@ -40,7 +40,8 @@ static st check_usage(struct scope *s, const struct pki_certificate *c)
 {
 	const struct pki_extension *purpose = pki_certificate_extension(c, oid_extended_key_usage);
 	if (purpose == NULL || !purpose->critical || !span_equal(purpose->value, only_time_stamping))
-		return fail(s, E_CONFIG, "the unit's certificate is not for time-stamps: extendedKeyUsage must be critical and hold "
+		return fail(s, E_CONFIG,
+			    "the unit's certificate is not for time-stamps: extendedKeyUsage must be critical and hold "
 			    "timeStamping only (RFC 3161, 2.3); have it issued with profile tsu");
 	const struct pki_extension *usage = pki_certificate_extension(c, oid_key_usage);
 	if (usage == NULL)
@@ -59,7 +60,8 @@ static st check_period(struct scope *s, const struct tsa_conf *conf, const struc
 	int64_t end, now = scope_now(s);
 	TRY(pki_ext_private_key_end_get(s, c, &end));
 	if (end == INT64_MAX && conf->qualified)
-		return fail(s, E_CONFIG, "a qualified unit's certificate needs privateKeyUsagePeriod (EN 319 421, TIS-7.6.7); "
+		return fail(s, E_CONFIG,
+			    "a qualified unit's certificate needs privateKeyUsagePeriod (EN 319 421, TIS-7.6.7); "
 			    "have it issued with profile tsu");
 	if (end == INT64_MAX)
 		log_put(LOG_LEVEL_WARNING, "the unit's certificate has no privateKeyUsagePeriod: the key is used until the "
@@ -67,7 +69,8 @@ static st check_period(struct scope *s, const struct tsa_conf *conf, const struc
 	unit->key_end = end < c->not_after ? end : c->not_after;
 	unit->not_before = c->not_before;
 	if (now < c->not_before || now >= unit->key_end)
-		return fail(s, E_CONFIG, "the unit's key may not be used now: its period is not begun or over (EN 319 421, TIS-7.6.7); "
+		return fail(s, E_CONFIG,
+			    "the unit's key may not be used now: its period is not begun or over (EN 319 421, TIS-7.6.7); "
 			    "generate a new key and have it certified");
 	return OK;
 }
@@ -131,7 +134,8 @@ static st climb(struct scope *s, const struct chain *chain, const struct pki_cer
 	return fail(s, E_CONFIG, "it does not end");
 }
 
-static st load_chain(struct scope *s, const struct tsa_conf *conf, const struct pki_certificate *certificate, struct tsa_unit *unit)
+static st load_chain(struct scope *s, const struct tsa_conf *conf, const struct pki_certificate *certificate,
+		     struct tsa_unit *unit)
 {
 	span pem;
 	struct chain chain = { .count = 0 };
@@ -148,7 +152,8 @@ static st check_key(struct scope *s, const struct tsa_conf *conf, struct key_cli
 	struct key_info info = { 0 };
 	TRY(fail_context(s, key_find(s, keyd, conf->key, &info), "asking keyd for key '%s'", conf->key));
 	if (!span_equal(info.spki, c->spki))
-		return fail(s, E_CONFIG, "the unit's certificate is not for keyd's key '%s'; have that key certified", conf->key);
+		return fail(s, E_CONFIG, "the unit's certificate is not for keyd's key '%s'; have that key certified",
+			    conf->key);
 	if ((info.purposes & KEY_FOR_TIME_STAMP) == 0)
 		return fail(s, E_CONFIG, "keyd's key '%s' is not for time-stamps", conf->key);
 	unit->key = info.type;
