@@ -5,5 +5,5 @@
 #include "pki_certificate.h"
 
 /* `present`, `renewed` and `ca` are PEM, in each the first certificate counts. The renewed one must be for the same key and the
- * same subject, signed by `ca`, valid now and end later than the present one: E_CRYPTO, E_DENIED or E_CONFLICT otherwise. */
+ * same subject, signed by `ca`, valid now and end later than the present one, or be that one again: E_CRYPTO, E_DENIED or E_CONFLICT otherwise. */
 st pki_renewal_check(struct scope *s, span present, span renewed, span ca);

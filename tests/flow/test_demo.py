@@ -1,5 +1,6 @@
 """A provider from one command, end to end, as an outsider sees it: openssl and curl against the public addresses."""
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -206,7 +207,7 @@ def test_a_backup_restores_to_what_it_was_and_the_ca_catches_up_from_the_log(pro
 def test_sighup_reloads_without_a_restart(provider):
     before = {name: provider.pid(name) for name in DAEMONS}
     os.kill(int((provider.home / "run" / "supervisor.pid").read_text()), signal.SIGHUP)
-    within(10, lambda: len(provider.json("audit", "show", "--event", "service.reloaded")) >= 3)
+    within(10, lambda: len(provider.json("audit", "show", "--event", "service.reloaded")) >= 2)  # va and tsa
     assert before == {name: provider.pid(name) for name in DAEMONS}
     provider.issue("reloaded")
 
@@ -220,15 +221,18 @@ def test_a_daemon_that_is_killed_comes_back_and_the_others_stay(provider):
 
 # ---- living on ----
 def test_short_lived_certificates_are_renewed_without_a_restart():
-    lives = Installation(options=["--test-lives", "20"])
+    lives = Installation(options=["--test-lives", "40"])
     try:
         lives.start()
         pids = {name: lives.pid(name) for name in DAEMONS}
         names = ["tls/ca.pem", "tls/va.pem", "tls/tsa.pem"]
         before = {name: hashlib.sha256((lives.home / name).read_bytes()).digest() for name in names}
         signer = x509.load_pem_x509_certificate(lives.certificate("ocsp").read_bytes())
-        within(40, lambda: all(hashlib.sha256((lives.home / n).read_bytes()).digest() != before[n] for n in names), 0.5)
-        time.sleep(max(0, signer.not_valid_after.timestamp() - time.time()) + 1)
+        within(60, lambda: all(hashlib.sha256((lives.home / n).read_bytes()).digest() != before[n] for n in names), 0.5)
+        operator = (lives.home / "tls" / "operator.pem").read_bytes()
+        lives.check("ca", "list")  # whoever uses the tool in the last third of its certificate's life gets a new one
+        assert (lives.home / "tls" / "operator.pem").read_bytes() != operator
+        time.sleep(max(0, signer.not_valid_after.replace(tzinfo=datetime.timezone.utc).timestamp() - time.time()) + 1)
         certificate, _ = lives.issue("late")
         within(5, lambda: ": good" in lives.ocsp(certificate))
         assert {name: lives.pid(name) for name in DAEMONS} == pids
