@@ -285,6 +285,17 @@ static void a_module_that_shows_returned_tokens_only_after_a_restart_is_restarte
 	assert_int_equal(m.initialised, 2);
 }
 
+/* Or the tokens that are well would be interrupted for one that never comes. */
+static void a_token_that_stays_away_has_the_module_restarted_less_and_less(void **state)
+{
+	(void)state;
+	m.absent = true;
+	for (int i = 0; i < 50; i++)
+		assert_fails(&s, E_UNAVAILABLE, hsm_token_ready(&s, token));
+	assert_int_equal(m.initialised, 2);
+	assert_true(module->restart_interval > 2 * MOMENT_SECOND);
+}
+
 static void another_key_under_the_same_label_is_not_used(void **state)
 {
 	(void)state;
@@ -375,6 +386,7 @@ int main(void)
 		FAULT(a_refusal_by_the_token_is_not_tried_again),
 		FAULT(a_session_that_lost_its_login_is_not_used),
 		FAULT(a_module_that_shows_returned_tokens_only_after_a_restart_is_restarted),
+		FAULT(a_token_that_stays_away_has_the_module_restarted_less_and_less),
 		FAULT(another_key_under_the_same_label_is_not_used),
 		FAULT(a_signature_of_the_wrong_length_is_refused),
 		FAULT(a_key_with_any_wrong_attribute_is_destroyed_and_refused),

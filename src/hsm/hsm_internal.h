@@ -15,13 +15,15 @@ struct hsm {
 	/* Held for reading by every call into the module, for writing while it is finalised and initialised anew. */
 	pthread_rwlock_t running;
 	_Atomic unsigned generation;
-	int64_t restarted;
+	_Atomic int64_t restart_at, restart_interval; /* monotonic: not before, and how long after that one */
 };
 
 /* For fault tests: the same with a function table at hand. */
 st hsm_adopt(struct scope *s, CK_FUNCTION_LIST *table, const struct hsm_settings *settings, struct hsm **out);
 /* C_Finalize and C_Initialize, when nobody did so since `generation`: SoftHSM and others see returned tokens only then. */
 void hsm_restart(struct hsm *h, unsigned generation);
+/* A token that was open went away: restarts may help, beginning now. */
+void hsm_loss(struct hsm *h);
 /* "CKR_TOKEN_NOT_PRESENT", or the number. */
 const char *hsm_rv_name(struct scope *s, CK_RV rv);
 /* The failure for a return value: its code, and "doing: CKR_...". */

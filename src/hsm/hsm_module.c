@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Not more often than this: a restart interrupts the tokens that are well. */
-#define RESTART_INTERVAL (5 * MOMENT_SECOND)
+/* A restart interrupts the tokens that are well: soon after a loss, then less and less often. */
+#define RESTART_FIRST (2 * MOMENT_SECOND)
+#define RESTART_LAST (10 * MOMENT_MINUTE)
 #define SLOTS_MAX 4096
 
 /* Fields of CK_INFO and CK_TOKEN_INFO are padded with spaces and not terminated. */
@@ -53,6 +54,7 @@ st hsm_adopt(struct scope *s, CK_FUNCTION_LIST *table, const struct hsm_settings
 {
 	struct hsm *h = heap_alloc(sizeof *h);
 	h->p11 = table;
+	h->restart_interval = RESTART_FIRST;
 	h->module = heap_copy_str(settings->module);
 	h->init_args = copy_or_null(settings->init_args);
 	h->sync_directory = copy_or_null(settings->sync_directory);
@@ -106,12 +108,19 @@ const char *hsm_description(const struct hsm *h)
 	return h->description;
 }
 
+void hsm_loss(struct hsm *h)
+{
+	h->restart_interval = RESTART_FIRST;
+	h->restart_at = moment_monotonic();
+}
+
 void hsm_restart(struct hsm *h, unsigned generation)
 {
 	(void)pthread_rwlock_wrlock(&h->running);
 	int64_t now = moment_monotonic();
-	if (h->generation == generation && (h->restarted == 0 || now - h->restarted >= RESTART_INTERVAL)) {
-		h->restarted = now;
+	if (h->generation == generation && now >= h->restart_at) {
+		h->restart_at = now + h->restart_interval;
+		h->restart_interval = h->restart_interval * 2 < RESTART_LAST ? h->restart_interval * 2 : RESTART_LAST;
 		h->generation++;
 		(void)h->p11->C_Finalize(NULL);
 		(void)initialise(h); /* a failure shows at the next call as CKR_CRYPTOKI_NOT_INITIALIZED and is tried again */

@@ -173,8 +173,10 @@ static st pick_session(struct scope *s, struct hsm_token *t, struct hsm_session 
 		t->max = t->open_count;
 		return pick_session(s, t, out);
 	}
-	if (hsm_rv_lost(rv))
+	if (hsm_rv_lost(rv)) {
 		forget_sessions(t);
+		hsm_loss(t->module);
+	}
 	return hsm_fail(s, rv, scope_printf(s, "opening a session on token \"%s\" (C_OpenSession)", t->label));
 }
 
@@ -227,9 +229,10 @@ st hsm_session_take(struct scope *s, struct hsm_token *t, struct hsm_session *ou
 void hsm_session_give(struct hsm_token *t, const struct hsm_session *session, bool lost)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	if (session->epoch == t->epoch && lost)
+	if (session->epoch == t->epoch && lost) {
 		forget_sessions(t);
-	else if (session->epoch == t->epoch) {
+		hsm_loss(t->module);
+	} else if (session->epoch == t->epoch) {
 		t->idle[t->idle_count++] = session->handle;
 		(void)pthread_cond_signal(&t->returned);
 	}

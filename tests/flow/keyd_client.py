@@ -21,6 +21,12 @@ def softhsm():
     return next((path for path in MODULES if os.path.exists(path)), MODULES[0])
 
 
+def sanitized(program=None):
+    """Whether the programs were built with AddressSanitizer."""
+    with open(program or os.path.join(BUILD, "src", "chancery-keyd"), "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def u16(v):
     return struct.pack(">H", v)
 
