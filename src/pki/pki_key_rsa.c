@@ -40,44 +40,43 @@ static uint64_t remainder_of(const BIGNUM *n, uint64_t divisor)
 	return r;
 }
 
-/* Does any prime factor of `product` divide a number with this remainder by the product? */
-static bool common_factor(uint64_t remainder, uint64_t product)
-{
-	while (remainder != 0) {
-		uint64_t next = product % remainder;
-		product = remainder;
-		remainder = next;
-	}
-	return product != 1;
-}
+/* Primes multiplied into a machine word: one long division tells the remainders by all of them. */
+struct prime_word {
+	uint64_t product;
+	size_t first, count; /* in `primes` */
+};
+static uint16_t primes[8192];
+static struct prime_word words[2048];
+static size_t prime_count, word_count;
+static pthread_once_t words_once = PTHREAD_ONCE_INIT;
 
-static uint64_t products[2048];
-static size_t product_count;
-static pthread_once_t products_once = PTHREAD_ONCE_INIT;
-
-/* The primes below the limit, multiplied together into as few machine words as hold them. */
+/* The 6541 odd primes below the limit; three or more fit into a word, so that neither array is ever full. */
 static void multiply_primes(void)
 {
-	uint64_t product = 1;
+	struct prime_word word = { .product = 1 };
 	for (unsigned p = 3; p < SMALL_FACTOR_LIMIT; p += 2) {
 		if (!is_prime(p))
 			continue;
-		if (product > UINT64_MAX / p) {
-			/* 6541 primes, three or more to a word, never come near the end of the array */
-			products[product_count++] = product;
-			product = 1;
+		if (word.product > UINT64_MAX / p) {
+			words[word_count++] = word;
+			word = (struct prime_word){ .product = 1, .first = prime_count };
 		}
-		product *= p;
+		primes[prime_count++] = (uint16_t)p;
+		word.product *= p;
+		word.count++;
 	}
-	products[product_count++] = product;
+	words[word_count++] = word;
 }
 
 static bool has_small_factor(const BIGNUM *n)
 {
-	(void)pthread_once(&products_once, multiply_primes);
-	for (size_t i = 0; i < product_count; i++)
-		if (common_factor(remainder_of(n, products[i]), products[i]))
-			return true;
+	(void)pthread_once(&words_once, multiply_primes);
+	for (size_t i = 0; i < word_count; i++) {
+		uint64_t remainder = remainder_of(n, words[i].product);
+		for (size_t k = 0; k < words[i].count; k++)
+			if (remainder % primes[words[i].first + k] == 0)
+				return true;
+	}
 	return false;
 }
 
