@@ -2,7 +2,7 @@
  * audit_load.c - writer threads that put records into a running auditd, for the benchmark and for the kill tests.
  *
  * audit_load SOCKET WRITERS COUNT [BYTES [PRINT]]: each writer has a client and a connection of its own and commits COUNT records,
- * whose largest field has BYTES bytes. With PRINT each acknowledged record is written to standard output as "ID INDEX" at once.
+ * whose largest field has BYTES bytes. "4x8" as WRITERS: four clients (daemons) with eight writer threads each. With PRINT each acknowledged record is written to standard output as "ID INDEX" at once.
  * Without, one line: records, seconds, records a second, and the mean and the worst time of a commit in microseconds.
  */
 #include "audit.h"
@@ -16,7 +16,7 @@
 
 struct writer {
 	pthread_t thread;
-	const char *socket;
+	struct audit *audit;
 	unsigned long count, failed;
 	span filler;
 	bool print;
@@ -51,23 +51,29 @@ static st commit_one(struct scope *s, struct audit *a, struct writer *w)
 static void *writer_main(void *argument)
 {
 	struct writer *w = argument;
-	struct audit_settings settings = { .socket = w->socket, .component = "load" };
-	struct audit *a;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	if (audit_open(&s, &settings, &a).code != E_OK)
-		log_die("%s", s.message);
 	for (unsigned long i = 0; i < w->count; i++) {
 		scope_reset(&s);
-		if (commit_one(&s, a, w).code == E_OK)
+		if (commit_one(&s, w->audit, w).code == E_OK)
 			continue;
 		w->failed++;
 		if (w->failed == 1)
 			log_put(LOG_LEVEL_WARNING, "%s", s.message);
 		(void)usleep(20000);
 	}
-	audit_close(a);
 	return NULL;
+}
+
+static struct audit *open_client(const char *socket)
+{
+	struct audit_settings settings = { .socket = socket, .component = "load" };
+	struct audit *a;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (audit_open(&s, &settings, &a).code != E_OK)
+		log_die("%s", s.message);
+	return a;
 }
 
 int main(int argc, char **argv)
@@ -76,14 +82,16 @@ int main(int argc, char **argv)
 		fprintf(stderr, "audit_load SOCKET WRITERS COUNT [BYTES [PRINT]]\n");
 		return 2;
 	}
-	unsigned long writers = strtoul(argv[2], NULL, 10), count = strtoul(argv[3], NULL, 10);
+	char *rest;
+	unsigned long clients = strtoul(argv[2], &rest, 10), each = *rest == 'x' ? strtoul(rest + 1, NULL, 10) : 1;
+	unsigned long writers = clients * each, count = strtoul(argv[3], NULL, 10);
 	size_t bytes = argc > 4 ? strtoul(argv[4], NULL, 10) : 200;
 	char *filler = heap_alloc(bytes);
 	memset(filler, 'x', bytes);
 	struct writer *w = heap_alloc(writers * sizeof *w);
 	int64_t begun = moment_monotonic();
 	for (unsigned long i = 0; i < writers; i++) {
-		w[i] = (struct writer){ .socket = argv[1], .count = count, .filler = span_of(filler, bytes), .print = argc > 5 };
+		w[i] = (struct writer){ .audit = i % each == 0 ? open_client(argv[1]) : w[i - 1].audit, .count = count, .filler = span_of(filler, bytes), .print = argc > 5 };
 		if (pthread_create(&w[i].thread, NULL, writer_main, &w[i]) != 0)
 			log_die("no thread");
 	}
@@ -96,6 +104,8 @@ int main(int argc, char **argv)
 		total += w[i].total;
 		worst = w[i].worst > worst ? w[i].worst : worst;
 	}
+	for (unsigned long i = 0; i < writers; i += each)
+		audit_close(w[i].audit);
 	double seconds = (double)(moment_monotonic() - begun) / 1e6;
 	if (argc <= 5)
 		printf("%lu records %.2f s %.0f/s mean %.0f us worst %lld us failed %lu\n", done, seconds, (double)done / seconds,

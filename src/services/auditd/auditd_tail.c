@@ -6,6 +6,7 @@
 #include "moment.h"
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 
 /* So many records may wait for integration; more are refused, since memory holds 48 octets for each. */
@@ -34,13 +35,15 @@ struct request {
 	const char *by;
 	struct scope *scope;
 	bool done;
+	sem_t settled; /* posted once: the request is done, or its thread is to lead */
 	struct request *next;
 };
 
 struct tail {
 	char *dir;
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* requests done, leadership free */
+	pthread_cond_t free;   /* nobody leads and somebody who is no request wants to */
+	unsigned wanting;      /* how many */
 	pthread_cond_t grown;
 	struct request *first, **last;
 	bool leading;
@@ -185,11 +188,13 @@ static st write_group(struct scope *s, struct tail *t, uint64_t *out_offset)
 	return OK;
 }
 
+/* Each thread is woken once, by its own semaphore: a common condition would wake all of them for every group. */
 static void finish(struct request *batch, const struct request *end)
 {
 	for (struct request *q = batch, *next; q != end; q = next) {
 		next = q->next; /* a done one belongs to its thread again */
 		q->done = true;
+		(void)sem_post(&q->settled);
 	}
 }
 
@@ -213,34 +218,55 @@ static void lead(struct tail *t)
 		(void)pthread_mutex_lock(&t->lock);
 		if (status.code == E_OK)
 			accept_group(t, batch, offset);
-		finish(batch, unfinished);
-		(void)pthread_cond_broadcast(&t->changed);
 		(void)pthread_mutex_unlock(&t->lock);
+		finish(batch, unfinished);
 		batch = unfinished;
 		scope_reset(&s);
 	}
 	(void)pthread_mutex_lock(&t->lock);
 }
 
+/* With the lock: who leads next. Those who are no request (tail_rotate) come first; they hand on in their turn. */
+static void hand_on(struct tail *t)
+{
+	t->leading = t->wanting == 0 && t->first != NULL;
+	if (t->wanting > 0)
+		(void)pthread_cond_signal(&t->free);
+	else if (t->first != NULL)
+		(void)sem_post(&t->first->settled);
+	if (t->size - t->base >= t->pending_wanted)
+		(void)pthread_cond_signal(&t->grown);
+}
+
+/* True when the caller must lead; else its request is done. */
+static bool wait_for_turn(struct tail *t, struct request *q)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	*t->last = q;
+	t->last = &q->next;
+	if (!t->leading && t->wanting == 0) {
+		t->leading = true;
+		return true;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	while (sem_wait(&q->settled) != 0)
+		; /* interrupted */
+	if (q->done)
+		return false;
+	(void)pthread_mutex_lock(&t->lock);
+	return true;
+}
+
 void tail_append(struct scope *s, struct tail *t, const char *by, struct tail_record *record, size_t count)
 {
 	struct request q = { .record = record, .count = count, .by = by, .scope = s };
-	(void)pthread_mutex_lock(&t->lock);
-	*t->last = &q;
-	t->last = &q.next;
-	while (!q.done) {
-		if (t->leading) {
-			(void)pthread_cond_wait(&t->changed, &t->lock);
-			continue;
-		}
-		t->leading = true;
+	(void)sem_init(&q.settled, 0, 0);
+	if (wait_for_turn(t, &q)) {
 		lead(t);
-		t->leading = false;
-		(void)pthread_cond_broadcast(&t->changed);
-		if (t->size - t->base >= t->pending_wanted)
-			(void)pthread_cond_signal(&t->grown);
+		hand_on(t);
+		(void)pthread_mutex_unlock(&t->lock);
 	}
-	(void)pthread_mutex_unlock(&t->lock);
+	(void)sem_destroy(&q.settled);
 }
 
 /* ---- what others ask ---- */
@@ -322,15 +348,16 @@ void tail_was_waiting(struct tail *t, int64_t us)
 st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size)
 {
 	(void)pthread_mutex_lock(&t->lock);
+	t->wanting++;
 	while (t->leading)
-		(void)pthread_cond_wait(&t->changed, &t->lock);
+		(void)pthread_cond_wait(&t->free, &t->lock);
+	t->wanting--;
 	t->leading = true;
 	(void)pthread_mutex_unlock(&t->lock);
 	st status = segments_rotate(s, &t->segments, t->size);
 	(void)pthread_mutex_lock(&t->lock);
 	*out_size = t->size;
-	t->leading = false;
-	(void)pthread_cond_broadcast(&t->changed);
+	hand_on(t);
 	(void)pthread_mutex_unlock(&t->lock);
 	return status;
 }
@@ -426,7 +453,7 @@ st tail_open(struct scope *s, const char *dir, uint64_t base, struct audit_log *
 	t->slot = heap_alloc(GROUP_SLOTS * sizeof *t->slot);
 	t->pending_wanted = UINT64_MAX;
 	(void)pthread_mutex_init(&t->lock, NULL);
-	(void)pthread_cond_init(&t->changed, NULL);
+	(void)pthread_cond_init(&t->free, NULL);
 	(void)pthread_cond_init(&t->grown, NULL);
 	struct loading l = { .tail = t, .log = log, .base = base };
 	st status = segments_open(s, &t->segments, dir, load_leaf, &l);
@@ -449,7 +476,7 @@ void tail_close(struct tail *t)
 	free(t->fresh);
 	free(t->slot);
 	(void)pthread_cond_destroy(&t->grown);
-	(void)pthread_cond_destroy(&t->changed);
+	(void)pthread_cond_destroy(&t->free);
 	(void)pthread_mutex_destroy(&t->lock);
 	free(t->dir);
 	free(t);
