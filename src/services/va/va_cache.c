@@ -309,7 +309,7 @@ static void shard_init(struct shard *shard, size_t room)
 	shard->buckets = 16;
 	while (shard->buckets < room)
 		shard->buckets *= 2;
-	shard->bucket = heap_alloc(shard->buckets * sizeof *shard->bucket);
+	shard->bucket = heap_alloc(shard->buckets * sizeof(struct va_answer *));
 	shard->newest_oldest.newer = shard->newest_oldest.older = &shard->newest_oldest;
 }
 

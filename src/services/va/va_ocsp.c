@@ -165,7 +165,7 @@ static st make(struct scope *s, struct query *q, struct answer *out)
 {
 	TRY(look_up_all(s, q));
 	q->algorithm = choose_algorithm(s, q);
-	span tbs, signature, body;
+	span tbs, signature = { 0 }, body;
 	TRY(pki_ocsp_build_tbs(s, SPAN_ARRAY(q->signer->key_hash), q->now, q->single, q->request->count,
 			       q->request->has_nonce ? q->request->nonce : (span){ 0 }, &tbs));
 	TRY(sign(s, q, tbs, &signature));

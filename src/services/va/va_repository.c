@@ -122,13 +122,12 @@ st va_repository_crl(struct scope *s, const struct http_request *request, struct
 	span name;
 	if (!split(request->part[0], ".crl", &name))
 		return not_here(s, request->part[0]);
-	st done = OK;
 	for (int attempt = 0; attempt < 3; attempt++) {
 		AUTO_DIRECTORY *directory = va_directory_take(va);
 		const struct va_ca *ca = va_directory_named(directory, name);
 		if (ca == NULL || ca->crl.number == 0)
 			return not_here(s, request->part[0]);
-		done = reply_crl(s, request, ca, reply);
+		st done = reply_crl(s, request, ca, reply);
 		if (done.code != E_NOTFOUND)
 			return done;
 		scope_clear_error(s);
