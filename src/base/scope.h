@@ -123,7 +123,7 @@ void scope_clear_error(struct scope *s);
 
 #ifdef __clang_analyzer__
 /* What the analyzer cannot see from a declaration: these return the failure they are given, never OK. */
-#define fail(s, code, ...) ((void)(fail)((s), (code), __VA_ARGS__), (st){ (code) })
+#define fail(s, code, ...) ((void)(fail)((s), (code), __VA_ARGS__), (st){ (code) == E_OK ? E_BUG : (code) })
 #define fail_errno(s, code, ...) ((void)(fail_errno)((s), (code), __VA_ARGS__), (st){ (code) })
 #define fail_context(s, status, ...)                                                                                           \
 	({                                                                                                                     \

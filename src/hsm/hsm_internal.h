@@ -28,6 +28,9 @@ void hsm_loss(struct hsm *h);
 const char *hsm_rv_name(struct scope *s, CK_RV rv);
 /* The failure for a return value: its code, and "doing: CKR_...". */
 st hsm_fail(struct scope *s, CK_RV rv, const char *doing);
+#ifdef __clang_analyzer__
+#define hsm_fail(s, rv, doing) ((void)(hsm_fail)((s), (rv), (doing)), (st){ E_IO }) /* never OK, see scope.h */
+#endif
 /* The token, its session or the login is gone: opening it again may help. */
 bool hsm_rv_lost(CK_RV rv);
 st hsm_slot_of(struct scope *s, struct hsm *h, const char *label, CK_SLOT_ID *out);

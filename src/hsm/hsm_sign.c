@@ -149,7 +149,7 @@ st hsm_sign(struct scope *s, struct hsm_key *k, const struct alg_signature *algo
 	struct hsm_mechanism mechanism;
 	TRY(hsm_mechanism_of(s, algorithm, &mechanism));
 	span input = hsm_sign_input(s, k->type, algorithm, digest);
-	span raw;
+	span raw = { 0 };
 	for (int attempt = 0;; attempt++) {
 		struct hsm_session session;
 		bool lost = false;

@@ -81,7 +81,7 @@ st ca_json_read(struct scope *s, span body, const struct ca_member *members, siz
 {
 	json_error_t where;
 	json_t *root = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &where);
-	st status = OK;
+	st status;
 	if (root == NULL)
 		status = fail(s, E_INPUT, "the body is no JSON: %s, line %d", where.text, where.line);
 	else if (!json_is_object(root))
