@@ -246,36 +246,3 @@ def free_port():
 
 def until(condition, seconds=10):
     assert wait_for(condition, seconds), "it did not come about in time"
-
-
-class Auditd:
-    """An auditd of its own with the log key in a keyd of its own."""
-
-    ORIGIN = "test.example/log"
-
-    def __init__(self, build=None, environment=None):
-        self.directory = tempfile.mkdtemp(prefix="chancery-auditd-", dir="/tmp")
-        self.socket_path = os.path.join(self.directory, "auditd.sock")
-        self.log_directory = os.path.join(self.directory, "log")
-        self.keyd = keyd_client.Keyd(zone="log", build=build)
-        self.daemon = Daemon("chancery-auditd", os.path.join(self.directory, "auditd.conf"), environment, build)
-        with open(self.daemon.config, "w") as f:
-            f.write(f"log-directory = {self.log_directory}\nsocket = {self.socket_path}\norigin = {self.ORIGIN}\n"
-                    f"keyd-socket = {self.keyd.socket_path}\nkey = log\n")
-
-    def start(self):
-        self.keyd.start()
-        self.keyd.token("log")
-        client = self.keyd.client()
-        client.generate("log", type="ed25519", purposes=keyd_client.LOG, origin=self.ORIGIN)
-        client.close()
-        self.daemon.start()
-        return self
-
-    def setting(self):
-        return f"audit-socket = {self.socket_path}"
-
-    def remove(self):
-        self.daemon.stop(signal.SIGKILL)
-        self.keyd.remove()
-        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,174 @@
+"""The ca with auditd: kills in every window, keyd lost while signing, a database restored from yesterday, auditd away."""
+import http.client
+import os
+import shutil
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+import audit_world
+import keyd_client
+from ca_world import PERSON, Refused, World, new_key, request_for, until
+
+FAILPOINTS = os.environ.get("CHANCERY_FAILPOINTS_BUILD", keyd_client.BUILD + "-failpoints")
+needs_failpoints = pytest.mark.skipif(not os.path.exists(os.path.join(FAILPOINTS, "src", "chancery-ca")),
+                                      reason="needs a build with -Dfailpoints=true (CHANCERY_FAILPOINTS_BUILD)")
+LOST = (http.client.HTTPException, ConnectionError)
+
+
+class Audited:
+    def __init__(self, build=None):
+        self.auditd = audit_world.World(build=build)
+        self.world = None
+        self.build = build
+
+    def __enter__(self):
+        self.auditd.start_keyd()
+        self.auditd.start()
+        self.world = World(audit=f"audit-socket = {self.auditd.socket}", build=self.build)
+        self.world.start().found_cas()
+        return self
+
+    def __exit__(self, *unused):
+        if self.world:
+            self.world.remove()
+        self.auditd.remove()
+
+    def records(self, event=None, serial=None):
+        """What the log holds, from its static files, verified."""
+        time.sleep(0.4)
+        records = [e["record"] for e in audit_world.verify_log(self.auditd.log, self.auditd.spki)]
+        return [r for r in records if event in (None, r["event"]) and serial in (None, r.get("serial"))]
+
+    def restart_ca(self, failpoint=None):
+        self.world.ca.stop()
+        self.world.ca.environment.pop("CHANCERY_FAILPOINT", None)
+        if failpoint:
+            self.world.ca.environment["CHANCERY_FAILPOINT"] = failpoint
+        self.world.ca.start()
+
+
+def state_of(world, serial):
+    try:
+        return world.get("/v1/certificates/" + serial)["state"]
+    except Refused as refused:
+        assert refused.status == 404
+        return None
+
+
+@needs_failpoints
+@pytest.mark.parametrize("window", ["ca.signed", "ca.stored", "ca.answered"])
+def test_a_kill_in_a_window_leaves_every_serial_accounted_for(window):
+    with Audited(FAILPOINTS) as a:
+        a.restart_ca(window)
+        order = dict(profile="ncp-plus-n", request=request_for(PERSON % window), request_id="window")
+        with pytest.raises(LOST):
+            a.world.post("/v1/cas/issuing/certificates", order)
+        assert a.world.ca.process.wait(10) == -9
+        a.restart_ca()
+        intent = a.records("sign.certificate")[-1]["serial"]
+        if window == "ca.signed":
+            assert state_of(a.world, intent) is None
+            until(lambda: intent in a.world.revoked())
+            assert len(a.records("certificate.abandoned", intent)) == 1
+            fresh = a.world.post("/v1/cas/issuing/certificates", order)
+            assert fresh["serial"] != intent
+        else:
+            assert state_of(a.world, intent) == "good"
+            status, again = a.world.call("POST", "/v1/cas/issuing/certificates", order)
+            assert status == 200 and again["serial"] == intent
+        assert len(a.records("certificate.issued", intent)) == (0 if window == "ca.signed" else 1)
+        a.restart_ca()
+        assert a.records("store.reconciled")[-1]["abandoned"] == 0
+
+
+@needs_failpoints
+@pytest.mark.parametrize("window", ["keyd.recorded", "keyd.signed"])
+def test_a_serial_that_keyd_took_with_it_is_closed_while_the_ca_runs(window):
+    with Audited(FAILPOINTS) as a:
+        a.world.keyd.stop()
+        a.world.keyd.environment["CHANCERY_FAILPOINT"] = window
+        a.world.keyd.start()
+        with pytest.raises(Refused) as refused:
+            a.world.issue()
+        assert refused.value.status == 503
+        assert a.world.keyd.process.wait(10) == -9
+        a.world.keyd.process = None
+        del a.world.keyd.environment["CHANCERY_FAILPOINT"]
+        a.world.keyd.start()
+        intent = a.records("sign.certificate")[-1]["serial"]
+        until(lambda: intent in a.world.revoked(), 15)
+        assert len(a.records("certificate.abandoned", intent)) == 1
+        a.world.issue()
+
+
+def test_yesterdays_database_is_brought_up_to_the_log():
+    with Audited() as a:
+        w = a.world
+        old = w.issue()
+        path = os.path.join(w.directory, "yesterday.db")
+        w.post("/v1/backup", dict(path=path))
+        order = dict(profile="ncp-plus-n", request=request_for(PERSON % "Lost"), request_id="lost-1")
+        made = [w.issue() for _ in range(5)] + [w.post("/v1/cas/issuing/certificates", order)]
+        w.revoke(old["serial"], "superseded")
+        revoked = w.revoke(made[0]["serial"], "keyCompromise", invalidity_date="2026-01-01T00:00:00Z")
+        number = w.post("/v1/cas/issuing/crls", {})["number"]
+        w.ca.stop(9)
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(w.database + suffix):
+                os.unlink(w.database + suffix)
+        shutil.copy(path, w.database)
+        w.ca.start()
+        for one in made:
+            assert w.get("/v1/certificates/" + one["serial"])["certificate"] == one["certificate"]
+        back = w.get("/v1/certificates/" + made[0]["serial"])
+        assert (back["state"], back["reason"], back["revoked_at"], back["invalidity_date"]) == (
+            "revoked", "keyCompromise", revoked["revoked_at"], "2026-01-01T00:00:00.000000Z")
+        assert w.get("/v1/certificates/" + old["serial"])["state"] == "revoked"
+        assert w.post("/v1/cas/issuing/crls", {})["number"] > number
+        assert {old["serial"], made[0]["serial"]} <= w.revoked()
+        status, again = w.call("POST", "/v1/cas/issuing/certificates", order)
+        assert status == 200 and again["serial"] == made[-1]["serial"]
+        report = a.records("store.reconciled")[-1]
+        assert (report["serials_entered"], report["revocations_entered"], report["abandoned"]) == (6, 2, 0)
+        a.restart_ca()
+        report = a.records("store.reconciled")[-1]
+        assert (report["serials_entered"], report["revocations_entered"], report["abandoned"]) == (0, 0, 0)
+
+
+def test_no_audit_no_certificate_and_service_returns_with_it():
+    with Audited() as a:
+        serial = a.world.issue()["serial"]
+        a.auditd.stop()
+        for deed in (lambda: a.world.issue(), lambda: a.world.revoke(serial)):
+            with pytest.raises(Refused) as refused:
+                deed()
+            assert refused.value.status == 503
+        a.auditd.start()
+        a.world.issue()
+        # The revocation was durable before its record could be delivered: it stands, and is on record now.
+        assert a.world.revoke(serial)["state"] == "revoked"
+        until(lambda: len(a.records("certificate.revoked", serial)) == 1)
+        until(lambda: a.world.get("/v1/status")["outbox"] == 0)
+
+
+def test_every_serial_in_the_log_is_issued_or_closed():
+    with Audited() as a:
+        made = [a.world.issue()["serial"] for _ in range(5)]
+        intents = [r["serial"] for r in a.records("sign.certificate")]
+        effects = [r["serial"] for r in a.records("certificate.issued")]
+        assert sorted(intents) == sorted(effects) and set(made) <= set(effects)
+        assert len(set(intents)) == len(intents)
+
+
+def test_the_subject_in_the_log_is_the_certificates():
+    import base64
+    with Audited() as a:
+        made = a.world.issue()
+        record = a.records("sign.certificate", made["serial"])[0]
+        certificate = x509.load_pem_x509_certificate(made["certificate"].encode())
+        assert base64.b64decode(record["tbs"]) == certificate.tbs_certificate_bytes
+        assert certificate.public_bytes(serialization.Encoding.DER).endswith(
+            base64.b64decode(a.records("certificate.issued", made["serial"])[0]["signature"]))
