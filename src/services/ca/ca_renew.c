@@ -7,6 +7,7 @@
 #include "file.h"
 #include "log.h"
 #include <jansson.h>
+#include <stdio.h>
 
 #define RETRY_US (10 * MOMENT_SECOND)
 #define CLIENT_TIMEOUT_MS 10000
@@ -164,7 +165,8 @@ static st enter_identity(struct scope *s, struct db_tx *tx, const struct pki_cer
 	const struct ca_identity *i = e->identity;
 	span serial = ca_magnitude(c->serial);
 	int64_t renew_at = renewal_time(c->not_before, c->not_after);
-	bool pushed = i->push_url == NULL && i->file == NULL;
+	/* The first certificate is in the answer to the enrolment; later ones are brought. */
+	bool pushed = i->file == NULL && (i->push_url == NULL || !e->renewal);
 	if (is_signer(i))
 		TRY(ca_feed_signer(s, tx, e->order->authority->id, c->der, i->label));
 	if (e->renewal)
@@ -276,47 +278,75 @@ static st note_failure(struct scope *s, struct db_tx *tx, void *arg)
 	return db_exec(s, tx, &sql_identity_failed, DB_VALUES(db_text(span_str(f->name)), db_text(span_str(f->text))), NULL);
 }
 
+/* Identities that failed a moment ago; only the renewing thread looks here. */
+#define PAUSED_MAX 256
+static struct pause {
+	char name[72];
+	int64_t until;
+} paused[PAUSED_MAX];
+
+static bool is_paused(const struct ca_identity *identity)
+{
+	for (size_t i = 0; i < PAUSED_MAX; i++)
+		if (strcmp(paused[i].name, identity->name) == 0)
+			return paused[i].until > moment_monotonic();
+	return false;
+}
+
+static void pause_identity(const struct ca_identity *identity)
+{
+	int64_t now = moment_monotonic();
+	for (size_t i = 0; i < PAUSED_MAX; i++) {
+		if (strcmp(paused[i].name, identity->name) != 0 && paused[i].until > now)
+			continue;
+		(void)snprintf(paused[i].name, sizeof paused[i].name, "%s", identity->name);
+		paused[i].until = now + RETRY_US;
+		return;
+	}
+}
+
 /* A failure of one identity is kept with it and does not hold up the others. */
-static bool tend(struct ca *ca, struct ca_identity *identity)
+static void tend(struct ca *ca, struct ca_identity *identity)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	st status = OK;
+	if (is_paused(identity))
+		return;
 	if (identity->renew_at <= scope_now(&s))
 		status = renew(&s, ca, identity);
 	if (status.code == E_OK && !identity->pushed)
 		status = bring(&s, ca, identity);
 	if (status.code == E_OK)
-		return true;
+		return;
+	pause_identity(identity);
 	log_failure(&s, scope_printf(&s, "renewing '%s'", identity->name));
 	AUTO_SCOPE own;
 	scope_init(&own, NULL);
 	struct failure_note note = { identity->name, s.message };
 	if (db_tx(&own, ca->db, note_failure, &note).code != E_OK)
 		log_failure(&own, "noting a failed renewal");
-	return false;
 }
 
-static bool tend_all(struct ca *ca)
+static void tend_all(struct ca *ca)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct identities list = { .statement = &sql_identity_due, .value = db_integer(scope_now(&s)), .value_count = 1 };
 	if (db_read(&s, ca->db, read_identities, &list).code != E_OK) {
 		log_failure(&s, "looking for certificates to renew");
-		return false;
+		return;
 	}
-	bool good = true;
 	for (size_t i = 0; i < list.count && !atomic_load(&ca->stopping); i++)
-		good = tend(ca, &list.item[i]) && good;
-	return good;
+		tend(ca, &list.item[i]);
 }
 
 static void *renew_main(void *arg)
 {
 	struct ca *ca = arg;
 	while (!atomic_load(&ca->stopping)) {
-		int64_t next = moment_monotonic() + (tend_all(ca) ? MOMENT_SECOND : RETRY_US);
+		tend_all(ca);
+		int64_t next = moment_monotonic() + MOMENT_SECOND;
 		(void)pthread_mutex_lock(&ca->mutex);
 		while (!atomic_load(&ca->stopping) && moment_monotonic() < next)
 			ca_wait(ca, next - moment_monotonic());
