@@ -19,7 +19,8 @@ static const struct db_migration steps[] = {
 		  "CREATE TABLE status (serial BLOB PRIMARY KEY, ca INTEGER NOT NULL, state INTEGER NOT NULL, reason INTEGER NOT NULL,"
 		  " revoked_at INTEGER NOT NULL, invalidity_date INTEGER NOT NULL, not_after INTEGER NOT NULL,"
 		  " certificate INTEGER NOT NULL) WITHOUT ROWID;"
-		  "CREATE INDEX status_revoked ON status (ca, serial, revoked_at, reason, invalidity_date) WHERE state = 1;"
+		  /* Holds all that a CRL entry needs, `state` among it or it would not be read without the table. */
+		  "CREATE INDEX status_revoked ON status (ca, serial, revoked_at, reason, invalidity_date, state) WHERE state = 1;"
 		  "CREATE TABLE public_key (digest BLOB PRIMARY KEY, subject BLOB NOT NULL) WITHOUT ROWID;"
 		  "CREATE TABLE request (ca INTEGER NOT NULL, id TEXT NOT NULL, input BLOB NOT NULL, serial BLOB NOT NULL,"
 		  " PRIMARY KEY (ca, id)) WITHOUT ROWID;"
