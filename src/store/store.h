@@ -11,7 +11,7 @@ enum db_dialect { DB_SQLITE, DB_POSTGRES, DB_DIALECT_COUNT };
 
 struct db_statement {
 	const char *name;
-	const char *sql[DB_DIALECT_COUNT]; /* parameters ?1 ?2 ...; the PostgreSQL slot may be NULL where the same text serves */
+	const char *sql[DB_DIALECT_COUNT]; /* parameters ?1 ?2 ...; PostgreSQL may be NULL where the same text serves */
 };
 /* A step of the schema: applied once, in order, recorded with its number. */
 struct db_migration {
@@ -79,6 +79,7 @@ st db_find(struct scope *s, struct db_tx *tx, const struct db_statement *stateme
 /* Row by row, in constant memory; a failure of `row` ends it. */
 st db_each(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
 	   size_t value_count, st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg);
-#define DB_VALUES(...) (const struct db_value[]){ __VA_ARGS__ }, sizeof((const struct db_value[]){ __VA_ARGS__ }) / sizeof(struct db_value)
+#define DB_VALUES(...)                                                                                                         \
+	(const struct db_value[]){ __VA_ARGS__ }, sizeof((const struct db_value[]){ __VA_ARGS__ }) / sizeof(struct db_value)
 /* A consistent copy of the whole database into a new file or directory, while it is in use. */
 st db_backup(struct scope *s, struct db *db, const char *path);

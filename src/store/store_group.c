@@ -71,7 +71,8 @@ static void run_group(struct db *db, struct db_job *group)
 	for (struct db_job *job = group; job != NULL; job = job->next) {
 		job->result = run_one(db, job, alone);
 		if (!db->ops->in_transaction(db->writer)) {
-			fail_group(group, E_IO, "database: the transaction was lost to a failing disk or to another's failure; try again");
+			fail_group(group, E_IO,
+				   "database: the transaction was lost to a failing disk or to another's failure; try again");
 			return;
 		}
 	}

@@ -28,13 +28,15 @@ static st step_is_known(struct scope *s, const struct db_row *row, void *arg)
 			    (const char *)row->column[1].bytes.data, schema->service);
 	if (p->applied >= schema->migration_count)
 		return fail(s, E_STATE,
-			    "the database has schema version %lld, this program knows up to %d: install the newer program, or restore "
+			    "the database has schema version %lld, this program knows up to %d: install the newer program, or "
+			    "restore "
 			    "the backup made before the upgrade",
-			    (long long)version, schema->migration_count > 0 ? schema->migrations[schema->migration_count - 1].version : 0);
+			    (long long)version,
+			    schema->migration_count > 0 ? schema->migrations[schema->migration_count - 1].version : 0);
 	const struct db_migration *known = &schema->migrations[p->applied];
 	if (known->version != version || !span_is(row->column[2].bytes, known->name))
-		return fail(s, E_STATE, "step %lld of the database's schema is not the step '%s' this program knows", (long long)version,
-			    known->name);
+		return fail(s, E_STATE, "step %lld of the database's schema is not the step '%s' this program knows",
+			    (long long)version, known->name);
 	p->applied++;
 	return OK;
 }
@@ -51,10 +53,13 @@ static st apply_step(struct scope *s, struct db_tx *tx, void *arg)
 {
 	const struct progress *p = arg;
 	const struct db_driver_ops *ops = tx->db->ops;
-	const struct db_statement step = { .name = p->next->name, .sql = { p->next->sql[DB_SQLITE], p->next->sql[DB_POSTGRES] } };
+	const struct db_statement step = { .name = p->next->name,
+					   .sql = { p->next->sql[DB_SQLITE], p->next->sql[DB_POSTGRES] } };
 	TRY(ops->script(s, tx->connection, db_statement_sql(&step, ops->dialect)));
-	return db_exec(s, tx, &schema_enter, DB_VALUES(db_integer(p->next->version), db_text(span_str(p->schema->service)),
-						       db_text(span_str(p->next->name)), db_integer(scope_now(s))), NULL);
+	return db_exec(s, tx, &schema_enter,
+		       DB_VALUES(db_integer(p->next->version), db_text(span_str(p->schema->service)),
+				 db_text(span_str(p->next->name)), db_integer(scope_now(s))),
+		       NULL);
 }
 
 st db_schema_apply(struct scope *s, struct db *db, const struct db_schema *schema)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define CACHE_SLOTS 256u /* a power of two, well over the statements of any service */
-#define BUSY_MS 5000
+#define BUSY_MS	    5000
 
 struct cached {
 	const struct db_statement *statement;
@@ -44,7 +44,8 @@ static enum code code_of(int result)
 
 static st failed(struct scope *s, const struct db_connection *c, int result, const char *doing)
 {
-	return fail(s, code_of(result), "database: %s: %s", doing, c->handle != NULL ? sqlite3_errmsg(c->handle) : sqlite3_errstr(result));
+	return fail(s, code_of(result), "database: %s: %s", doing,
+		    c->handle != NULL ? sqlite3_errmsg(c->handle) : sqlite3_errstr(result));
 }
 
 static st plain(struct scope *s, struct db_connection *c, const char *sql)
@@ -87,8 +88,10 @@ static st pragma_is(struct scope *s, struct db_connection *c, const char *sql, c
 	if (result != SQLITE_OK)
 		return failed(s, c, result, sql);
 	if (strcmp(got, wanted) != 0)
-		return fail(s, E_CONFIG, "database: '%s' gives '%s', not '%s': commits would not be durable; put the database on a local disk",
-			    sql, got, wanted);
+		return fail(
+			s, E_CONFIG,
+			"database: '%s' gives '%s', not '%s': commits would not be durable; put the database on a local disk",
+			sql, got, wanted);
 	return OK;
 }
 
@@ -100,8 +103,9 @@ static st configure(struct scope *s, struct db_connection *c, enum db_role role)
 	TRY(pragma_is(s, c, "PRAGMA journal_mode=WAL", "wal"));
 	TRY(plain(s, c, "PRAGMA synchronous=FULL"));
 	TRY(pragma_is(s, c, "PRAGMA synchronous", "2"));
-	TRY(plain(s, c, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cache_size=-4000; PRAGMA temp_store=MEMORY;"
-			"PRAGMA wal_autocheckpoint=0"));
+	TRY(plain(s, c,
+		  "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cache_size=-4000; PRAGMA temp_store=MEMORY;"
+		  "PRAGMA wal_autocheckpoint=0"));
 	if (role == DB_READER)
 		return plain(s, c, "PRAGMA query_only=ON");
 	if (role == DB_WRITER)
@@ -233,9 +237,9 @@ static st step_all(struct scope *s, struct db_connection *c, const struct db_sta
 	}
 }
 
-static st sqlite_run(struct scope *s, struct db_connection *c, const struct db_statement *statement, const struct db_value *values,
-		     size_t value_count, st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg,
-		     int64_t *out_changed)
+static st sqlite_run(struct scope *s, struct db_connection *c, const struct db_statement *statement,
+		     const struct db_value *values, size_t value_count,
+		     st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg, int64_t *out_changed)
 {
 	sqlite3_stmt *prepared;
 	bool own;
@@ -348,7 +352,8 @@ static st sqlite_backup(struct scope *s, struct db_connection *reader, const cha
 		result = copy_all(to, reader->handle);
 	if (sqlite3_close(to) != SQLITE_OK && result == SQLITE_OK)
 		result = SQLITE_IOERR;
-	st status = result == SQLITE_OK ? sync_file(s, path) : fail(s, E_IO, "database: copying to %s: %s", path, sqlite3_errstr(result));
+	st status = result == SQLITE_OK ? sync_file(s, path)
+					: fail(s, E_IO, "database: copying to %s: %s", path, sqlite3_errstr(result));
 	if (status.code != E_OK)
 		(void)unlink(path);
 	return status;

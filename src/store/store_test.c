@@ -45,8 +45,8 @@ static int tear_down(void **state)
 {
 	struct place *p = *state;
 	db_close(p->db);
-	static const char *const files[] = { "test.db", "test.db-wal", "test.db-shm", "test.db.lock", "copy.db", "copy.db-wal",
-					     "copy.db-shm", "copy.db.lock" };
+	static const char *const files[] = { "test.db", "test.db-wal", "test.db-shm", "test.db.lock",
+					     "copy.db", "copy.db-wal", "copy.db-shm", "copy.db.lock" };
 	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
 		(void)unlink(scope_printf(&p->s, "%s/%s", p->directory, files[i]));
 	assert_int_equal(rmdir(p->directory), 0);
@@ -211,7 +211,7 @@ static void a_statement_may_run_inside_its_own_rows(void **state)
 }
 
 #define WRITERS 12
-#define WRITES 60
+#define WRITES	60
 
 struct writer {
 	struct place *place;

@@ -1,7 +1,7 @@
 /*
- * ca.h - what the files of the ca share. From outside in: ca_main.c (configuration, start, stop), ca_http*.c (routes), ca_issue.c,
- * ca_revoke.c, ca_crl.c, ca_authority.c, ca_renew.c (the work), ca_entry.c (rows), ca_relay.c, ca_push.c, ca_reconcile.c (what
- * goes to auditd, goes to the vas, comes back from the log).
+ * ca.h - what the files of the ca share. From outside in: ca_main.c (configuration, start, stop), ca_http*.c (routes),
+ * ca_issue.c, ca_revoke.c, ca_crl.c, ca_authority.c, ca_renew.c (the work), ca_entry.c (rows), ca_relay.c, ca_push.c,
+ * ca_reconcile.c (what goes to auditd, goes to the vas, comes back from the log).
  */
 #pragma once
 #include "audit.h"
@@ -41,10 +41,10 @@ struct ca_crl_turn {
 	pthread_cond_t changed;
 	uint64_t begun, finished; /* generations */
 	bool running;
-	bool wanted;              /* by a revocation, for the scheduler */
-	int64_t last;             /* monotonic: start of the last one */
-	int64_t next_due;         /* wall clock: half of the life of the last one has passed */
-	uint64_t number;          /* last number taken, stored or not */
+	bool wanted;	  /* by a revocation, for the scheduler */
+	int64_t last;	  /* monotonic: start of the last one */
+	int64_t next_due; /* wall clock: half of the life of the last one has passed */
+	uint64_t number;  /* last number taken, stored or not */
 	enum code outcome;
 	char message[SCOPE_MESSAGE_MAX];
 	struct ca_crl *result;
@@ -52,26 +52,26 @@ struct ca_crl_turn {
 
 /* Never changed once published and never freed before the end, so that readers need no lock; a change makes a new one. */
 struct ca_authority {
-	struct ca_authority *next;   /* all ever made, to free them */
+	struct ca_authority *next; /* all ever made, to free them */
 	struct scope memory;
 	int64_t id;
 	const char *name;
 	const struct pki_profile *profile;
 	enum ca_state state;
-	span subject;                /* whole Name */
-	const char *key;             /* label in keyd */
+	span subject;	 /* whole Name */
+	const char *key; /* label in keyd */
 	const struct alg_signature *algorithm;
 	span spki;
 	uint8_t key_identifier[20];
 	struct pki_key *public_key;
-	span certificate;            /* empty while waiting */
+	span certificate; /* empty while waiting */
 	int64_t not_before, not_after;
-	span *chain;                 /* issuers above, nearest first, without its own certificate */
+	span *chain; /* issuers above, nearest first, without its own certificate */
 	size_t chain_count;
-	span request;                /* while waiting */
+	span request; /* while waiting */
 	const char *crl_url, *issuer_url, *ocsp_url, *cps_url;
-	int64_t crl_hours;           /* 0: as configured */
-	struct ca_crl_turn *crl;     /* the same for all versions of this CA */
+	int64_t crl_hours;	 /* 0: as configured */
+	struct ca_crl_turn *crl; /* the same for all versions of this CA */
 };
 
 struct ca_relay;
@@ -88,7 +88,7 @@ struct ca {
 	struct http_server *http;
 	struct http_tls_settings tls;
 
-	pthread_rwlock_t lock;       /* of the two below */
+	pthread_rwlock_t lock; /* of the two below */
 	struct ca_authority *authority[CA_AUTHORITIES_MAX];
 	size_t authority_count;
 	struct ca_authority *all;
@@ -100,11 +100,11 @@ struct ca {
 	/* One condition wakes the threads that wait for work; each looks for its own. */
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
-	uint64_t feed_changes;       /* counted under `mutex` */
+	uint64_t feed_changes;	      /* counted under `mutex` */
 	_Atomic uint64_t revocations; /* counted, so that what was looked up about a peer is looked up again after one */
 	_Atomic bool stopping;
 	pthread_t crl_thread, renew_thread;
-	unsigned threads;            /* how many of these two run */
+	unsigned threads; /* how many of these two run */
 };
 /* Sleep until something changed, or so long; with `mutex` held. */
 void ca_wait(struct ca *ca, int64_t microseconds);
@@ -116,8 +116,8 @@ st ca_authority_load(struct scope *s, struct ca *ca);
 void ca_authority_free_all(struct ca *ca);
 /* E_NOTFOUND when there is none. */
 st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_authority **out);
-struct ca_authority *ca_authority_at(struct ca *ca, size_t i);      /* NULL behind the last */
-struct ca_authority *ca_authority_numbered(struct ca *ca, int64_t id); /* NULL when unknown */
+struct ca_authority *ca_authority_at(struct ca *ca, size_t i);		/* NULL behind the last */
+struct ca_authority *ca_authority_numbered(struct ca *ca, int64_t id);	/* NULL when unknown */
 struct ca_authority *ca_authority_of_subject(struct ca *ca, span name); /* which issues under this Name */
 char *ca_authority_chain_pem(struct scope *s, const struct ca_authority *a);
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a);
@@ -129,7 +129,8 @@ struct ca_founding {
 	const char *actor;
 };
 st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *want, struct ca_authority **out);
-st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor, struct ca_authority **out);
+st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor,
+			 struct ca_authority **out);
 st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, const char *actor,
 			struct ca_authority **out);
 
@@ -149,7 +150,7 @@ void ca_certificate_from_row(struct scope *s, const struct db_row *row, struct c
 /* A record on its way: written into the outbox by the transaction of its effect. */
 struct ca_record {
 	struct audit_event *event;
-	span object;              /* serial it is about; may be empty */
+	span object; /* serial it is about; may be empty */
 	int64_t seq;
 };
 st ca_entry_record(struct scope *s, struct db_tx *tx, struct ca_record *record);
@@ -158,9 +159,9 @@ struct ca_new_certificate {
 	const char *profile;
 	struct pki_certificate *certificate;
 	const char *role, *request_id, *actor;
-	span input;               /* digest of the request as it came; with request_id */
-	bool check_key;           /* refuse a key certified for another subject */
-	char *subject;            /* as text; filled by ca_entry_certificate */
+	span input;	/* digest of the request as it came; with request_id */
+	bool check_key; /* refuse a key certified for another subject */
+	char *subject;	/* as text; filled by ca_entry_certificate */
 };
 st ca_entry_certificate(struct scope *s, struct db_tx *tx, struct ca_new_certificate *new);
 /* A serial closed without a certificate. */
@@ -173,7 +174,8 @@ span ca_magnitude(span integer);
 /* ---- ca_relay.c: outbox to auditd ---- */
 st ca_relay_start(struct scope *s, struct ca *ca);
 void ca_relay_stop(struct ca *ca);
-/* After the commit: returns when the record is acknowledged. E_UNAVAILABLE: the effect stands, its record is delivered later. */
+/* After the commit: returns when the record is acknowledged. E_UNAVAILABLE: the effect stands, its record is delivered
+ * later. */
 st ca_relay_deliver(struct scope *s, struct ca *ca, const struct ca_record *record);
 /* Whatever is still owed about this object. */
 st ca_relay_settle(struct scope *s, struct ca *ca, span object);
@@ -185,9 +187,9 @@ st ca_relay_note(struct scope *s, struct ca *ca, struct audit_event *event);
 /* ---- ca_flight.c: what is being signed, and how far the log is surely reflected in the database ---- */
 struct ca_flight_slot {
 	struct ca_flight_slot *next;
-	uint64_t position;        /* log index before which nothing of it lies */
-	int64_t since;            /* monotonic */
-	uint8_t key[32];          /* digest of the public key being certified, to keep two subjects from getting it at once */
+	uint64_t position; /* log index before which nothing of it lies */
+	int64_t since;	   /* monotonic */
+	uint8_t key[32];   /* digest of the public key being certified, to keep two subjects from getting it at once */
 	char request_id[80];
 	int64_t ca;
 };
@@ -221,10 +223,10 @@ st ca_reconcile_doubts(struct scope *s, struct ca *ca, const struct ca_doubt *do
 struct ca_order {
 	const struct ca_authority *authority;
 	const char *profile;
-	span request;             /* PKCS#10, PEM or DER */
-	const char *subject;      /* text, instead of the request's */
-	span subject_der;         /* or whole Name */
-	int64_t validity_days;    /* 0: the profile's */
+	span request;		  /* PKCS#10, PEM or DER */
+	const char *subject;	  /* text, instead of the request's */
+	span subject_der;	  /* or whole Name */
+	int64_t validity_days;	  /* 0: the profile's */
 	int64_t validity_seconds; /* instead of days */
 	const char *const *dns_names, *const *ip_addresses, *const *emails;
 	const char *role, *request_id, *actor;
@@ -234,25 +236,25 @@ struct ca_order {
 };
 struct ca_issued {
 	struct ca_certificate certificate;
-	bool repeated;            /* the first answer to this request id again */
+	bool repeated; /* the first answer to this request id again */
 };
 st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct ca_issued *out);
 /* Build, check, have signed, verify: nothing is stored. `a` signs; for its own certificate too. */
-st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue, uint64_t position,
-		       span *out_der);
+st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue,
+		       uint64_t position, span *out_der);
 void ca_urls(const struct ca_authority *a, struct pki_ext_context *ext);
 
 /* ---- ca_revoke.c ---- */
 struct ca_revocation {
 	span serial;
-	const char *reason;       /* NULL: none stated */
+	const char *reason; /* NULL: none stated */
 	int64_t invalidity_date;
 	const char *actor;
 };
 struct ca_revoked {
 	int64_t revoked_at, invalidity_date;
 	int reason;
-	bool before;              /* it was revoked already */
+	bool before; /* it was revoked already */
 };
 st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, struct ca_revoked *out);
 
@@ -268,7 +270,8 @@ st ca_crl_issue(struct scope *s, struct ca *ca, const struct ca_authority *a, in
 void ca_crl_want(struct ca *ca, const struct ca_authority *a);
 /* E_NOTFOUND when there is none yet. */
 st ca_crl_last(struct scope *s, struct ca *ca, int64_t authority, struct ca_crl *out);
-st ca_crl_take_in(struct scope *s, struct ca *ca, const struct ca_authority *a, span der, const char *actor, struct ca_crl *out);
+st ca_crl_take_in(struct scope *s, struct ca *ca, const struct ca_authority *a, span der, const char *actor,
+		  struct ca_crl *out);
 st ca_crl_start(struct scope *s, struct ca *ca);
 
 /* ---- ca_feed.c: in the transaction of what they tell of ---- */

@@ -209,7 +209,8 @@ char *ca_authority_chain_pem(struct scope *s, const struct ca_authority *a)
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a)
 {
 	if (a->state == CA_WAITING)
-		return fail(s, E_STATE, "CA '%s' waits for its certificate: have its request signed and bring the certificate in", a->name);
+		return fail(s, E_STATE,
+			    "CA '%s' waits for its certificate: have its request signed and bring the certificate in", a->name);
 	if (a->state == CA_EXTERNAL)
 		return fail(s, E_STATE, "CA '%s' is run elsewhere: its key is not here", a->name);
 	return OK;

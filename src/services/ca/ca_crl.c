@@ -1,6 +1,6 @@
 /*
- * CRLs: full, numbered, written as a stream. Both passes over the revoked certificates read one snapshot in order of serial; the
- * bytes go to a file and to keyd at once, so memory does not grow with their number.
+ * CRLs: full, numbered, written as a stream. Both passes over the revoked certificates read one snapshot in order of serial;
+ * the bytes go to a file and to keyd at once, so memory does not grow with their number.
  */
 #include "ca.h"
 #include <stdio.h>
@@ -13,17 +13,17 @@
 #include <unistd.h>
 
 #define OUT_BUFFER (256u << 10)
-#define CRLS_KEPT 8
+#define CRLS_KEPT  8
 
 struct crl_work {
 	struct ca *ca;
 	const struct ca_authority *a;
-	int64_t next_update;      /* 0: after the CA's own interval */
+	int64_t next_update; /* 0: after the CA's own interval */
 	struct pki_crl_head head;
 	struct pki_crl_writer *writer;
 	struct key_stream *stream;
 	int file;
-	uint64_t offset;          /* where the TBS begins in the file */
+	uint64_t offset; /* where the TBS begins in the file */
 	uint64_t tbs_length;
 	struct buf pending;
 	span signature;
@@ -40,8 +40,9 @@ char *ca_crl_path(struct scope *s, const struct ca *ca, const char *authority, u
 static void entry_of(const struct db_row *row, struct pki_crl_entry *out)
 {
 	const struct db_value *v = row->column;
-	*out = (struct pki_crl_entry){ .serial = v[0].bytes, .revoked_at = v[1].integer, .reason = (int)v[2].integer,
-				       .invalidity_date = v[3].integer };
+	*out = (struct pki_crl_entry){
+		.serial = v[0].bytes, .revoked_at = v[1].integer, .reason = (int)v[2].integer, .invalidity_date = v[3].integer
+	};
 }
 
 static st count_entry(struct scope *s, const struct db_row *row, void *arg)
@@ -81,12 +82,14 @@ static st take_part(struct scope *s, span part, void *arg)
 	return w->pending.len >= OUT_BUFFER / 2 ? flush(s, w) : OK;
 }
 
-/* The TBS's place in the file depends on the length of a signature that is not made yet; it hardly ever differs from the longest. */
+/* The TBS's place in the file depends on the length of a signature that is not made yet; it hardly ever differs from the
+ * longest. */
 static st guess_offset(struct scope *s, struct crl_work *w)
 {
 	span before, after;
 	uint8_t *longest = scope_alloc(s, w->head.algorithm->max_signature);
-	TRY(pki_crl_frame(s, w->tbs_length, w->head.algorithm, span_of(longest, w->head.algorithm->max_signature), &before, &after));
+	TRY(pki_crl_frame(s, w->tbs_length, w->head.algorithm, span_of(longest, w->head.algorithm->max_signature), &before,
+			  &after));
 	w->offset = before.len;
 	if (lseek(w->file, (off_t)before.len, SEEK_SET) < 0)
 		return fail_errno(s, E_IO, "a CRL file");
@@ -100,8 +103,12 @@ static void set_head(struct scope *s, struct crl_work *w)
 	w->out.this_update = now - now % MOMENT_SECOND;
 	w->out.next_update = w->next_update > 0 ? w->next_update : w->out.this_update + life;
 	w->head = (struct pki_crl_head){
-		.issuer = w->a->subject, .issuer_key_identifier = SPAN_ARRAY(w->a->key_identifier), .number = w->out.number,
-		.this_update = w->out.this_update, .next_update = w->out.next_update, .expired_certs_from = w->a->not_before,
+		.issuer = w->a->subject,
+		.issuer_key_identifier = SPAN_ARRAY(w->a->key_identifier),
+		.number = w->out.number,
+		.this_update = w->out.this_update,
+		.next_update = w->out.next_update,
+		.expired_certs_from = w->a->not_before,
 		.algorithm = w->a->algorithm,
 	};
 }
@@ -132,7 +139,8 @@ static st write_at(struct scope *s, int fd, span bytes, uint64_t at)
 	return file_write_all(s, fd, bytes);
 }
 
-/* Move the TBS when the head became shorter or longer than guessed: from the side that does not overwrite what is still needed. */
+/* Move the TBS when the head became shorter or longer than guessed: from the side that does not overwrite what is still
+ * needed. */
 static st move_tbs(struct scope *s, struct crl_work *w, uint64_t to)
 {
 	uint64_t size = w->tbs_length + (to > w->offset ? to : w->offset);
@@ -186,9 +194,11 @@ static st enter_crl(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct crl_entry_work *e = arg;
 	const struct ca_crl *c = e->crl;
-	TRY(db_exec(s, tx, &sql_crl_insert, DB_VALUES(db_integer(e->ca), db_integer((int64_t)c->number), db_blob(SPAN_ARRAY(c->digest)),
-						      db_integer((int64_t)c->size), db_integer((int64_t)c->entries),
-						      db_integer(c->this_update), db_integer(c->next_update)), NULL));
+	TRY(db_exec(s, tx, &sql_crl_insert,
+		    DB_VALUES(db_integer(e->ca), db_integer((int64_t)c->number), db_blob(SPAN_ARRAY(c->digest)),
+			      db_integer((int64_t)c->size), db_integer((int64_t)c->entries), db_integer(c->this_update),
+			      db_integer(c->next_update)),
+		    NULL));
 	TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(e->ca), db_integer((int64_t)c->number)), NULL));
 	TRY(ca_feed_crl(s, tx, e->ca, c));
 	return ca_entry_record(s, tx, &e->record);
@@ -207,7 +217,8 @@ static st build_record(struct scope *s, struct audit_event *e, const struct ca_a
 	return audit_finish(s, e);
 }
 
-static st store_crl(struct scope *s, struct ca *ca, const struct ca_authority *a, const char *temporary, const struct ca_crl *crl)
+static st store_crl(struct scope *s, struct ca *ca, const struct ca_authority *a, const char *temporary,
+		    const struct ca_crl *crl)
 {
 	char *path = ca_crl_path(s, ca, a->name, crl->number);
 	if (rename(temporary, path) != 0)
@@ -350,8 +361,11 @@ static st read_last(struct scope *s, struct db_tx *tx, void *arg)
 	if (!found)
 		return fail(s, E_NOTFOUND, "there is no CRL yet; 'chancery crl issue' makes one");
 	const struct db_value *v = row.column;
-	*l->out = (struct ca_crl){ .number = (uint64_t)v[0].integer, .size = (uint64_t)v[2].integer, .entries = (uint64_t)v[3].integer,
-				   .this_update = v[4].integer, .next_update = v[5].integer };
+	*l->out = (struct ca_crl){ .number = (uint64_t)v[0].integer,
+				   .size = (uint64_t)v[2].integer,
+				   .entries = (uint64_t)v[3].integer,
+				   .this_update = v[4].integer,
+				   .next_update = v[5].integer };
 	memcpy(l->out->digest, v[1].bytes.data, v[1].bytes.len < 32 ? v[1].bytes.len : 32);
 	return OK;
 }
@@ -431,8 +445,8 @@ static st check_external(struct scope *s, struct ca *ca, const struct ca_authori
 	TRY(pki_key_verify(s, a->public_key, algorithm, crl->tbs, crl->signature));
 	st found = ca_crl_last(s, ca, a->id, &last);
 	if (found.code == E_OK && crl->number <= last.number)
-		return fail(s, E_CONFLICT, "CRL number %llu is not above number %llu, which is published", (unsigned long long)crl->number,
-			    (unsigned long long)last.number);
+		return fail(s, E_CONFLICT, "CRL number %llu is not above number %llu, which is published",
+			    (unsigned long long)crl->number, (unsigned long long)last.number);
 	if (found.code == E_NOTFOUND)
 		scope_clear_error(s);
 	return found.code == E_NOTFOUND ? OK : found;
@@ -444,7 +458,10 @@ st ca_crl_take_in(struct scope *s, struct ca *ca, const struct ca_authority *a, 
 	struct pki_crl crl;
 	TRY(pki_crl_read(s, der, &crl));
 	TRY(check_external(s, ca, a, &crl));
-	struct ca_crl made = { .number = crl.number, .entries = crl.entries, .size = der.len, .this_update = crl.this_update,
+	struct ca_crl made = { .number = crl.number,
+			       .entries = crl.entries,
+			       .size = der.len,
+			       .this_update = crl.this_update,
 			       .next_update = crl.next_update };
 	(void)digest_of(DIGEST_SHA256, der, made.digest);
 	char *temporary = scope_printf(s, "%s/crls/%s.new", ca->conf->state_directory, a->name);

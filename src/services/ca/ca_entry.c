@@ -24,10 +24,20 @@ void ca_certificate_from_row(struct scope *s, const struct db_row *row, struct c
 {
 	const struct db_value *v = row->column;
 	*out = (struct ca_certificate){
-		.serial = scope_copy(s, v[0].bytes), .ca = v[1].integer, .profile = text_of(s, &v[2]), .subject = text_of(s, &v[3]),
-		.not_before = v[4].integer, .not_after = v[5].integer, .state = (int)v[6].integer, .reason = (int)v[7].integer,
-		.revoked_at = v[8].integer, .invalidity_date = v[9].integer, .role = text_of(s, &v[10]),
-		.request_id = text_of(s, &v[11]), .der = scope_copy(s, v[12].bytes), .id = v[13].integer,
+		.serial = scope_copy(s, v[0].bytes),
+		.ca = v[1].integer,
+		.profile = text_of(s, &v[2]),
+		.subject = text_of(s, &v[3]),
+		.not_before = v[4].integer,
+		.not_after = v[5].integer,
+		.state = (int)v[6].integer,
+		.reason = (int)v[7].integer,
+		.revoked_at = v[8].integer,
+		.invalidity_date = v[9].integer,
+		.role = text_of(s, &v[10]),
+		.request_id = text_of(s, &v[11]),
+		.der = scope_copy(s, v[12].bytes),
+		.id = v[13].integer,
 	};
 }
 
@@ -65,7 +75,8 @@ static st claim_key(struct scope *s, struct db_tx *tx, const struct pki_certific
 	bool found;
 	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(key_digest)), &row, &found));
 	if (found && !span_equal(row.column[0].bytes, subject_digest))
-		return fail(s, E_CONFLICT, "this public key is certified for another subject already: have a new key pair made");
+		return fail(s, E_CONFLICT,
+			    "this public key is certified for another subject already: have a new key pair made");
 	if (found)
 		return OK;
 	return db_exec(s, tx, &sql_key_insert, DB_VALUES(db_blob(key_digest), db_blob(subject_digest)), NULL);
@@ -83,14 +94,17 @@ st ca_entry_certificate(struct scope *s, struct db_tx *tx, struct ca_new_certifi
 	struct db_row row;
 	TRY(db_one(s, tx, &sql_certificate_insert,
 		   DB_VALUES(db_blob(serial), db_integer(ca), db_text(span_str(new->profile)), db_text(span_str(new->subject)),
-			     db_integer(c->not_before), db_integer(c->not_after), text_or_null(new->role), text_or_null(new->request_id),
-			     db_text(span_str(new->actor)), db_blob(c->der)), &row));
+			     db_integer(c->not_before), db_integer(c->not_after), text_or_null(new->role),
+			     text_or_null(new->request_id), db_text(span_str(new->actor)), db_blob(c->der)),
+		   &row));
 	TRY(db_exec(s, tx, &sql_status_insert,
 		    DB_VALUES(db_blob(serial), db_integer(ca), db_integer(CA_GOOD), db_integer(0), db_integer(0), db_integer(0),
-			      db_integer(c->not_after), row.column[0]), NULL));
+			      db_integer(c->not_after), row.column[0]),
+		    NULL));
 	if (new->request_id != NULL)
-		TRY(db_exec(s, tx, &sql_request_insert, DB_VALUES(db_integer(ca), db_text(span_str(new->request_id)),
-								   db_blob(new->input), db_blob(serial)), NULL));
+		TRY(db_exec(s, tx, &sql_request_insert,
+			    DB_VALUES(db_integer(ca), db_text(span_str(new->request_id)), db_blob(new->input), db_blob(serial)),
+			    NULL));
 	return ca_feed_status(s, tx, &(struct ca_certificate){ .ca = ca, .serial = serial, .not_after = c->not_after });
 }
 
@@ -98,9 +112,12 @@ st ca_entry_abandoned(struct scope *s, struct db_tx *tx, int64_t ca, span serial
 {
 	TRY(db_exec(s, tx, &sql_status_insert,
 		    DB_VALUES(db_blob(serial), db_integer(ca), db_integer(CA_REVOKED), db_integer(0), db_integer(revoked_at),
-			      db_integer(0), db_integer(not_after), db_integer(0)), NULL));
-	return ca_feed_status(s, tx, &(struct ca_certificate){ .ca = ca, .serial = serial, .state = CA_REVOKED,
-							       .revoked_at = revoked_at, .not_after = not_after });
+			      db_integer(0), db_integer(not_after), db_integer(0)),
+		    NULL));
+	return ca_feed_status(
+		s, tx,
+		&(struct ca_certificate){
+			.ca = ca, .serial = serial, .state = CA_REVOKED, .revoked_at = revoked_at, .not_after = not_after });
 }
 
 /* ---- records ---- */
@@ -109,7 +126,8 @@ st ca_entry_record(struct scope *s, struct db_tx *tx, struct ca_record *record)
 {
 	struct db_row row;
 	TRY(db_one(s, tx, &sql_outbox_insert,
-		   DB_VALUES(db_blob(SPAN_ARRAY(record->event->id)), db_blob(record->object), db_blob(buf_span(&record->event->json))),
+		   DB_VALUES(db_blob(SPAN_ARRAY(record->event->id)), db_blob(record->object),
+			     db_blob(buf_span(&record->event->json))),
 		   &row));
 	record->seq = row.column[0].integer;
 	return OK;

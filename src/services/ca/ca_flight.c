@@ -1,14 +1,14 @@
 /*
- * What is being signed right now. From it follows the position in the log up to which everything is surely in the database, where
- * the next start begins to compare: the least position at which something under way began. And what failed with an unknown
- * outcome: whether keyd had it on record before it or auditd went away shows only later, in the log.
+ * What is being signed right now. From it follows the position in the log up to which everything is surely in the database,
+ * where the next start begins to compare: the least position at which something under way began. And what failed with an
+ * unknown outcome: whether keyd had it on record before it or auditd went away shows only later, in the log.
  */
 #include "ca.h"
 #include "log.h"
 #include <stdlib.h>
 
 #define SETTLE_US (5 * MOMENT_SECOND) /* longer than a record can still be on its way from keyd */
-#define TICK_US MOMENT_SECOND
+#define TICK_US	  MOMENT_SECOND
 
 struct ca_flight {
 	pthread_mutex_t mutex;
@@ -43,7 +43,8 @@ st ca_flight_begin(struct scope *s, struct ca *ca, struct ca_flight_slot *slot)
 		f->first = slot;
 	}
 	(void)pthread_mutex_unlock(&f->mutex);
-	return clash ? fail(s, E_BUSY, "the same request, or one for the same key, is being worked on; ask again in a moment") : OK;
+	return clash ? fail(s, E_BUSY, "the same request, or one for the same key, is being worked on; ask again in a moment")
+		     : OK;
 }
 
 void ca_flight_end(struct ca *ca, struct ca_flight_slot *slot)
@@ -61,7 +62,9 @@ void ca_flight_end(struct ca *ca, struct ca_flight_slot *slot)
 void ca_flight_doubt(struct ca *ca, int64_t authority, span serial, uint64_t position)
 {
 	struct ca_doubt *d = heap_alloc(sizeof *d);
-	*d = (struct ca_doubt){ .authority = authority, .serial_len = serial.len, .position = position, .since = moment_monotonic() };
+	*d = (struct ca_doubt){
+		.authority = authority, .serial_len = serial.len, .position = position, .since = moment_monotonic()
+	};
 	memcpy(d->serial, serial.data, serial.len < sizeof d->serial ? serial.len : sizeof d->serial);
 	struct ca_flight *f = ca->flight;
 	(void)pthread_mutex_lock(&f->mutex);

@@ -27,7 +27,9 @@ static st check_name(struct scope *s, const char *name)
 	bool good = len > 0 && len <= NAME_MAX_ && name[0] != '-';
 	for (size_t i = 0; i < len && good; i++)
 		good = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9') || name[i] == '-';
-	return good ? OK : fail(s, E_INPUT, "a CA's name is 1 to %d lower-case letters, digits and '-', as in 'issuing-2'", NAME_MAX_);
+	return good ? OK
+		    : fail(s, E_INPUT, "a CA's name is 1 to %d lower-case letters, digits and '-', as in 'issuing-2'",
+			   NAME_MAX_);
 }
 
 static st check_free(struct scope *s, struct ca *ca, const char *name, span subject, int64_t *out_id)
@@ -55,15 +57,18 @@ static st enter_founding(struct scope *s, struct db_tx *tx, void *arg)
 	struct founding *f = arg;
 	const struct ca_founding *w = f->want;
 	TRY(db_exec(s, tx, &sql_authority_insert,
-		    DB_VALUES(db_integer(f->id), db_text(span_str(w->name)), db_text(span_str(f->profile)), db_integer(f->state),
-			      db_blob(f->subject), db_text(span_str(f->key)), db_text(span_str(f->algorithm)), db_blob(f->spki),
-			      db_blob(f->certificate), db_blob(buf_span(&f->chain)), text_or_null(w->crl_url),
-			      text_or_null(w->issuer_url), text_or_null(w->ocsp_url), text_or_null(w->cps_url),
-			      db_integer(w->crl_hours), db_blob(f->request), db_integer(scope_now(s))), NULL));
+		    DB_VALUES(db_integer(f->id), db_text(span_str(w->name)), db_text(span_str(f->profile)),
+			      db_integer(f->state), db_blob(f->subject), db_text(span_str(f->key)),
+			      db_text(span_str(f->algorithm)), db_blob(f->spki), db_blob(f->certificate),
+			      db_blob(buf_span(&f->chain)), text_or_null(w->crl_url), text_or_null(w->issuer_url),
+			      text_or_null(w->ocsp_url), text_or_null(w->cps_url), db_integer(w->crl_hours),
+			      db_blob(f->request), db_integer(scope_now(s))),
+		    NULL));
 	if (f->own != NULL) {
 		struct ca_authority self = { .id = f->id, .name = w->name };
-		struct ca_new_certificate new = { .authority = &self, .profile = f->profile, .certificate = f->own, .actor = f->actor,
-						  .check_key = true };
+		struct ca_new_certificate new = {
+			.authority = &self, .profile = f->profile, .certificate = f->own, .actor = f->actor, .check_key = true
+		};
 		TRY(ca_entry_certificate(s, tx, &new));
 		TRY(ca_entry_record(s, tx, &f->issued));
 	}
@@ -131,7 +136,8 @@ static st store_founding(struct scope *s, struct founding *f, struct ca_authorit
 
 static st choose_algorithm(struct scope *s, const struct key_info *key, const char *wanted, const struct alg_signature **out)
 {
-	const struct alg_signature *a = wanted == NULL ? alg_signature_default(key->type) : alg_signature_named(span_str(wanted));
+	const struct alg_signature *a =
+		wanted == NULL ? alg_signature_default(key->type) : alg_signature_named(span_str(wanted));
 	if (a == NULL)
 		return fail(s, E_INPUT, "there is no signature algorithm '%s'; as in ecdsa-sha256", wanted);
 	if (a->family != key->type->family)
@@ -140,7 +146,8 @@ static st choose_algorithm(struct scope *s, const struct key_info *key, const ch
 	return alg_policy_check(s, key->type, a, ALG_USE_CA, true, scope_now(s));
 }
 
-static st sign_own(struct scope *s, struct founding *f, const struct pki_profile *profile, const struct alg_signature *algorithm)
+static st sign_own(struct scope *s, struct founding *f, const struct pki_profile *profile,
+		   const struct alg_signature *algorithm)
 {
 	const struct ca_founding *w = f->want;
 	int64_t now = scope_now(s);
@@ -152,10 +159,18 @@ static st sign_own(struct scope *s, struct founding *f, const struct pki_profile
 	uint8_t serial[16];
 	pki_serial_new(s, serial);
 	struct pki_issue issue = {
-		.profile = profile, .serial = SPAN_ARRAY(serial), .issuer = f->subject, .issuer_not_after = INT64_MAX,
-		.subject = f->subject, .algorithm = algorithm,
-		.ext = { .profile = profile, .subject_spki = f->spki, .issuer_spki = f->spki, .cps_url = w->cps_url,
-			 .not_before = now - now % MOMENT_SECOND, .not_after = now - now % MOMENT_SECOND + validity - MOMENT_SECOND },
+		.profile = profile,
+		.serial = SPAN_ARRAY(serial),
+		.issuer = f->subject,
+		.issuer_not_after = INT64_MAX,
+		.subject = f->subject,
+		.algorithm = algorithm,
+		.ext = { .profile = profile,
+			 .subject_spki = f->spki,
+			 .issuer_spki = f->spki,
+			 .cps_url = w->cps_url,
+			 .not_before = now - now % MOMENT_SECOND,
+			 .not_after = now - now % MOMENT_SECOND + validity - MOMENT_SECOND },
 	};
 	TRY(pki_key_new(s, f->spki, &self.public_key));
 	st status = ca_sign_certificate(s, f->ca, &self, &issue, ca_flight_position(f->ca), &f->certificate);
@@ -180,8 +195,10 @@ static st found_with_key(struct scope *s, struct founding *f, struct ca_authorit
 	if (profile == NULL || !profile->ca)
 		return fail(s, E_INPUT, "'%s' is no profile of a CA; 'chancery profile list' shows them", w->profile);
 	if ((profile->issuer == PKI_SELF_SIGNED) == w->request_only)
-		return fail(s, E_INPUT, w->request_only ? "profile %s signs its own certificate: leave request_only out" :
-							   "profile %s is certified by another CA: set request_only", w->profile);
+		return fail(s, E_INPUT,
+			    w->request_only ? "profile %s signs its own certificate: leave request_only out"
+					    : "profile %s is certified by another CA: set request_only",
+			    w->profile);
 	span wanted;
 	TRY(pki_name_parse(s, span_str(w->subject), &wanted));
 	TRY(pki_profile_subject(s, profile, wanted, &f->subject));
@@ -247,7 +264,8 @@ static st check_chain(struct scope *s, const struct pem_list *list)
 		TRY(pki_certificate_read(s, list->der[i + 1], issuer));
 		const struct alg_signature *algorithm = alg_signature_of_identifier(c->signature_identifier);
 		if (!span_equal(c->issuer, issuer->subject) || algorithm == NULL)
-			return fail(s, E_CRYPTO, "certificate %zu of the chain was not issued by the one that follows it", i + 1);
+			return fail(s, E_CRYPTO, "certificate %zu of the chain was not issued by the one that follows it",
+				    i + 1);
 		struct pki_key *key;
 		TRY(pki_key_new(s, issuer->spki, &key));
 		st status = pki_key_verify(s, key, algorithm, c->tbs, c->signature);
@@ -276,8 +294,8 @@ static st enter_completion(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct completion *c = arg;
 	int64_t changed;
-	TRY(db_exec(s, tx, &sql_authority_complete, DB_VALUES(db_integer(c->shown.id), db_blob(c->shown.certificate), db_blob(c->chain)),
-		    &changed));
+	TRY(db_exec(s, tx, &sql_authority_complete,
+		    DB_VALUES(db_integer(c->shown.id), db_blob(c->shown.certificate), db_blob(c->chain)), &changed));
 	if (changed != 1)
 		return fail(s, E_STATE, "CA '%s' does not wait for a certificate any more", c->shown.name);
 	TRY(ca_feed_ca(s, tx, &c->shown));
@@ -289,11 +307,13 @@ static st must_fit(struct scope *s, const struct ca_authority *a, const struct p
 	if (a->state != CA_WAITING)
 		return fail(s, E_STATE, "CA '%s' does not wait for a certificate", a->name);
 	if (!span_equal(own->subject, a->subject) || !span_equal(own->spki, a->spki))
-		return fail(s, E_CONFLICT, "that certificate is not for CA '%s': subject and key must be those of its request", a->name);
+		return fail(s, E_CONFLICT, "that certificate is not for CA '%s': subject and key must be those of its request",
+			    a->name);
 	return OK;
 }
 
-st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor, struct ca_authority **out)
+st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor,
+			 struct ca_authority **out)
 {
 	struct ca_authority *a;
 	struct pem_list list = { 0 };
@@ -307,9 +327,13 @@ st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certifi
 	AUTO_BUF chain = { 0 };
 	TRY(created_record(s, &f, &event));
 	TRY(ca_chain_write(s, &chain, list.der + 1, list.count - 1));
-	struct completion c = { .shown = { .id = a->id, .name = a->name, .certificate = own->der, .chain = list.der + 1,
+	struct completion c = { .shown = { .id = a->id,
+					   .name = a->name,
+					   .certificate = own->der,
+					   .chain = list.der + 1,
 					   .chain_count = list.count - 1 },
-				.chain = buf_span(&chain), .record = { .event = &event } };
+				.chain = buf_span(&chain),
+				.record = { .event = &event } };
 	TRY(db_tx(s, ca->db, enter_completion, &c));
 	TRY(ca_authority_load(s, ca));
 	ca_push_wake(ca);
@@ -326,8 +350,16 @@ st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const 
 	TRY(check_name(s, name));
 	TRY(read_chain(s, span_str(certificate_pem), &list, own));
 	struct ca_founding want = { .name = name };
-	struct founding f = { .ca = ca, .want = &want, .state = CA_EXTERNAL, .subject = own->subject, .spki = own->spki,
-			      .certificate = own->der, .profile = "", .key = "", .algorithm = "", .actor = actor };
+	struct founding f = { .ca = ca,
+			      .want = &want,
+			      .state = CA_EXTERNAL,
+			      .subject = own->subject,
+			      .spki = own->spki,
+			      .certificate = own->der,
+			      .profile = "",
+			      .key = "",
+			      .algorithm = "",
+			      .actor = actor };
 	TRY(check_free(s, ca, name, own->subject, &f.id));
 	st status = ca_chain_write(s, &f.chain, list.der + 1, list.count - 1);
 	if (status.code == E_OK)

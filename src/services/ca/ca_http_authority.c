@@ -50,19 +50,32 @@ st ca_http_show_ca(struct scope *s, const struct http_request *request, struct h
 }
 
 struct create {
-	const char *name, *profile, *subject, *key, *algorithm, *crl_url, *issuer_url, *ocsp_url, *cps_url, *certificate, *chain;
+	const char *name, *profile, *subject, *key, *algorithm, *crl_url, *issuer_url, *ocsp_url, *cps_url, *certificate,
+		*chain;
 	int64_t crl_hours, validity_days;
 	bool request_only;
 };
 #define TEXT(member, ...) CA_MEMBER(CA_MEMBER_TEXT, create, member, __VA_ARGS__)
 static const struct ca_member create_members[] = {
-	TEXT(name, .required = true), TEXT(profile), TEXT(subject), TEXT(key), TEXT(algorithm), TEXT(crl_url), TEXT(issuer_url),
-	TEXT(ocsp_url), TEXT(cps_url), TEXT(certificate), TEXT(chain), CA_MEMBER(CA_MEMBER_INTEGER, create, crl_hours),
-	CA_MEMBER(CA_MEMBER_INTEGER, create, validity_days), CA_MEMBER(CA_MEMBER_BOOLEAN, create, request_only),
+	TEXT(name, .required = true),
+	TEXT(profile),
+	TEXT(subject),
+	TEXT(key),
+	TEXT(algorithm),
+	TEXT(crl_url),
+	TEXT(issuer_url),
+	TEXT(ocsp_url),
+	TEXT(cps_url),
+	TEXT(certificate),
+	TEXT(chain),
+	CA_MEMBER(CA_MEMBER_INTEGER, create, crl_hours),
+	CA_MEMBER(CA_MEMBER_INTEGER, create, validity_days),
+	CA_MEMBER(CA_MEMBER_BOOLEAN, create, request_only),
 };
 static const struct ca_member complete_members[] = { TEXT(certificate, .required = true), TEXT(chain) };
 
-static st create_or_take_in(struct scope *s, const struct http_request *request, const struct create *c, struct ca_authority **out)
+static st create_or_take_in(struct scope *s, const struct http_request *request, const struct create *c,
+			    struct ca_authority **out)
 {
 	const char *actor = ca_actor(s, request);
 	if (c->certificate != NULL) {
@@ -70,11 +83,22 @@ static st create_or_take_in(struct scope *s, const struct http_request *request,
 		return ca_authority_take_in(s, request->state, c->name, pem, actor, out);
 	}
 	if (c->profile == NULL || c->subject == NULL || c->key == NULL)
-		return fail(s, E_INPUT, "a new CA needs 'profile', 'subject' and 'key'; one that is run elsewhere 'certificate'");
+		return fail(s, E_INPUT,
+			    "a new CA needs 'profile', 'subject' and 'key'; one that is run elsewhere 'certificate'");
 	struct ca_founding want = {
-		.name = c->name, .profile = c->profile, .subject = c->subject, .key = c->key, .algorithm = c->algorithm,
-		.crl_url = c->crl_url, .issuer_url = c->issuer_url, .ocsp_url = c->ocsp_url, .cps_url = c->cps_url,
-		.crl_hours = c->crl_hours, .validity_days = c->validity_days, .request_only = c->request_only, .actor = actor,
+		.name = c->name,
+		.profile = c->profile,
+		.subject = c->subject,
+		.key = c->key,
+		.algorithm = c->algorithm,
+		.crl_url = c->crl_url,
+		.issuer_url = c->issuer_url,
+		.ocsp_url = c->ocsp_url,
+		.cps_url = c->cps_url,
+		.crl_hours = c->crl_hours,
+		.validity_days = c->validity_days,
+		.request_only = c->request_only,
+		.actor = actor,
 	};
 	return ca_authority_found(s, request->state, &want, out);
 }

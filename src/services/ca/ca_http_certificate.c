@@ -2,7 +2,7 @@
 #include "ca_http.h"
 #include "log.h"
 
-#define LIST_MAX 1000
+#define LIST_MAX       1000
 #define REQUEST_ID_MAX 64
 
 /* ---- showing ---- */
@@ -76,8 +76,9 @@ static st read_list(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct list *list = arg;
 	return db_each(s, tx, &sql_certificate_list,
-		       DB_VALUES(db_integer(list->after), db_integer(list->authority), db_integer(list->state), db_text(list->subject),
-				 db_integer(list->expired_at), db_integer(list->good_at), db_integer((int64_t)list->limit)),
+		       DB_VALUES(db_integer(list->after), db_integer(list->authority), db_integer(list->state),
+				 db_text(list->subject), db_integer(list->expired_at), db_integer(list->good_at),
+				 db_integer((int64_t)list->limit)),
 		       add_certificate, list);
 }
 
@@ -149,15 +150,16 @@ struct order {
 	const char *const *dns_names, *const *ip_addresses, *const *emails;
 };
 #define TEXT(member, ...) CA_MEMBER(CA_MEMBER_TEXT, order, member, __VA_ARGS__)
-#define TEXTS(member) CA_MEMBER(CA_MEMBER_TEXTS, order, member)
-#define NUMBER(member) CA_MEMBER(CA_MEMBER_INTEGER, order, member)
+#define TEXTS(member)	  CA_MEMBER(CA_MEMBER_TEXTS, order, member)
+#define NUMBER(member)	  CA_MEMBER(CA_MEMBER_INTEGER, order, member)
 #define ORDER_MEMBERS                                                                                                          \
-	TEXT(profile, .required = true), TEXT(request, .required = true), TEXT(subject), TEXT(role), NUMBER(validity_days),     \
-	NUMBER(validity_seconds), TEXTS(dns_names), TEXTS(ip_addresses), TEXTS(emails)
+	TEXT(profile, .required = true), TEXT(request, .required = true), TEXT(subject), TEXT(role), NUMBER(validity_days),    \
+		NUMBER(validity_seconds), TEXTS(dns_names), TEXTS(ip_addresses), TEXTS(emails)
 
 static const struct ca_member issue_members[] = { ORDER_MEMBERS, TEXT(request_id) };
-static const struct ca_member identity_members[] = { ORDER_MEMBERS, TEXT(name, .required = true), TEXT(ca, .required = true),
-						     TEXT(key), TEXT(push_url), TEXT(file) };
+static const struct ca_member identity_members[] = {
+	ORDER_MEMBERS, TEXT(name, .required = true), TEXT(ca, .required = true), TEXT(key), TEXT(push_url), TEXT(file)
+};
 static const struct ca_member renewal_members[] = { TEXT(request, .required = true) };
 
 static st check_request_id(struct scope *s, const char *id)
@@ -174,9 +176,18 @@ static st check_request_id(struct scope *s, const char *id)
 static void order_from(const struct order *in, const struct ca_authority *a, const char *actor, struct ca_order *out)
 {
 	*out = (struct ca_order){
-		.authority = a, .profile = in->profile, .request = span_str(in->request), .subject = in->subject,
-		.validity_days = in->validity_days, .validity_seconds = in->validity_seconds, .dns_names = in->dns_names,
-		.ip_addresses = in->ip_addresses, .emails = in->emails, .role = in->role, .request_id = in->request_id, .actor = actor,
+		.authority = a,
+		.profile = in->profile,
+		.request = span_str(in->request),
+		.subject = in->subject,
+		.validity_days = in->validity_days,
+		.validity_seconds = in->validity_seconds,
+		.dns_names = in->dns_names,
+		.ip_addresses = in->ip_addresses,
+		.emails = in->emails,
+		.role = in->role,
+		.request_id = in->request_id,
+		.actor = actor,
 	};
 }
 
@@ -233,8 +244,11 @@ st ca_http_enrol(struct scope *s, const struct http_request *request, struct htt
 	if (in.file != NULL && (!request->local || in.file[0] != '/'))
 		return fail(s, E_DENIED, "'file' is an absolute path and is taken over the local socket only");
 	order_from(&in, a, ca_actor(s, request), &order);
-	struct ca_identity identity = { .name = in.name, .profile = in.profile, .label = in.key != NULL ? in.key : in.name,
-					.push_url = in.push_url, .file = in.file };
+	struct ca_identity identity = { .name = in.name,
+					.profile = in.profile,
+					.label = in.key != NULL ? in.key : in.name,
+					.push_url = in.push_url,
+					.file = in.file };
 	st status = ca_identity_enrol(s, ca, &order, &identity, &issued);
 	if (is_refusal(status))
 		note_refusal(ca, &order, s->message);
@@ -274,7 +288,8 @@ st ca_http_renew(struct scope *s, const struct http_request *request, struct htt
 	TRY(CA_JSON_READ(s, request->body, renewal_members, &in));
 	if (request->local)
 		return fail(s, E_DENIED, "a renewal is asked for with the old certificate, over TLS");
-	TRY(ca_renew_certificate(s, request->state, request->peer_certificate, span_str(in.request), ca_actor(s, request), &issued));
+	TRY(ca_renew_certificate(s, request->state, request->peer_certificate, span_str(in.request), ca_actor(s, request),
+				 &issued));
 	return reply_issued(s, request->state, &issued, reply);
 }
 
@@ -294,8 +309,9 @@ st ca_http_revoke(struct scope *s, const struct http_request *request, struct ht
 	struct ca_revoked revoked;
 	TRY(hex_parse(s, request->part[0], &serial));
 	TRY(CA_JSON_READ(s, request->body, revocation_members, &in));
-	struct ca_revocation want = { .serial = serial, .reason = in.reason, .invalidity_date = in.invalidity_date,
-				      .actor = ca_actor(s, request) };
+	struct ca_revocation want = {
+		.serial = serial, .reason = in.reason, .invalidity_date = in.invalidity_date, .actor = ca_actor(s, request)
+	};
 	TRY(ca_revoke(s, request->state, &want, &revoked));
 	json_t *root = json_object();
 	ca_json_hex(s, root, "serial", ca_magnitude(serial));

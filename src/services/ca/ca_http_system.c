@@ -111,7 +111,9 @@ st ca_http_status(struct scope *s, const struct http_request *request, struct ht
 
 /* ---- profiles ---- */
 
-static const char *const presence_names[] = { [PKI_FORBIDDEN] = "forbidden", [PKI_OPTIONAL] = "optional", [PKI_REQUIRED] = "required" };
+static const char *const presence_names[] = {
+	[PKI_FORBIDDEN] = "forbidden", [PKI_OPTIONAL] = "optional", [PKI_REQUIRED] = "required"
+};
 
 static json_t *profile_json(const struct pki_profile *p)
 {

@@ -1,6 +1,6 @@
 /*
- * A certificate, from the request to the answer. Order of deeds (docs/decisions/0001): request read and checked; TBS built and read
- * back against its profile; keyd records and signs; signature verified; certificate, status, feed item and record in one
+ * A certificate, from the request to the answer. Order of deeds (docs/decisions/0001): request read and checked; TBS built and
+ * read back against its profile; keyd records and signs; signature verified; certificate, status, feed item and record in one
  * transaction; record acknowledged by auditd; answer.
  */
 #include "ca.h"
@@ -47,11 +47,13 @@ static st find_repeat(struct scope *s, struct db_tx *tx, struct look *l)
 {
 	const char *id = l->order->request_id;
 	struct db_row row, certificate;
-	TRY(db_find(s, tx, &sql_request_of, DB_VALUES(db_integer(l->order->authority->id), db_text(span_str(id))), &row, &l->is_repeat));
+	TRY(db_find(s, tx, &sql_request_of, DB_VALUES(db_integer(l->order->authority->id), db_text(span_str(id))), &row,
+		    &l->is_repeat));
 	if (!l->is_repeat)
 		return OK;
 	if (!span_equal(row.column[0].bytes, l->input))
-		return fail(s, E_CONFLICT, "request id '%s' was used before with other content: take a new id for a new request", id);
+		return fail(s, E_CONFLICT,
+			    "request id '%s' was used before with other content: take a new id for a new request", id);
 	TRY(db_one(s, tx, &sql_certificate_of, DB_VALUES(db_blob(row.column[1].bytes)), &certificate));
 	ca_certificate_from_row(s, &certificate, &l->found);
 	return OK;
@@ -69,7 +71,8 @@ static st look_before(struct scope *s, struct db_tx *tx, void *arg)
 		return OK;
 	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(l->key)), &row, &found));
 	if (found && !span_equal(row.column[0].bytes, l->subject))
-		return fail(s, E_CONFLICT, "this public key is certified for another subject already: have a new key pair made");
+		return fail(s, E_CONFLICT,
+			    "this public key is certified for another subject already: have a new key pair made");
 	return OK;
 }
 
@@ -94,16 +97,18 @@ static st check_issuer(struct scope *s, const struct ca_authority *a, const stru
 {
 	TRY(ca_authority_must_issue(s, a));
 	if (profile->issuer == PKI_SELF_SIGNED)
-		return fail(s, E_DENIED, "profile %s is of a CA that signs its own certificate: use 'ca create'", profile->name);
+		return fail(s, E_DENIED, "profile %s is of a CA that signs its own certificate: use 'ca create'",
+			    profile->name);
 	//= en319411-1#GEN-6.5.3-03 a CA key signs only what its kind of CA issues
 	if (profile->issuer != kind_of_profile(a->profile))
-		return fail(s, E_DENIED, "CA '%s' (profile %s) does not issue certificates of profile %s", a->name, a->profile->name,
-			    profile->name);
+		return fail(s, E_DENIED, "CA '%s' (profile %s) does not issue certificates of profile %s", a->name,
+			    a->profile->name, profile->name);
 	return OK;
 }
 
 //= rfc5280#4.1.2.5 notAfter is included in the validity; en319411-1 no certificate outlives its issuer's
-static st set_validity(struct scope *s, const struct ca_order *order, const struct pki_profile *profile, struct pki_ext_context *ext)
+static st set_validity(struct scope *s, const struct ca_order *order, const struct pki_profile *profile,
+		       struct pki_ext_context *ext)
 {
 	int64_t validity = profile->standard_validity;
 	bool asked = order->validity_days != 0 || order->validity_seconds != 0;
@@ -122,10 +127,13 @@ static st set_validity(struct scope *s, const struct ca_order *order, const stru
 		return fail(s, E_LIMIT, "the CA's own certificate ends before that: ask for a shorter validity");
 	if (ext->not_after > end)
 		ext->not_after = end;
-	return ext->not_after > ext->not_before ? OK : fail(s, E_STATE, "the certificate of CA '%s' has ended", order->authority->name);
+	return ext->not_after > ext->not_before
+		       ? OK
+		       : fail(s, E_STATE, "the certificate of CA '%s' has ended", order->authority->name);
 }
 
-static st set_subject(struct scope *s, const struct ca_order *order, const struct pki_profile *profile, span requested, span *out)
+static st set_subject(struct scope *s, const struct ca_order *order, const struct pki_profile *profile, span requested,
+		      span *out)
 {
 	span wanted = requested;
 	if (order->subject_der.len > 0)
@@ -147,9 +155,14 @@ static st prepare(struct scope *s, const struct ca_order *order, const struct pk
 		.issuer = a->subject,
 		.issuer_not_after = a->not_after,
 		.algorithm = a->algorithm,
-		.ext = { .profile = profile, .subject_spki = request->spki, .issuer_spki = a->spki,
-			 .issuer_key_identifier = SPAN_ARRAY(a->key_identifier), .dns_names = order->dns_names,
-			 .ip_addresses = order->ip_addresses, .emails = order->emails, .role = order->role },
+		.ext = { .profile = profile,
+			 .subject_spki = request->spki,
+			 .issuer_spki = a->spki,
+			 .issuer_key_identifier = SPAN_ARRAY(a->key_identifier),
+			 .dns_names = order->dns_names,
+			 .ip_addresses = order->ip_addresses,
+			 .emails = order->emails,
+			 .role = order->role },
 	};
 	ca_urls(a, &out->ext);
 	uint8_t *serial = scope_alloc(s, 16);
@@ -168,8 +181,8 @@ static bool outcome_unknown(st status)
 	return status.code == E_UNAVAILABLE || status.code == E_IO || status.code == E_BUSY || status.code == E_BUG;
 }
 
-st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue, uint64_t position,
-		       span *out_der)
+st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue,
+		       uint64_t position, span *out_der)
 {
 	span tbs, signature;
 	TRY(pki_profile_build_tbs(s, issue, &tbs));
@@ -227,8 +240,14 @@ static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *
 	AUTO_EVENT event = { 0 };
 	struct issue_work w = {
 		.order = order,
-		.new = { .authority = order->authority, .profile = order->profile, .certificate = c, .role = order->role,
-			 .request_id = order->request_id, .actor = order->actor, .input = input, .check_key = true },
+		.new = { .authority = order->authority,
+			 .profile = order->profile,
+			 .certificate = c,
+			 .role = order->role,
+			 .request_id = order->request_id,
+			 .actor = order->actor,
+			 .input = input,
+			 .check_key = true },
 		.record = { .event = &event, .object = ca_magnitude(c->serial) },
 	};
 	TRY(build_record(s, &w));
@@ -243,8 +262,14 @@ static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *
 	struct ca_certificate *made = &out->certificate;
 	*out = (struct ca_issued){ 0 };
 	*made = (struct ca_certificate){
-		.serial = ca_magnitude(c->serial), .der = c->der, .ca = order->authority->id, .profile = order->profile,
-		.subject = w.new.subject, .role = order->role, .request_id = order->request_id, .not_before = c->not_before,
+		.serial = ca_magnitude(c->serial),
+		.der = c->der,
+		.ca = order->authority->id,
+		.profile = order->profile,
+		.subject = w.new.subject,
+		.role = order->role,
+		.request_id = order->request_id,
+		.not_before = c->not_before,
 		.not_after = c->not_after,
 	};
 	return OK;
@@ -255,7 +280,9 @@ static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *
 static st issue_in_flight(struct scope *s, struct ca *ca, const struct ca_order *order, const struct pki_issue *issue,
 			  const struct ca_flight_slot *slot, struct ca_issued *out)
 {
-	struct look look = { .order = order, .input = order_digest(s, order), .key = SPAN_ARRAY(slot->key),
+	struct look look = { .order = order,
+			     .input = order_digest(s, order),
+			     .key = SPAN_ARRAY(slot->key),
 			     .subject = digest_new(s, DIGEST_SHA256, issue->subject) };
 	span der;
 	TRY(db_read(s, ca->db, look_before, &look));

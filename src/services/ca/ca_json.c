@@ -63,7 +63,8 @@ static st read_object(struct scope *s, json_t *root, const struct ca_member *mem
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach(root, name, value) {
+	json_object_foreach(root, name, value)
+	{
 		const struct ca_member *m = member_named(members, count, name);
 		if (m == NULL)
 			return fail(s, E_INPUT, "'%.64s' is no member of this request", name);
@@ -71,8 +72,8 @@ static st read_object(struct scope *s, json_t *root, const struct ca_member *mem
 			TRY(read_member(s, m, value, (char *)out + m->offset));
 	}
 	for (size_t i = 0; i < count; i++)
-		if (members[i].required && (json_object_get(root, members[i].name) == NULL ||
-					    json_is_null(json_object_get(root, members[i].name))))
+		if (members[i].required &&
+		    (json_object_get(root, members[i].name) == NULL || json_is_null(json_object_get(root, members[i].name))))
 			return fail(s, E_INPUT, "'%s' is missing", members[i].name);
 	return OK;
 }

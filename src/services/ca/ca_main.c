@@ -13,13 +13,17 @@ static const struct conf_row head_rows[] = {
 	ROW(CONF_PATH, state_directory, "state-directory", .help = "Directory for CRL files."),
 	ROW(CONF_PATH, socket, "socket", .help = "Local socket of the API, for the ca's own user and root."),
 	ROW(CONF_ADDRESS, listen, "listen", .standard = "", .help = "Address of the API with mutual TLS; left out off-line."),
-	ROW(CONF_PATH, tls_certificate, "tls-certificate", .standard = "", .help = "Certificate chain (PEM) for TLS, both as server and towards the vas."),
+	ROW(CONF_PATH, tls_certificate, "tls-certificate", .standard = "",
+	    .help = "Certificate chain (PEM) for TLS, both as server and towards the vas."),
 	ROW(CONF_PATH, tls_key, "tls-key", .standard = "", .help = "Its key (PEM, 0600)."),
-	ROW(CONF_PATH, tls_ca, "tls-ca", .standard = "", .help = "Certificate of the management CA, which all peers must lead to."),
+	ROW(CONF_PATH, tls_ca, "tls-ca", .standard = "",
+	    .help = "Certificate of the management CA, which all peers must lead to."),
 	ROW(CONF_PATH, keyd_socket, "keyd-socket", .help = "Socket of the keyd that holds the CA keys."),
 	ROW(CONF_PATH, audit_socket, "audit-socket", .standard = "", .help = "Socket of auditd; this or audit-journal."),
-	ROW(CONF_PATH, audit_journal, "audit-journal", .standard = "", .help = "Local file of records instead of auditd: founding, off-line root."),
-	ROW(CONF_PATH, audit_anchor, "audit-anchor", .standard = "", .help = "File that keeps the last checkpoint a record was acknowledged under."),
+	ROW(CONF_PATH, audit_journal, "audit-journal", .standard = "",
+	    .help = "Local file of records instead of auditd: founding, off-line root."),
+	ROW(CONF_PATH, audit_anchor, "audit-anchor", .standard = "",
+	    .help = "File that keeps the last checkpoint a record was acknowledged under."),
 	ROW(CONF_DURATION, crl_life, "crl-life", .standard = "24h", .min = 10 * MOMENT_SECOND, .max = 366 * MOMENT_DAY,
 	    .help = "From thisUpdate to nextUpdate, for CAs without a time of their own; a new CRL comes at half of it.",
 	    .clause = "EN 319 411-1 CSS-6.3.9-05"),
@@ -31,10 +35,18 @@ static const struct conf_row va_rows[] = {
 	CONF_ROW(CONF_STRING, struct ca_conf_va, url, "url", .help = "Push address of the va, as in https://127.0.0.1:8444."),
 };
 static const struct conf_section sections[] = {
-	{ .name = "", .size = sizeof(struct ca_conf), .rows = head_rows, .row_count = sizeof head_rows / sizeof head_rows[0],
+	{ .name = "",
+	  .size = sizeof(struct ca_conf),
+	  .rows = head_rows,
+	  .row_count = sizeof head_rows / sizeof head_rows[0],
 	  .help = "The certification authority." },
-	{ .name = "va", .many = true, .size = sizeof(struct ca_conf_va), .offset = offsetof(struct ca_conf, vas), .rows = va_rows,
-	  .row_count = sizeof va_rows / sizeof va_rows[0], .help = "A validation authority that status and CRLs are pushed to." },
+	{ .name = "va",
+	  .many = true,
+	  .size = sizeof(struct ca_conf_va),
+	  .offset = offsetof(struct ca_conf, vas),
+	  .rows = va_rows,
+	  .row_count = sizeof va_rows / sizeof va_rows[0],
+	  .help = "A validation authority that status and CRLs are pushed to." },
 };
 const struct conf_schema ca_conf_schema = { "ca", sections, sizeof sections / sizeof sections[0], sizeof(struct ca_conf) };
 
@@ -71,9 +83,11 @@ static st check_conf(struct scope *s, const struct ca_conf *c)
 		return fail(s, E_CONFIG, "ca: give either audit-socket or audit-journal");
 	bool tls = c->tls_certificate != NULL && c->tls_key != NULL && c->tls_ca != NULL;
 	if (c->listen != NULL && !tls)
-		return fail(s, E_CONFIG, "ca: listen needs tls-certificate, tls-key and tls-ca: the API is for authenticated peers only");
+		return fail(s, E_CONFIG,
+			    "ca: listen needs tls-certificate, tls-key and tls-ca: the API is for authenticated peers only");
 	if (c->vas.count > 0 && !tls)
-		return fail(s, E_CONFIG, "ca: a va needs tls-certificate, tls-key and tls-ca: status is pushed over mutual TLS only");
+		return fail(s, E_CONFIG,
+			    "ca: a va needs tls-certificate, tls-key and tls-ca: status is pushed over mutual TLS only");
 	return OK;
 }
 
@@ -82,7 +96,9 @@ static struct ca *ca_new(const struct ca_conf *conf)
 	struct ca *ca = heap_alloc(sizeof *ca);
 	pthread_condattr_t attributes;
 	ca->conf = conf;
-	ca->tls = (struct http_tls_settings){ .certificate = conf->tls_certificate, .key = conf->tls_key, .client_ca = conf->tls_ca };
+	ca->tls = (struct http_tls_settings){ .certificate = conf->tls_certificate,
+					      .key = conf->tls_key,
+					      .client_ca = conf->tls_ca };
 	atomic_store(&ca->crl_life, conf->crl_life);
 	if (pthread_condattr_init(&attributes) != 0 || pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) != 0 ||
 	    pthread_cond_init(&ca->work, &attributes) != 0 || pthread_mutex_init(&ca->mutex, NULL) != 0 ||
@@ -96,7 +112,9 @@ static struct ca *ca_new(const struct ca_conf *conf)
 static st open_parts(struct scope *s, struct ca *ca)
 {
 	const struct ca_conf *c = ca->conf;
-	struct audit_settings audit = { .socket = c->audit_socket, .journal = c->audit_journal, .component = "ca", .anchor = c->audit_anchor };
+	struct audit_settings audit = {
+		.socket = c->audit_socket, .journal = c->audit_journal, .component = "ca", .anchor = c->audit_anchor
+	};
 	TRY(file_make_directory(s, c->state_directory, 0700));
 	TRY(audit_open(s, &audit, &ca->audit));
 	ca->keyd = key_client_new(c->keyd_socket);
@@ -110,8 +128,15 @@ static st serve(struct scope *s, struct ca *ca)
 {
 	const struct ca_conf *c = ca->conf;
 	struct http_settings http = {
-		.loops = 1, .workers = (unsigned)c->workers, .max_connections = 1024, .max_header = 16384, .idle_seconds = 60,
-		.routes = ca_routes, .route_count = ca_route_count, .state = ca, .permit = ca_permit,
+		.loops = 1,
+		.workers = (unsigned)c->workers,
+		.max_connections = 1024,
+		.max_header = 16384,
+		.idle_seconds = 60,
+		.routes = ca_routes,
+		.route_count = ca_route_count,
+		.state = ca,
+		.permit = ca_permit,
 	};
 	TRY(http_server_new(s, &http, &ca->http));
 	TRY(http_listen(s, ca->http, scope_printf(s, "unix:%s", c->socket), NULL));
@@ -187,13 +212,16 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 	bool same = same_text(new->database, old->database) && same_text(new->socket, old->socket) &&
 		    same_text(new->listen, old->listen) && same_text(new->keyd_socket, old->keyd_socket) &&
 		    same_text(new->audit_socket, old->audit_socket) && same_text(new->audit_journal, old->audit_journal) &&
-		    same_text(new->state_directory, old->state_directory) && same_text(new->tls_certificate, old->tls_certificate) &&
-		    same_text(new->tls_key, old->tls_key) && same_text(new->tls_ca, old->tls_ca) && new->workers == old->workers &&
-		    new->feed_window == old->feed_window && new->vas.count == old->vas.count;
+		    same_text(new->state_directory, old->state_directory) &&
+		    same_text(new->tls_certificate, old->tls_certificate) && same_text(new->tls_key, old->tls_key) &&
+		    same_text(new->tls_ca, old->tls_ca) &&
+		    new->workers == old->workers &&new->feed_window == old->feed_window &&new->vas.count == old->vas.count;
 	for (size_t i = 0; same && i < new->vas.count; i++)
 		same = same_text(new_va[i].label, old_va[i].label) && same_text(new_va[i].url, old_va[i].url);
 	if (!same)
-		return fail(s, E_STATE, "only crl-life and the content of the TLS files can change while the ca runs: restart it for the rest");
+		return fail(
+			s, E_STATE,
+			"only crl-life and the content of the TLS files can change while the ca runs: restart it for the rest");
 	atomic_store(&ca->crl_life, new->crl_life);
 	http_server_reload(ca->http);
 	return OK;
@@ -202,8 +230,13 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 int ca_main(int argc, char **argv)
 {
 	static const struct daemon daemon = {
-		.name = "ca", .summary = "issues and revokes certificates, writes CRLs, feeds the vas", .schema = &ca_conf_schema,
-		.start = ca_start, .reload = ca_reload, .stop = ca_stop, .may_connect_internet = true,
+		.name = "ca",
+		.summary = "issues and revokes certificates, writes CRLs, feeds the vas",
+		.schema = &ca_conf_schema,
+		.start = ca_start,
+		.reload = ca_reload,
+		.stop = ca_stop,
+		.may_connect_internet = true,
 	};
 	return daemon_main(&daemon, argc, argv);
 }

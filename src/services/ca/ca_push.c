@@ -1,6 +1,7 @@
 /*
- * To the vas: a thread for each, dialling outward. It asks for the va's number and goes on from there; a va that is empty, behind
- * the kept window or ahead of this database (restored from a backup) gets a snapshot. CRL files go before the items that name them.
+ * To the vas: a thread for each, dialling outward. It asks for the va's number and goes on from there; a va that is empty,
+ * behind the kept window or ahead of this database (restored from a backup) gets a snapshot. CRL files go before the items
+ * that name them.
  */
 #include "ca_push.h"
 #include "log.h"
@@ -9,13 +10,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define BATCH_ROWS 4000
-#define HEARTBEAT_US (15 * MOMENT_SECOND)
-#define RETRY_US MOMENT_SECOND
-#define NOTE_US MOMENT_SECOND
-#define PRUNE_US (10 * MOMENT_SECOND)
+#define BATCH_ROWS	  4000
+#define HEARTBEAT_US	  (15 * MOMENT_SECOND)
+#define RETRY_US	  MOMENT_SECOND
+#define NOTE_US		  MOMENT_SECOND
+#define PRUNE_US	  (10 * MOMENT_SECOND)
 #define CLIENT_TIMEOUT_MS 20000
-#define FEED_TYPE "application/vnd.chancery.feed"
+#define FEED_TYPE	  "application/vnd.chancery.feed"
 
 /* ---- talking to the va ---- */
 
@@ -38,7 +39,8 @@ static st ask_number(struct scope *s, struct ca_va *va, int64_t *out)
 	return read_number(s, &answer, out);
 }
 
-st ca_push_batch(struct scope *s, struct ca_va *va, enum ca_feed_kind kind, int64_t first, uint32_t count, span items, int64_t *out)
+st ca_push_batch(struct scope *s, struct ca_va *va, enum ca_feed_kind kind, int64_t first, uint32_t count, span items,
+		 int64_t *out)
 {
 	AUTO_BUF batch;
 	buf_init(&batch, CA_FEED_BATCH_BYTES + 64);
@@ -70,7 +72,8 @@ st ca_push_crl_file(struct scope *s, struct ca_va *va, const char *authority, co
 	if (fd < 0)
 		return fail_errno(s, E_IO, "%s", path);
 	struct client_answer answer;
-	TRY(client_send_file(s, va->client, "PUT", scope_printf(s, "/v1/crls/%s/%llu", authority, (unsigned long long)crl->number),
+	TRY(client_send_file(s, va->client, "PUT",
+			     scope_printf(s, "/v1/crls/%s/%llu", authority, (unsigned long long)crl->number),
 			     "application/pkix-crl", fd, crl->size, &answer));
 	return client_expect(s, &answer);
 }
@@ -166,7 +169,8 @@ struct position {
 static st save_position(struct scope *s, struct db_tx *tx, void *arg)
 {
 	const struct position *p = arg;
-	TRY(db_exec(s, tx, &sql_va_set, DB_VALUES(db_text(span_str(p->va->name)), db_integer(p->number), db_integer(p->at)), NULL));
+	TRY(db_exec(s, tx, &sql_va_set, DB_VALUES(db_text(span_str(p->va->name)), db_integer(p->number), db_integer(p->at)),
+		    NULL));
 	return ca_entry_record(s, tx, p->record);
 }
 
@@ -225,8 +229,12 @@ static st connect_va(struct scope *s, struct ca_va *va)
 {
 	struct ca *ca = va->ca;
 	struct client_settings settings = {
-		.base_url = va->url, .certificate = ca->tls.certificate, .key = ca->tls.key, .server_ca = ca->tls.client_ca,
-		.timeout_ms = CLIENT_TIMEOUT_MS, .max_body = 65536,
+		.base_url = va->url,
+		.certificate = ca->tls.certificate,
+		.key = ca->tls.key,
+		.server_ca = ca->tls.client_ca,
+		.timeout_ms = CLIENT_TIMEOUT_MS,
+		.max_body = 65536,
 	};
 	if (va->client != NULL)
 		return OK;
@@ -308,10 +316,11 @@ static void *push_main(void *arg)
 		prune_now_and_then(va);
 		(void)pthread_mutex_lock(&ca->mutex);
 		seen = now_seen;
-		if (status.code != E_OK)
-			ca_wait(ca, RETRY_US);
-		else if (!more && ca->feed_changes == seen)
+		int64_t retry = status.code != E_OK ? moment_monotonic() + RETRY_US : 0;
+		if (retry == 0 && !more && ca->feed_changes == seen)
 			ca_wait(ca, NOTE_US);
+		while (moment_monotonic() < retry && !atomic_load(&ca->stopping)) /* news does not make a lost va come back */
+			ca_wait(ca, retry - moment_monotonic());
 		(void)pthread_mutex_unlock(&ca->mutex);
 	}
 	if (va->client != NULL)
@@ -376,9 +385,13 @@ size_t ca_push_states(struct scope *s, struct ca *ca, struct ca_va_state **out)
 	for (size_t i = 0; i < count; i++) {
 		struct ca_va *va = &ca->push->va[i];
 		(void)pthread_mutex_lock(&va->mutex);
-		(*out)[i] = (struct ca_va_state){ .name = va->name, .url = va->url, .number = va->number, .lag = b.most - va->number,
-						  .confirmed_at = va->confirmed_at, .connected = va->connected };
-		(void)snprintf((*out)[i].failure, sizeof (*out)[i].failure, "%s", va->failure);
+		(*out)[i] = (struct ca_va_state){ .name = va->name,
+						  .url = va->url,
+						  .number = va->number,
+						  .lag = b.most - va->number,
+						  .confirmed_at = va->confirmed_at,
+						  .connected = va->connected };
+		(void)snprintf((*out)[i].failure, sizeof(*out)[i].failure, "%s", va->failure);
 		(void)pthread_mutex_unlock(&va->mutex);
 	}
 	return count;

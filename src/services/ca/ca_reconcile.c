@@ -1,7 +1,7 @@
 /*
- * Comparing the database with the log (docs/decisions/0001): keyd's sign.certificate is the intent, certificate.issued the effect. An
- * intent without an effect is closed as revoked; an effect the database lacks (a restored backup) is entered again from TBS and
- * signature, byte for byte; so are revocations; CRL numbers go on above every number in the log.
+ * Comparing the database with the log (docs/decisions/0001): keyd's sign.certificate is the intent, certificate.issued the
+ * effect. An intent without an effect is closed as revoked; an effect the database lacks (a restored backup) is entered again
+ * from TBS and signature, byte for byte; so are revocations; CRL numbers go on above every number in the log.
  */
 #include "ca.h"
 #include "log.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define LEAVES_AT_ONCE 512
-#define BUCKETS 65536u
+#define BUCKETS	       65536u
 
 /* An intent whose effect has not been seen yet. */
 struct intent {
@@ -67,7 +67,10 @@ static void remember(struct reconcile *r, const struct ca_authority *a, const st
 	if (*at != NULL || serial.len > PKI_SERIAL_MAX)
 		return;
 	struct intent *new = heap_alloc(sizeof *new);
-	*new = (struct intent){ .authority = a, .tbs = heap_alloc(c->tbs.len), .tbs_len = c->tbs.len, .serial_len = serial.len,
+	*new = (struct intent){ .authority = a,
+				.tbs = heap_alloc(c->tbs.len),
+				.tbs_len = c->tbs.len,
+				.serial_len = serial.len,
 				.not_after = c->not_after };
 	memcpy(new->tbs, c->tbs.data, c->tbs.len);
 	memcpy(new->serial, serial.data, serial.len);
@@ -147,7 +150,10 @@ static st enter_again(struct scope *s, struct reconcile *r, struct db_tx *tx, co
 	TRY(pki_certificate_assemble(s, tbs, algorithm, signature, &der));
 	TRY(pki_certificate_read(s, der, c));
 	TRY(pki_ext_role_get(s, c, &role));
-	struct ca_new_certificate new = { .authority = a, .profile = text(record, "profile"), .certificate = c, .role = role,
+	struct ca_new_certificate new = { .authority = a,
+					  .profile = text(record, "profile"),
+					  .certificate = c,
+					  .role = role,
 					  .actor = text(record, "actor") };
 	read_request(s, text(record, "request"), &new);
 	TRY(ca_entry_certificate(s, tx, &new));
@@ -166,7 +172,8 @@ static st see_effect(struct scope *s, struct reconcile *r, struct db_tx *tx, con
 	TRY(status_known(s, tx, serial, &known, &row));
 	if (!known && *at == NULL) {
 		if (authority_of(s, r->ca, record) != NULL)
-			log_put(LOG_LEVEL_ERROR, "the log has certificate %s, the database has not, and its TBS lies before position %llu",
+			log_put(LOG_LEVEL_ERROR,
+				"the log has certificate %s, the database has not, and its TBS lies before position %llu",
 				hex_text(s, serial), (unsigned long long)r->from);
 		return OK;
 	}
@@ -213,10 +220,16 @@ static st see_revoked(struct scope *s, struct reconcile *r, struct db_tx *tx, co
 	if (!known || row.column[1].integer == CA_REVOKED)
 		return OK;
 	int reason = pki_reason_named(span_str(text(record, "reason")));
-	struct ca_certificate c = { .ca = row.column[0].integer, .serial = serial, .state = CA_REVOKED, .reason = reason > 0 ? reason : 0,
-				    .revoked_at = revoked_at, .invalidity_date = invalidity_date, .not_after = row.column[5].integer };
-	TRY(db_exec(s, tx, &sql_status_revoke, DB_VALUES(db_blob(serial), db_integer(c.reason), db_integer(revoked_at),
-							 db_integer(invalidity_date)), NULL));
+	struct ca_certificate c = { .ca = row.column[0].integer,
+				    .serial = serial,
+				    .state = CA_REVOKED,
+				    .reason = reason > 0 ? reason : 0,
+				    .revoked_at = revoked_at,
+				    .invalidity_date = invalidity_date,
+				    .not_after = row.column[5].integer };
+	TRY(db_exec(s, tx, &sql_status_revoke,
+		    DB_VALUES(db_blob(serial), db_integer(c.reason), db_integer(revoked_at), db_integer(invalidity_date)),
+		    NULL));
 	r->revoked++;
 	return ca_feed_status(s, tx, &c);
 }
@@ -257,9 +270,12 @@ static const struct see_row {
 	enum audit_code event;
 	st (*see)(struct scope *s, struct reconcile *r, struct db_tx *tx, const json_t *record);
 } see_rows[] = {
-	{ AUDIT_SIGN_CERTIFICATE, see_intent },     { AUDIT_CERTIFICATE_ISSUED, see_effect },
-	{ AUDIT_CERTIFICATE_ABANDONED, see_abandoned }, { AUDIT_CERTIFICATE_REVOKED, see_revoked },
-	{ AUDIT_SIGN_CRL, see_crl_intent },         { AUDIT_CRL_ISSUED, see_crl },
+	{ AUDIT_SIGN_CERTIFICATE, see_intent },
+	{ AUDIT_CERTIFICATE_ISSUED, see_effect },
+	{ AUDIT_CERTIFICATE_ABANDONED, see_abandoned },
+	{ AUDIT_CERTIFICATE_REVOKED, see_revoked },
+	{ AUDIT_SIGN_CRL, see_crl_intent },
+	{ AUDIT_CRL_ISSUED, see_crl },
 };
 
 /* What is already in the log need not be delivered again. */
@@ -331,7 +347,9 @@ static st close_intent(struct scope *s, struct reconcile *r, const struct intent
 	AUTO_EVENT event = { 0 };
 	int64_t now = scope_now(s);
 	span serial = span_of(intent->serial, intent->serial_len);
-	struct closing c = { .intent = intent, .at = now - now % MOMENT_SECOND, .record = { .event = &event, .object = serial } };
+	struct closing c = { .intent = intent,
+			     .at = now - now % MOMENT_SECOND,
+			     .record = { .event = &event, .object = serial } };
 	audit_begin(&event, s, AUDIT_CERTIFICATE_ABANDONED);
 	audit_str(&event, "ca", intent->authority->name);
 	audit_hex(&event, "serial", serial);
@@ -374,8 +392,10 @@ static st read_through(struct scope *s, struct reconcile *r)
 			return fail(s, status.code, "comparing with the audit log: %s", own.message);
 		if (size < r->from)
 			return fail(s, E_STATE,
-				    "the audit log has %llu records, but this database was reconciled up to %llu: the log was cut or is another one; "
-				    "restore both from the same backup", (unsigned long long)size, (unsigned long long)r->from);
+				    "the audit log has %llu records, but this database was reconciled up to %llu: the log was "
+				    "cut or is another one; "
+				    "restore both from the same backup",
+				    (unsigned long long)size, (unsigned long long)r->from);
 		r->to += r->leaf_count;
 	} while (r->leaf_count > 0 && r->to < size);
 	return OK;
@@ -393,7 +413,8 @@ static st finish_all(struct scope *s, struct db_tx *tx, void *arg)
 	struct ca_authority *a;
 	TRY(ca_meta_set(s, tx, "log_position", ca_log_position(r->ca, r->to)));
 	for (size_t i = 0; (a = ca_authority_at(r->ca, i)) != NULL; i++)
-		TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(a->id), db_integer((int64_t)a->crl->number)), NULL));
+		TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(a->id), db_integer((int64_t)a->crl->number)),
+			    NULL));
 	/* What was entered again may have other numbers in the feed than the vas know. */
 	if (r->entered > 0 || r->revoked > 0)
 		TRY(db_exec(s, tx, &sql_va_forget, NULL, 0, NULL));
@@ -412,7 +433,8 @@ static st report(struct scope *s, struct reconcile *r)
 	TRY(audit_finish(s, &event));
 	struct finish f = { .r = r, .record = { .event = &event } };
 	TRY(db_tx(s, r->ca->db, finish_all, &f));
-	log_put(LOG_LEVEL_NOTICE, "reconciled with the log from %llu to %llu: %lld certificates and %lld revocations entered, %lld closed",
+	log_put(LOG_LEVEL_NOTICE,
+		"reconciled with the log from %llu to %llu: %lld certificates and %lld revocations entered, %lld closed",
 		(unsigned long long)r->from, (unsigned long long)r->to, (long long)r->entered, (long long)r->revoked,
 		(long long)r->abandoned);
 	return ca_relay_deliver(s, r->ca, &f.record);

@@ -1,15 +1,15 @@
 /*
- * From the outbox to auditd. A record is committed with its effect; then the thread that waits for the answer delivers it itself,
- * so that the records of threads that wait together travel in one frame. What was acknowledged is removed from the outbox by one
- * thread, in groups; what could not be delivered is tried again by it until auditd is back. A record may reach auditd twice: it
- * drops the second by its id.
+ * From the outbox to auditd. A record is committed with its effect; then the thread that waits for the answer delivers it
+ * itself, so that the records of threads that wait together travel in one frame. What was acknowledged is removed from the
+ * outbox by one thread, in groups; what could not be delivered is tried again by it until auditd is back. A record may reach
+ * auditd twice: it drops the second by its id.
  */
 #include "ca.h"
 #include "log.h"
 #include <stdlib.h>
 
 #define DONE_MAX 4096
-#define TIDY_US (50 * INT64_C(1000))
+#define TIDY_US	 (50 * INT64_C(1000))
 #define RETRY_US MOMENT_SECOND
 
 struct ca_relay {
@@ -18,7 +18,7 @@ struct ca_relay {
 	pthread_t thread;
 	int64_t done[DONE_MAX]; /* acknowledged, still in the outbox */
 	size_t done_count;
-	bool owing;             /* something could not be delivered */
+	bool owing; /* something could not be delivered */
 	bool stopping;
 };
 
@@ -58,8 +58,10 @@ st ca_relay_deliver(struct scope *s, struct ca *ca, const struct ca_record *reco
 		return OK;
 	}
 	owe(ca->relay);
-	return fail_context(s, status, "it is done and stored, but not yet on record in the audit log; ask again with the same request to be "
-				       "answered when it is");
+	return fail_context(
+		s, status,
+		"it is done and stored, but not yet on record in the audit log; ask again with the same request to be "
+		"answered when it is");
 }
 
 st ca_relay_note(struct scope *s, struct ca *ca, struct audit_event *event)

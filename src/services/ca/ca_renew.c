@@ -1,6 +1,6 @@
 /*
- * What lives on by itself: certificates of daemons and OCSP signers are issued anew from their stored request when two thirds of
- * their life have passed, and brought to where they are used, without a restart.
+ * What lives on by itself: certificates of daemons and OCSP signers are issued anew from their stored request when two thirds
+ * of their life have passed, and brought to where they are used, without a restart.
  */
 #include "ca.h"
 #include "client.h"
@@ -9,10 +9,10 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define RETRY_US (10 * MOMENT_SECOND)
+#define RETRY_US	  (10 * MOMENT_SECOND)
 #define CLIENT_TIMEOUT_MS 10000
-#define NAMES_MAX 32
-#define PUSH_PATH "/v1/certificate"
+#define NAMES_MAX	  32
+#define PUSH_PATH	  "/v1/certificate"
 
 static int64_t renewal_time(int64_t not_before, int64_t not_after)
 {
@@ -30,9 +30,18 @@ static void identity_from_row(struct scope *s, const struct db_row *row, struct 
 {
 	const struct db_value *v = row->column;
 	*out = (struct ca_identity){
-		.name = text_of(s, &v[0]), .ca = v[1].integer, .profile = text_of(s, &v[2]), .request = scope_copy(s, v[3].bytes),
-		.settings = text_of(s, &v[4]), .label = text_of(s, &v[5]), .push_url = text_of(s, &v[6]), .file = text_of(s, &v[7]),
-		.serial = scope_copy(s, v[8].bytes), .not_after = v[9].integer, .renew_at = v[10].integer, .pushed = v[11].integer != 0,
+		.name = text_of(s, &v[0]),
+		.ca = v[1].integer,
+		.profile = text_of(s, &v[2]),
+		.request = scope_copy(s, v[3].bytes),
+		.settings = text_of(s, &v[4]),
+		.label = text_of(s, &v[5]),
+		.push_url = text_of(s, &v[6]),
+		.file = text_of(s, &v[7]),
+		.serial = scope_copy(s, v[8].bytes),
+		.not_after = v[9].integer,
+		.renew_at = v[10].integer,
+		.pushed = v[11].integer != 0,
 		.failure = text_of(s, &v[12]),
 	};
 }
@@ -87,9 +96,10 @@ static json_t *names_json(const char *const *names)
 
 static char *settings_of(struct scope *s, const struct ca_order *order)
 {
-	json_t *root = json_pack("{s:s*, s:s*, s:I, s:I, s:o, s:o, s:o}", "subject", order->subject, "role", order->role, "days",
-				 (json_int_t)order->validity_days, "seconds", (json_int_t)order->validity_seconds, "dns",
-				 names_json(order->dns_names), "ip", names_json(order->ip_addresses), "email", names_json(order->emails));
+	json_t *root = json_pack("{s:s*, s:s*, s:I, s:I, s:o, s:o, s:o}", "subject", order->subject, "role", order->role,
+				 "days", (json_int_t)order->validity_days, "seconds", (json_int_t)order->validity_seconds,
+				 "dns", names_json(order->dns_names), "ip", names_json(order->ip_addresses), "email",
+				 names_json(order->emails));
 	char *text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	if (text == NULL)
@@ -120,12 +130,17 @@ static st order_of(struct scope *s, struct ca *ca, const struct ca_identity *ide
 	if (root == NULL)
 		return fail(s, E_STATE, "the settings of identity '%s' cannot be read", identity->name);
 	*out = (struct ca_order){
-		.authority = ca_authority_numbered(ca, identity->ca), .profile = identity->profile, .request = identity->request,
-		.subject = optional(s, root, "subject"), .role = optional(s, root, "role"),
+		.authority = ca_authority_numbered(ca, identity->ca),
+		.profile = identity->profile,
+		.request = identity->request,
+		.subject = optional(s, root, "subject"),
+		.role = optional(s, root, "role"),
 		.validity_days = json_integer_value(json_object_get(root, "days")),
 		.validity_seconds = json_integer_value(json_object_get(root, "seconds")),
-		.dns_names = names_of(s, json_object_get(root, "dns")), .ip_addresses = names_of(s, json_object_get(root, "ip")),
-		.emails = names_of(s, json_object_get(root, "email")), .actor = "renewal",
+		.dns_names = names_of(s, json_object_get(root, "dns")),
+		.ip_addresses = names_of(s, json_object_get(root, "ip")),
+		.emails = names_of(s, json_object_get(root, "email")),
+		.actor = "renewal",
 	};
 	json_decref(root);
 	return out->authority != NULL ? OK : fail(s, E_STATE, "identity '%s' belongs to an unknown CA", identity->name);
@@ -172,14 +187,17 @@ static st enter_identity(struct scope *s, struct db_tx *tx, const struct pki_cer
 	if (e->renewal)
 		TRY(enter_renewal(s, tx, e->order, serial, i->serial, i->name));
 	if (e->renewal)
-		return db_exec(s, tx, &sql_identity_renewed, DB_VALUES(db_text(span_str(i->name)), db_blob(serial), db_integer(c->not_after),
-								       db_integer(renew_at), db_integer(pushed)), NULL);
+		return db_exec(s, tx, &sql_identity_renewed,
+			       DB_VALUES(db_text(span_str(i->name)), db_blob(serial), db_integer(c->not_after),
+					 db_integer(renew_at), db_integer(pushed)),
+			       NULL);
 	return db_exec(s, tx, &sql_identity_set,
 		       DB_VALUES(db_text(span_str(i->name)), db_integer(e->order->authority->id), db_text(span_str(i->profile)),
 				 db_blob(e->order->request), db_text(span_str(e->settings)), db_text(span_str(i->label)),
 				 i->push_url == NULL ? db_null() : db_text(span_str(i->push_url)),
-				 i->file == NULL ? db_null() : db_text(span_str(i->file)), db_blob(serial), db_integer(c->not_after),
-				 db_integer(renew_at), db_integer(pushed)), NULL);
+				 i->file == NULL ? db_null() : db_text(span_str(i->file)), db_blob(serial),
+				 db_integer(c->not_after), db_integer(renew_at), db_integer(pushed)),
+		       NULL);
 }
 
 /* ---- bringing it there ---- */
@@ -206,8 +224,12 @@ static const char *base_of(struct scope *s, const char *url)
 static st put_certificate(struct scope *s, struct ca *ca, const struct ca_identity *identity, span pem)
 {
 	struct client_settings settings = {
-		.base_url = base_of(s, identity->push_url), .certificate = ca->tls.certificate, .key = ca->tls.key, .server_ca = ca->tls.client_ca,
-		.timeout_ms = CLIENT_TIMEOUT_MS, .max_body = 65536,
+		.base_url = base_of(s, identity->push_url),
+		.certificate = ca->tls.certificate,
+		.key = ca->tls.key,
+		.server_ca = ca->tls.client_ca,
+		.timeout_ms = CLIENT_TIMEOUT_MS,
+		.max_body = 65536,
 	};
 	struct client *client;
 	struct client_answer answer;
@@ -264,7 +286,8 @@ static st renew(struct scope *s, struct ca *ca, struct ca_identity *identity)
 	TRY(ca_issue(s, ca, &order, &issued));
 	identity->serial = issued.certificate.serial;
 	identity->pushed = identity->push_url == NULL && identity->file == NULL;
-	log_put(LOG_LEVEL_NOTICE, "renewed the certificate of '%s' as %s", identity->name, hex_text(s, issued.certificate.serial));
+	log_put(LOG_LEVEL_NOTICE, "renewed the certificate of '%s' as %s", identity->name,
+		hex_text(s, issued.certificate.serial));
 	return ca_relay_settle(s, ca, issued.certificate.serial);
 }
 
@@ -374,13 +397,14 @@ static st add_name(struct scope *s, int tag, span value, struct alternative_name
 	if (tag == DER_CONTEXT(2))
 		out->dns[out->dns_count++] = scope_cstr(s, value);
 	else if (tag == DER_CONTEXT(7) && value.len == 4)
-		out->ip[out->ip_count++] = scope_printf(s, "%u.%u.%u.%u", value.data[0], value.data[1], value.data[2], value.data[3]);
+		out->ip[out->ip_count++] =
+			scope_printf(s, "%u.%u.%u.%u", value.data[0], value.data[1], value.data[2], value.data[3]);
 	else if (tag == DER_CONTEXT(7) && value.len == 16)
-		out->ip[out->ip_count++] = scope_printf(s, "%x:%x:%x:%x:%x:%x:%x:%x", value.data[0] << 8 | value.data[1],
-							value.data[2] << 8 | value.data[3], value.data[4] << 8 | value.data[5],
-							value.data[6] << 8 | value.data[7], value.data[8] << 8 | value.data[9],
-							value.data[10] << 8 | value.data[11], value.data[12] << 8 | value.data[13],
-							value.data[14] << 8 | value.data[15]);
+		out->ip[out->ip_count++] = scope_printf(
+			s, "%x:%x:%x:%x:%x:%x:%x:%x", value.data[0] << 8 | value.data[1], value.data[2] << 8 | value.data[3],
+			value.data[4] << 8 | value.data[5], value.data[6] << 8 | value.data[7],
+			value.data[8] << 8 | value.data[9], value.data[10] << 8 | value.data[11],
+			value.data[12] << 8 | value.data[13], value.data[14] << 8 | value.data[15]);
 	return OK;
 }
 
@@ -427,8 +451,12 @@ st ca_renew_certificate(struct scope *s, struct ca *ca, span old_der, span reque
 	if (!renews_itself(row.profile))
 		return fail(s, E_DENIED, "a certificate of profile %s is not renewed by its holder", row.profile);
 	TRY(names_in(s, old, &names));
-	struct ca_order order = { .authority = ca_authority_numbered(ca, row.ca), .profile = row.profile, .request = request,
-				  .subject_der = old->subject, .role = row.role, .actor = actor,
+	struct ca_order order = { .authority = ca_authority_numbered(ca, row.ca),
+				  .profile = row.profile,
+				  .request = request,
+				  .subject_der = old->subject,
+				  .role = row.role,
+				  .actor = actor,
 				  .dns_names = names.dns_count > 0 ? names.dns : NULL,
 				  .ip_addresses = names.ip_count > 0 ? names.ip : NULL };
 	if (order.authority == NULL)

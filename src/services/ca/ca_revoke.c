@@ -14,7 +14,8 @@ static const struct reason_row {
 	{ "privilegeWithdrawn", NULL },
 	{ "aACompromise", NULL },
 	{ "unspecified", "unspecified is never encoded (rfc5280#5.3.1): leave the reason out" },
-	{ "certificateHold", "suspension is not offered here, a revocation is final (en319411-1 REV-6.3.9-04): revoke with another reason" },
+	{ "certificateHold",
+	  "suspension is not offered here, a revocation is final (en319411-1 REV-6.3.9-04): revoke with another reason" },
 	{ "removeFromCRL", "removeFromCRL stands in delta CRLs only (rfc5280#5.3.1); a revocation is never undone" },
 };
 
@@ -31,8 +32,10 @@ static st reason_number(struct scope *s, const char *name, int *out)
 		*out = pki_reason_named(span_str(name));
 		return *out > 0 ? OK : fail(s, E_BUG, "reason %s has no number", name);
 	}
-	return fail(s, E_INPUT, "'%s' is no reason; one of keyCompromise, cACompromise, affiliationChanged, superseded, "
-				"cessationOfOperation, privilegeWithdrawn, aACompromise", name);
+	return fail(s, E_INPUT,
+		    "'%s' is no reason; one of keyCompromise, cACompromise, affiliationChanged, superseded, "
+		    "cessationOfOperation, privilegeWithdrawn, aACompromise",
+		    name);
 }
 
 struct revoke_work {
@@ -46,8 +49,10 @@ static st enter_revocation(struct scope *s, struct db_tx *tx, void *arg)
 	struct revoke_work *w = arg;
 	const struct ca_certificate *c = &w->now;
 	int64_t changed;
-	TRY(db_exec(s, tx, &sql_status_revoke, DB_VALUES(db_blob(c->serial), db_integer(c->reason), db_integer(c->revoked_at),
-							 db_integer(c->invalidity_date)), &changed));
+	TRY(db_exec(
+		s, tx, &sql_status_revoke,
+		DB_VALUES(db_blob(c->serial), db_integer(c->reason), db_integer(c->revoked_at), db_integer(c->invalidity_date)),
+		&changed));
 	w->out->before = changed == 0;
 	if (changed == 0) {
 		struct db_row row;
@@ -84,7 +89,9 @@ st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, s
 	TRY(reason_number(s, want->reason, &reason));
 	int64_t now = scope_now(s);
 	if (want->invalidity_date > now)
-		return fail(s, E_INPUT, "invalidity_date lies in the future (rfc5280#5.3.2 is about when the key was or may have been lost)");
+		return fail(
+			s, E_INPUT,
+			"invalidity_date lies in the future (rfc5280#5.3.2 is about when the key was or may have been lost)");
 	TRY(ca_certificate_find(s, ca, want->serial, &w.now));
 	const struct ca_authority *a = ca_authority_numbered(ca, w.now.ca);
 	if (a == NULL)
@@ -93,7 +100,9 @@ st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, s
 	w.now.reason = reason;
 	w.now.revoked_at = now - now % MOMENT_SECOND;
 	w.now.invalidity_date = want->invalidity_date - want->invalidity_date % MOMENT_SECOND;
-	*out = (struct ca_revoked){ .revoked_at = w.now.revoked_at, .reason = reason, .invalidity_date = w.now.invalidity_date };
+	*out = (struct ca_revoked){ .revoked_at = w.now.revoked_at,
+				    .reason = reason,
+				    .invalidity_date = w.now.invalidity_date };
 	TRY(build_record(s, &event, a, &w.now, want->actor));
 	w.record = (struct ca_record){ .event = &event, .object = w.now.serial };
 	TRY(db_tx(s, ca->db, enter_revocation, &w));

@@ -1,40 +1,46 @@
-/* The API as a table, and who may use it. To add a call: a row here, a handler in one of ca_http_*.c, a row in interfaces.md. */
+/* The API as a table, and who may use it. To add a call: a row here, a handler in one of ca_http_*.c, a row in
+ * interfaces.md. */
 #include "ca_http.h"
 #include <stdio.h>
 #include <unistd.h>
 
-#define JSON "application/json"
+#define JSON	 "application/json"
 #define BODY_MAX (64u << 10)
-#define CRL_MAX (64u << 20)
+#define CRL_MAX	 (64u << 20)
 
 /* Roles a route asks for. Anybody authenticated may use those with CA_ANY; NULL is for everybody who can connect. */
 #define OPERATOR "operator"
-#define ANY "any"
-#define LOCAL "local"
+#define ANY	 "any"
+#define LOCAL	 "local"
 
 const struct http_route ca_routes[] = {
 	{ HTTP_GET, "/healthz", .handle = ca_http_health, .summary = "whether the ca serves" },
 	{ HTTP_GET, "/v1/status", .role = OPERATOR, .handle = ca_http_status, .summary = "CAs, vas, outbox, renewals" },
 	{ HTTP_GET, "/v1/cas", .role = OPERATOR, .handle = ca_http_list_cas, .summary = "logical CAs" },
-	{ HTTP_POST, "/v1/cas", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_create_ca, .summary = "set up a CA, or take one in" },
+	{ HTTP_POST, "/v1/cas", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_create_ca,
+	  .summary = "set up a CA, or take one in" },
 	{ HTTP_GET, "/v1/cas/{name}", .role = OPERATOR, .handle = ca_http_show_ca, .summary = "one CA" },
 	{ HTTP_PUT, "/v1/cas/{name}/certificate", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_complete_ca,
 	  .summary = "the certificate of a CA that waits for it" },
 	{ HTTP_POST, "/v1/cas/{name}/certificates", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue,
 	  .summary = "issue a certificate" },
-	{ HTTP_POST, "/v1/cas/{name}/crls", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue_crl, .summary = "issue a CRL now" },
+	{ HTTP_POST, "/v1/cas/{name}/crls", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue_crl,
+	  .summary = "issue a CRL now" },
 	{ HTTP_GET, "/v1/cas/{name}/crl", .role = OPERATOR, .handle = ca_http_get_crl, .summary = "the newest CRL" },
 	{ HTTP_PUT, "/v1/cas/{name}/crl", "application/pkix-crl", CRL_MAX, .role = OPERATOR, .handle = ca_http_put_crl,
 	  .summary = "the CRL of a CA that is run elsewhere" },
-	{ HTTP_GET, "/v1/certificates", .role = OPERATOR, .handle = ca_http_list, .summary = "certificates by state and subject" },
+	{ HTTP_GET, "/v1/certificates", .role = OPERATOR, .handle = ca_http_list,
+	  .summary = "certificates by state and subject" },
 	{ HTTP_GET, "/v1/certificates/{serial}", .role = OPERATOR, .handle = ca_http_show, .summary = "one certificate" },
 	{ HTTP_POST, "/v1/certificates/{serial}/revocation", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_revoke,
 	  .summary = "revoke a certificate" },
 	{ HTTP_GET, "/v1/profiles", .role = OPERATOR, .handle = ca_http_profiles, .summary = "certificate profiles" },
 	{ HTTP_POST, "/v1/identities", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_enrol,
 	  .summary = "a certificate that is renewed by itself" },
-	{ HTTP_GET, "/v1/identities", .role = OPERATOR, .handle = ca_http_identities, .summary = "certificates that are renewed by themselves" },
-	{ HTTP_POST, "/v1/renewal", JSON, BODY_MAX, .role = ANY, .handle = ca_http_renew, .summary = "a new certificate for its holder" },
+	{ HTTP_GET, "/v1/identities", .role = OPERATOR, .handle = ca_http_identities,
+	  .summary = "certificates that are renewed by themselves" },
+	{ HTTP_POST, "/v1/renewal", JSON, BODY_MAX, .role = ANY, .handle = ca_http_renew,
+	  .summary = "a new certificate for its holder" },
 	{ HTTP_POST, "/v1/backup", JSON, BODY_MAX, .role = LOCAL, .handle = ca_http_backup, .summary = "copy the database" },
 };
 const size_t ca_route_count = sizeof ca_routes / sizeof ca_routes[0];
@@ -70,7 +76,8 @@ static st look_up_peer(struct scope *s, struct ca *ca, span der, struct peer *ou
 	return OK;
 }
 
-/* A TLS handshake proves the key; that the certificate is still good is looked up, and a revocation acts on the next request. */
+/* A TLS handshake proves the key; that the certificate is still good is looked up, and a revocation acts on the next
+ * request. */
 static st find_peer(struct scope *s, const struct http_request *request, struct peer *out)
 {
 	struct ca *ca = request->state;
@@ -114,8 +121,8 @@ st ca_permit(struct scope *s, const struct http_request *request, const struct h
 	if (strcmp(route->role, ANY) == 0)
 		return OK;
 	if (strcmp(peer.profile, "operator") != 0 || strcmp(peer.role, route->role) != 0)
-		return fail(s, E_DENIED, "this call needs role '%s'; the client certificate has profile %s and role '%s'", route->role,
-			    peer.profile, peer.role);
+		return fail(s, E_DENIED, "this call needs role '%s'; the client certificate has profile %s and role '%s'",
+			    route->role, peer.profile, peer.role);
 	return OK;
 }
 

@@ -73,8 +73,13 @@ static st add_signer(struct scope *s, const struct db_row *row, void *arg)
 static st add_status(struct scope *s, const struct db_row *row, void *arg)
 {
 	const struct db_value *v = row->column;
-	struct ca_certificate c = { .ca = v[0].integer, .serial = v[1].bytes, .state = (int)v[2].integer, .reason = (int)v[3].integer,
-				    .revoked_at = v[4].integer, .invalidity_date = v[5].integer, .not_after = v[6].integer };
+	struct ca_certificate c = { .ca = v[0].integer,
+				    .serial = v[1].bytes,
+				    .state = (int)v[2].integer,
+				    .reason = (int)v[3].integer,
+				    .revoked_at = v[4].integer,
+				    .invalidity_date = v[5].integer,
+				    .not_after = v[6].integer };
 	AUTO_BUF body = { 0 };
 	TRY(ca_feed_write_status(s, &body, &c));
 	return add(s, arg, CA_FEED_STATUS, &body);

@@ -6,21 +6,28 @@
 #include "ca_sql.h"
 
 static const struct db_migration steps[] = {
-	{ 1, "first",
+	{ 1,
+	  "first",
 	  {
-		  "CREATE TABLE authority (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, profile TEXT NOT NULL, state INTEGER NOT NULL,"
-		  " subject BLOB NOT NULL, key TEXT NOT NULL, algorithm TEXT NOT NULL, spki BLOB NOT NULL, certificate BLOB, chain BLOB,"
-		  " crl_url TEXT, issuer_url TEXT, ocsp_url TEXT, cps_url TEXT, crl_hours INTEGER NOT NULL, crl_number INTEGER NOT NULL,"
+		  "CREATE TABLE authority (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, profile TEXT NOT NULL, state "
+		  "INTEGER NOT NULL,"
+		  " subject BLOB NOT NULL, key TEXT NOT NULL, algorithm TEXT NOT NULL, spki BLOB NOT NULL, certificate BLOB, "
+		  "chain BLOB,"
+		  " crl_url TEXT, issuer_url TEXT, ocsp_url TEXT, cps_url TEXT, crl_hours INTEGER NOT NULL, crl_number INTEGER "
+		  "NOT NULL,"
 		  " request BLOB, created_at INTEGER NOT NULL);"
-		  "CREATE TABLE certificate (id INTEGER PRIMARY KEY, serial BLOB NOT NULL, ca INTEGER NOT NULL, profile TEXT NOT NULL,"
+		  "CREATE TABLE certificate (id INTEGER PRIMARY KEY, serial BLOB NOT NULL, ca INTEGER NOT NULL, profile TEXT "
+		  "NOT NULL,"
 		  " subject TEXT NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, role TEXT, request_id TEXT,"
 		  " actor TEXT NOT NULL, der BLOB NOT NULL);"
 		  /* The primary key is what makes a serial unique over all CAs. */
-		  "CREATE TABLE status (serial BLOB PRIMARY KEY, ca INTEGER NOT NULL, state INTEGER NOT NULL, reason INTEGER NOT NULL,"
+		  "CREATE TABLE status (serial BLOB PRIMARY KEY, ca INTEGER NOT NULL, state INTEGER NOT NULL, reason INTEGER "
+		  "NOT NULL,"
 		  " revoked_at INTEGER NOT NULL, invalidity_date INTEGER NOT NULL, not_after INTEGER NOT NULL,"
 		  " certificate INTEGER NOT NULL) WITHOUT ROWID;"
 		  /* Holds all that a CRL entry needs, `state` among it or it would not be read without the table. */
-		  "CREATE INDEX status_revoked ON status (ca, serial, revoked_at, reason, invalidity_date, state) WHERE state = 1;"
+		  "CREATE INDEX status_revoked ON status (ca, serial, revoked_at, reason, invalidity_date, state) WHERE state "
+		  "= 1;"
 		  "CREATE TABLE public_key (digest BLOB PRIMARY KEY, subject BLOB NOT NULL) WITHOUT ROWID;"
 		  "CREATE TABLE request (ca INTEGER NOT NULL, id TEXT NOT NULL, input BLOB NOT NULL, serial BLOB NOT NULL,"
 		  " PRIMARY KEY (ca, id)) WITHOUT ROWID;"
@@ -28,43 +35,51 @@ static const struct db_migration steps[] = {
 		  "CREATE TABLE feed (number INTEGER PRIMARY KEY, type INTEGER NOT NULL, body BLOB NOT NULL);"
 		  "CREATE TABLE va (name TEXT PRIMARY KEY, number INTEGER NOT NULL, confirmed_at INTEGER NOT NULL);"
 		  "CREATE TABLE crl (ca INTEGER NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL,"
-		  " entries INTEGER NOT NULL, this_update INTEGER NOT NULL, next_update INTEGER NOT NULL, PRIMARY KEY (ca, number));"
-		  "CREATE TABLE identity (name TEXT PRIMARY KEY, ca INTEGER NOT NULL, profile TEXT NOT NULL, request BLOB NOT NULL,"
-		  " settings TEXT NOT NULL, label TEXT NOT NULL, push_url TEXT, file TEXT, serial BLOB NOT NULL, not_after INTEGER NOT NULL,"
+		  " entries INTEGER NOT NULL, this_update INTEGER NOT NULL, next_update INTEGER NOT NULL, PRIMARY KEY (ca, "
+		  "number));"
+		  "CREATE TABLE identity (name TEXT PRIMARY KEY, ca INTEGER NOT NULL, profile TEXT NOT NULL, request BLOB NOT "
+		  "NULL,"
+		  " settings TEXT NOT NULL, label TEXT NOT NULL, push_url TEXT, file TEXT, serial BLOB NOT NULL, not_after "
+		  "INTEGER NOT NULL,"
 		  " renew_at INTEGER NOT NULL, pushed INTEGER NOT NULL, failure TEXT);"
 		  "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);",
 	  } },
 };
 const struct db_schema ca_schema = { "ca", steps, sizeof steps / sizeof steps[0] };
 
-#define SQL(statement, text) const struct db_statement sql_##statement = { #statement, { text } }
+#define SQL(statement, text)		      const struct db_statement sql_##statement = { #statement, { text } }
 #define SQL_EACH(statement, sqlite, postgres) const struct db_statement sql_##statement = { #statement, { sqlite, postgres } }
 
 SQL(authority_all, "SELECT id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url, issuer_url,"
 		   " ocsp_url, cps_url, crl_hours, crl_number, request FROM authority ORDER BY id");
-SQL(authority_insert, "INSERT INTO authority (id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url,"
-		      " issuer_url, ocsp_url, cps_url, crl_hours, crl_number, request, created_at)"
-		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)");
+SQL(authority_insert,
+    "INSERT INTO authority (id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url,"
+    " issuer_url, ocsp_url, cps_url, crl_hours, crl_number, request, created_at)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)");
 SQL(authority_complete, "UPDATE authority SET state = 1, certificate = ?2, chain = ?3 WHERE id = ?1 AND state = 0");
 SQL_EACH(authority_number, "UPDATE authority SET crl_number = max(crl_number, ?2) WHERE id = ?1",
 	 "UPDATE authority SET crl_number = greatest(crl_number, ?2) WHERE id = ?1");
 
-SQL(certificate_insert, "INSERT INTO certificate (serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id");
-SQL(certificate_of, "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
-		    " s.invalidity_date, c.role, c.request_id, c.der, c.id FROM status s JOIN certificate c ON c.id = s.certificate"
-		    " WHERE s.serial = ?1");
-SQL(certificate_list, "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
-		      " s.invalidity_date, c.role, c.request_id, NULL, c.id FROM certificate c JOIN status s ON s.serial = c.serial"
-		      " WHERE c.id > ?1 AND (?2 = 0 OR c.ca = ?2) AND (?3 < 0 OR s.state = ?3)"
-		      " AND (?4 = '' OR c.subject LIKE '%' || ?4 || '%') AND (?5 = 0 OR c.not_after < ?5) AND (?6 = 0 OR c.not_after >= ?6)"
-		      " ORDER BY c.id LIMIT ?7");
+SQL(certificate_insert,
+    "INSERT INTO certificate (serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id");
+SQL(certificate_of,
+    "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
+    " s.invalidity_date, c.role, c.request_id, c.der, c.id FROM status s JOIN certificate c ON c.id = s.certificate"
+    " WHERE s.serial = ?1");
+SQL(certificate_list,
+    "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
+    " s.invalidity_date, c.role, c.request_id, NULL, c.id FROM certificate c JOIN status s ON s.serial = c.serial"
+    " WHERE c.id > ?1 AND (?2 = 0 OR c.ca = ?2) AND (?3 < 0 OR s.state = ?3)"
+    " AND (?4 = '' OR c.subject LIKE '%' || ?4 || '%') AND (?5 = 0 OR c.not_after < ?5) AND (?6 = 0 OR c.not_after >= ?6)"
+    " ORDER BY c.id LIMIT ?7");
 SQL(certificate_count, "SELECT coalesce(max(id), 0) FROM certificate");
 
 SQL(status_insert, "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
 		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
 SQL(status_of, "SELECT ca, state, reason, revoked_at, invalidity_date, not_after, certificate FROM status WHERE serial = ?1");
-SQL(status_revoke, "UPDATE status SET state = 1, reason = ?2, revoked_at = ?3, invalidity_date = ?4 WHERE serial = ?1 AND state = 0");
+SQL(status_revoke,
+    "UPDATE status SET state = 1, reason = ?2, revoked_at = ?3, invalidity_date = ?4 WHERE serial = ?1 AND state = 0");
 SQL_EACH(status_revoked,
 	 "SELECT serial, revoked_at, reason, invalidity_date FROM status INDEXED BY status_revoked"
 	 " WHERE ca = ?1 AND state = 1 ORDER BY serial",
@@ -97,21 +112,26 @@ SQL(va_of, "SELECT number, confirmed_at FROM va WHERE name = ?1");
 SQL(va_least, "SELECT min(number) FROM va");
 SQL(va_forget, "UPDATE va SET number = -1");
 
-SQL(crl_insert, "INSERT INTO crl (ca, number, digest, size, entries, this_update, next_update) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-SQL(crl_last, "SELECT number, digest, size, entries, this_update, next_update FROM crl WHERE ca = ?1 ORDER BY number DESC LIMIT 1");
+SQL(crl_insert,
+    "INSERT INTO crl (ca, number, digest, size, entries, this_update, next_update) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+SQL(crl_last,
+    "SELECT number, digest, size, entries, this_update, next_update FROM crl WHERE ca = ?1 ORDER BY number DESC LIMIT 1");
 SQL(crl_of, "SELECT number, digest, size, entries, this_update, next_update FROM crl WHERE ca = ?1 AND number = ?2");
 
-SQL(identity_set, "INSERT INTO identity (name, ca, profile, request, settings, label, push_url, file, serial, not_after, renew_at, pushed)"
-		  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-		  " ON CONFLICT (name) DO UPDATE SET ca = excluded.ca, profile = excluded.profile, request = excluded.request,"
-		  " settings = excluded.settings, label = excluded.label, push_url = excluded.push_url, file = excluded.file,"
-		  " serial = excluded.serial, not_after = excluded.not_after, renew_at = excluded.renew_at, pushed = excluded.pushed,"
-		  " failure = NULL");
-#define IDENTITY_COLUMNS "name, ca, profile, request, settings, label, push_url, file, serial, not_after, renew_at, pushed, failure"
+SQL(identity_set,
+    "INSERT INTO identity (name, ca, profile, request, settings, label, push_url, file, serial, not_after, renew_at, pushed)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    " ON CONFLICT (name) DO UPDATE SET ca = excluded.ca, profile = excluded.profile, request = excluded.request,"
+    " settings = excluded.settings, label = excluded.label, push_url = excluded.push_url, file = excluded.file,"
+    " serial = excluded.serial, not_after = excluded.not_after, renew_at = excluded.renew_at, pushed = excluded.pushed,"
+    " failure = NULL");
+#define IDENTITY_COLUMNS                                                                                                       \
+	"name, ca, profile, request, settings, label, push_url, file, serial, not_after, renew_at, pushed, failure"
 SQL(identity_all, "SELECT " IDENTITY_COLUMNS " FROM identity ORDER BY name");
 SQL(identity_of, "SELECT " IDENTITY_COLUMNS " FROM identity WHERE name = ?1");
 SQL(identity_due, "SELECT " IDENTITY_COLUMNS " FROM identity WHERE renew_at <= ?1 OR pushed = 0 ORDER BY renew_at");
-SQL(identity_renewed, "UPDATE identity SET serial = ?2, not_after = ?3, renew_at = ?4, pushed = ?5, failure = NULL WHERE name = ?1");
+SQL(identity_renewed,
+    "UPDATE identity SET serial = ?2, not_after = ?3, renew_at = ?4, pushed = ?5, failure = NULL WHERE name = ?1");
 SQL(identity_pushed, "UPDATE identity SET pushed = 1, failure = NULL WHERE name = ?1");
 SQL(identity_failed, "UPDATE identity SET failure = ?2 WHERE name = ?1");
 SQL(identity_signers, "SELECT i.ca, i.label, c.der FROM identity i JOIN status s ON s.serial = i.serial JOIN certificate c"
