@@ -22,7 +22,9 @@ static struct key_info key(bool limited)
 	struct key_info info = { .label = "fuzz", .token = "fuzz", .spki = SPAN_LITERAL("\x30\x00") };
 	info.type = alg_key_named(span_str("ec-p256"));
 	if (limited)
-		info.limits = (struct key_limits){ .policies = { SPAN_ARRAY(policy) }, .policy_count = 1, .validity_days = 90, .accuracy_ms = 1000 };
+		info.limits = (struct key_limits){
+			.policies = { SPAN_ARRAY(policy) }, .policy_count = 1, .validity_days = 90, .accuracy_ms = 1000
+		};
 	info.limits.ca = !limited;
 	return info;
 }
@@ -75,14 +77,16 @@ static void try_time_stamp(struct scope *s, const struct keyd_rules *rules, span
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static st (*const checks[])(struct scope *, const struct keyd_rules *, span, struct keyd_found *) = { keyd_check_certificate, keyd_check_ocsp,
-													     keyd_check_request };
+	static st (*const checks[])(struct scope *, const struct keyd_rules *, span,
+				    struct keyd_found *) = { keyd_check_certificate, keyd_check_ocsp, keyd_check_request };
 	if (size < 2)
 		return 0;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	const struct key_info info = key((data[0] & 0x80) != 0);
-	const struct keyd_rules rules = { .key = &info, .algorithm = alg_signature_named(span_str("ecdsa-sha256")), .key_hash = SPAN_ARRAY(key_hash),
+	const struct keyd_rules rules = { .key = &info,
+					  .algorithm = alg_signature_named(span_str("ecdsa-sha256")),
+					  .key_hash = SPAN_ARRAY(key_hash),
 					  .now = SEEDS_MADE_AT };
 	span content = span_of(data + 2, size - 2);
 	unsigned which = data[0] & 0x7f;

@@ -91,9 +91,11 @@ static void find_or_make_key(CK_SESSION_HANDLE session)
 	must(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
 	if (count == 1)
 		return;
-	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 }, { CKA_PRIVATE, &yes, 1 }, { CKA_SENSITIVE, &yes, 1 }, { CKA_EXTRACTABLE, &no, 1 },
-				   { CKA_SIGN, &yes, 1 }, { CKA_LABEL, label, strlen(label) } };
-	CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, 1 }, { CKA_VERIFY, &yes, 1 }, { CKA_EC_PARAMS, p256, sizeof p256 },
+	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 },	{ CKA_PRIVATE, &yes, 1 }, { CKA_SENSITIVE, &yes, 1 },
+				   { CKA_EXTRACTABLE, &no, 1 }, { CKA_SIGN, &yes, 1 },	  { CKA_LABEL, label, strlen(label) } };
+	CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, 1 },
+				  { CKA_VERIFY, &yes, 1 },
+				  { CKA_EC_PARAMS, p256, sizeof p256 },
 				  { CKA_LABEL, label, strlen(label) } };
 	CK_MECHANISM generate = { CKM_EC_KEY_PAIR_GEN, NULL, 0 };
 	CK_OBJECT_HANDLE ignored;
@@ -120,7 +122,8 @@ static double cpu(void)
 {
 	struct rusage used;
 	(void)getrusage(RUSAGE_SELF, &used);
-	return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+	return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+	       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
 static double rate(int threads, double seconds, double *cpu_us)
@@ -175,7 +178,9 @@ int main(int argc, char **argv)
 			double r = rate(threads, atof(argv[4]), &cpu_us);
 			best = r > best ? r : best;
 		}
-		printf("{\"bench\":\"c_sign\",\"key\":\"ec-p256\",\"threads\":%d,\"signatures_per_second\":%.0f,\"cpu_us\":%.1f}\n", threads, best, cpu_us);
+		printf("{\"bench\":\"c_sign\",\"key\":\"ec-p256\",\"threads\":%d,\"signatures_per_second\":%.0f,\"cpu_us\":%."
+		       "1f}\n",
+		       threads, best, cpu_us);
 		(void)fflush(stdout);
 	}
 	must(p11->C_Finalize(NULL), "C_Finalize");

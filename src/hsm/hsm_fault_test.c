@@ -7,11 +7,11 @@
 
 /* What the module does next. */
 static struct script {
-	bool absent;             /* the token is out of its slot */
+	bool absent; /* the token is out of its slot */
 	bool logged_in;
 	unsigned logins, initialised, restarts_needed;
 	CK_RV login;
-	CK_RV sign_init[4];      /* one after the other, then CKR_OK */
+	CK_RV sign_init[4]; /* one after the other, then CKR_OK */
 	unsigned signs;
 	CK_RV generate[3];
 	unsigned generates, destroyed;
@@ -123,8 +123,8 @@ static CK_RV f_find_final(CK_SESSION_HANDLE session)
 
 static bool wanted_true(CK_ATTRIBUTE_TYPE type)
 {
-	return type == CKA_TOKEN || type == CKA_PRIVATE || type == CKA_SENSITIVE || type == CKA_ALWAYS_SENSITIVE || type == CKA_NEVER_EXTRACTABLE ||
-	       type == CKA_SIGN || type == CKA_LOCAL;
+	return type == CKA_TOKEN || type == CKA_PRIVATE || type == CKA_SENSITIVE || type == CKA_ALWAYS_SENSITIVE ||
+	       type == CKA_NEVER_EXTRACTABLE || type == CKA_SIGN || type == CKA_LOCAL;
 }
 
 static CK_RV give(CK_ATTRIBUTE *a, const void *value, size_t len)
@@ -163,8 +163,9 @@ static CK_RV f_sign(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len
 	*out_len = m.signature_len;
 	return CKR_OK;
 }
-static CK_RV f_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public, CK_ULONG public_count, CK_ATTRIBUTE *private,
-			CK_ULONG private_count, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private)
+static CK_RV f_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public, CK_ULONG public_count,
+			CK_ATTRIBUTE *private, CK_ULONG private_count, CK_OBJECT_HANDLE *out_public,
+			CK_OBJECT_HANDLE *out_private)
 {
 	(void)session, (void)mechanism, (void)public, (void)public_count, (void)private, (void)private_count;
 	*out_private = 1;
@@ -210,10 +211,15 @@ static const uint8_t digest[32] = { 9 };
 static int start(void **state)
 {
 	(void)state;
-	m = (struct script){ .max_sessions = CK_EFFECTIVELY_INFINITE, .key_there = true, .signature_len = 64, .wrong = ~0ul, .unknown = ~0ul };
+	m = (struct script){
+		.max_sessions = CK_EFFECTIVELY_INFINITE, .key_there = true, .signature_len = 64, .wrong = ~0ul, .unknown = ~0ul
+	};
 	scope_init(&s, NULL);
 	const struct hsm_settings settings = { .module = "fake" };
-	return hsm_adopt(&s, &table, &settings, &module).code == E_OK && hsm_token_new(&s, module, "fake", span_str("1234"), &token).code == E_OK ? 0 : -1;
+	return hsm_adopt(&s, &table, &settings, &module).code == E_OK &&
+			       hsm_token_new(&s, module, "fake", span_str("1234"), &token).code == E_OK
+		       ? 0
+		       : -1;
 }
 
 static int stop(void **state)
@@ -234,8 +240,9 @@ static st sign_once(struct hsm_key *key)
 static void losses_of_the_session_are_mended_once_by_a_new_login(void **state)
 {
 	(void)state;
-	static const CK_RV lost[] = { CKR_DEVICE_REMOVED, CKR_DEVICE_ERROR, CKR_TOKEN_NOT_PRESENT, CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED,
-				      CKR_USER_NOT_LOGGED_IN, CKR_KEY_HANDLE_INVALID, CKR_GENERAL_ERROR };
+	static const CK_RV lost[] = { CKR_DEVICE_REMOVED,	  CKR_DEVICE_ERROR,   CKR_TOKEN_NOT_PRESENT,
+				      CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_USER_NOT_LOGGED_IN,
+				      CKR_KEY_HANDLE_INVALID,	  CKR_GENERAL_ERROR };
 	struct hsm_key *key;
 	assert_ok(&s, hsm_find(&s, token, "k", &key));
 	for (size_t i = 0; i < sizeof lost / sizeof lost[0]; i++) {
@@ -330,8 +337,10 @@ static st generate(void)
 static void a_key_with_any_wrong_attribute_is_destroyed_and_refused(void **state)
 {
 	(void)state;
-	static const CK_ATTRIBUTE_TYPE required[] = { CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE,
-						      CKA_SIGN, CKA_DECRYPT, CKA_UNWRAP, CKA_DERIVE };
+	static const CK_ATTRIBUTE_TYPE required[] = { CKA_TOKEN,       CKA_PRIVATE,	     CKA_SENSITIVE,
+						      CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE,
+						      CKA_SIGN,	       CKA_DECRYPT,	     CKA_UNWRAP,
+						      CKA_DERIVE };
 	for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
 		m.wrong = required[i];
 		m.unknown = ~0ul;
@@ -355,7 +364,8 @@ static void attributes_the_module_does_not_know_are_left_out_and_named(void **st
 	CK_SESSION_HANDLE session = 1;
 	CK_OBJECT_HANDLE public, private;
 	const struct alg_key *type = alg_key_named(span_str("ec-p256"));
-	assert_ok(&s, hsm_generate_pair(&s, module, session, "new", span_str("id"), type, HSM_BACKUP_NONE, true, &public, &private));
+	assert_ok(&s, hsm_generate_pair(&s, module, session, "new", span_str("id"), type, HSM_BACKUP_NONE, true, &public,
+					&private));
 	assert_int_equal(m.generates, 3);
 	struct hsm_report report;
 	assert_ok(&s, hsm_read_back(&s, module, session, private, type, HSM_BACKUP_NONE, true, &report));

@@ -7,7 +7,7 @@
 #include "hsm_internal.h"
 
 #define TEMPLATE_MAX 24
-#define ID_LEN 16
+#define ID_LEN	     16
 
 struct attribute_row {
 	const char *name;
@@ -42,7 +42,8 @@ enum { PRIVATE_ATTRIBUTES = sizeof private_attributes / sizeof private_attribute
 static CK_BBOOL bool_true = CK_TRUE;
 static CK_BBOOL bool_false = CK_FALSE;
 
-struct template {
+struct template
+{
 	CK_ATTRIBUTE item[TEMPLATE_MAX];
 	bool optional[TEMPLATE_MAX];
 	CK_ULONG count;
@@ -91,8 +92,8 @@ span hsm_curve_parameters(struct scope *s, const struct alg_key *type)
 	return span_of(whole, type->curve.len + 2);
 }
 
-static void private_template(struct template *t, const char *label, span id, const struct hsm_family *family, enum hsm_backup backup,
-			     bool token_object)
+static void private_template(struct template *t, const char *label, span id, const struct hsm_family *family,
+			     enum hsm_backup backup, bool token_object)
 {
 	put(t, CKA_LABEL, label, strlen(label), false);
 	put(t, CKA_ID, id.data, id.len, false);
@@ -108,7 +109,8 @@ static void private_template(struct template *t, const char *label, span id, con
 	put(t, CKA_ALLOWED_MECHANISMS, family->sign, family->sign_count * sizeof family->sign[0], true);
 }
 
-static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct alg_key *type, bool token_object)
+static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct alg_key *type,
+			    bool token_object)
 {
 	static const uint8_t f4[] = { 1, 0, 1 };
 	put(t, CKA_LABEL, label, strlen(label), false);
@@ -135,8 +137,9 @@ static bool template_refused(CK_RV rv)
 	       rv == CKR_ATTRIBUTE_READ_ONLY;
 }
 
-st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id, const struct alg_key *type,
-		     enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private)
+st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id,
+		     const struct alg_key *type, enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public,
+		     CK_OBJECT_HANDLE *out_private)
 {
 	const struct hsm_family *family = hsm_family_of(type);
 	CK_MECHANISM mechanism = { .mechanism = family->generate };
@@ -145,10 +148,11 @@ st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, 
 	public_template(s, &public, label, id, type, token_object);
 	CK_RV rv;
 	do
-		rv = h->p11->C_GenerateKeyPair(session, &mechanism, public.item, public.count, private.item, private.count, out_public,
-					       out_private);
+		rv = h->p11->C_GenerateKeyPair(session, &mechanism, public.item, public.count, private.item, private.count,
+					       out_public, out_private);
 	while (template_refused(rv) && (drop_optional(&private) || drop_optional(&public)));
-	return rv == CKR_OK ? OK : hsm_fail(s, rv, scope_printf(s, "generating a key of type %s (C_GenerateKeyPair)", type->name));
+	return rv == CKR_OK ? OK
+			    : hsm_fail(s, rv, scope_printf(s, "generating a key of type %s (C_GenerateKeyPair)", type->name));
 }
 
 static void note_missing(struct buf *missing, const char *name)
@@ -158,11 +162,14 @@ static void note_missing(struct buf *missing, const char *name)
 	(void)buf_append(missing, span_str(name));
 }
 
-static st read_flag(struct scope *s, const struct attribute_row *row, CK_RV rv, span value, bool want, struct buf *text, struct buf *missing)
+static st read_flag(struct scope *s, const struct attribute_row *row, CK_RV rv, span value, bool want, struct buf *text,
+		    struct buf *missing)
 {
 	if (rv != CKR_OK || value.len != sizeof(CK_BBOOL)) {
 		if (row->required)
-			return fail(s, E_CRYPTO, "the module does not say whether the new key is %s; such a key is not used (PKCS#11 attribute CKA_%s)",
+			return fail(s, E_CRYPTO,
+				    "the module does not say whether the new key is %s; such a key is not used (PKCS#11 "
+				    "attribute CKA_%s)",
 				    row->name, row->name);
 		note_missing(missing, row->name);
 		return OK;
@@ -252,7 +259,8 @@ static st require_free_label(struct scope *s, struct hsm *h, CK_SESSION_HANDLE s
 
 /* Generate and read back in a session that may write; what is refused is destroyed again. */
 static st generate_in_session(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE writer, unsigned epoch, const char *label,
-			      const struct alg_key *type, enum hsm_backup backup, struct hsm_report *out_report, struct hsm_key **out)
+			      const struct alg_key *type, enum hsm_backup backup, struct hsm_report *out_report,
+			      struct hsm_key **out)
 {
 	struct hsm *h = t->module;
 	TRY(require_free_label(s, h, writer, label));
@@ -268,7 +276,8 @@ static st generate_in_session(struct scope *s, struct hsm_token *t, CK_SESSION_H
 	if (status.code == E_OK)
 		status = alg_key_of_spki(s, spki, &got);
 	if (status.code == E_OK && got != type)
-		status = fail(s, E_CRYPTO, "a key of type %s was asked for, the token made one of type %s", type->name, got->name);
+		status = fail(s, E_CRYPTO, "a key of type %s was asked for, the token made one of type %s", type->name,
+			      got->name);
 	if (status.code != E_OK) {
 		(void)h->p11->C_DestroyObject(writer, private);
 		(void)h->p11->C_DestroyObject(writer, public);
@@ -302,7 +311,8 @@ st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const s
 	if (status.code != E_OK) {
 		st destroyed = hsm_destroy(s, key);
 		hsm_key_free(key);
-		return destroyed.code == E_OK ? status : fail_context(s, status, "a bad key \"%s\" could not be destroyed", label);
+		return destroyed.code == E_OK ? status
+					      : fail_context(s, status, "a bad key \"%s\" could not be destroyed", label);
 	}
 	*out = key;
 	return OK;

@@ -46,11 +46,11 @@ struct hsm_token {
 	pthread_cond_t returned;
 	bool ready;
 	bool pin_refused;
-	int64_t retry_at;    /* monotonic */
+	int64_t retry_at;		/* monotonic */
 	char reason[SCOPE_MESSAGE_MAX]; /* why it is not ready */
 	CK_SLOT_ID slot;
 	unsigned generation; /* of the module when it was opened */
-	unsigned epoch;      /* counts openings: handles of an earlier one are void */
+	unsigned epoch;	     /* counts openings: handles of an earlier one are void */
 	CK_SESSION_HANDLE *idle;
 	size_t idle_count, open_count, max;
 };
@@ -107,8 +107,9 @@ const struct hsm_family *hsm_family_of(const struct alg_key *type);
 span hsm_curve_parameters(struct scope *s, const struct alg_key *type);
 /* Generate a pair with these wishes; optional attributes the module does not know are left out. `token_object` false: a
  * session key for probing. */
-st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id, const struct alg_key *type,
-		     enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private);
+st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id,
+		     const struct alg_key *type, enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public,
+		     CK_OBJECT_HANDLE *out_private);
 /* Read back; E_CRYPTO naming the attribute when one that must match does not. */
 st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct alg_key *type,
 		 enum hsm_backup backup, bool token_object, struct hsm_report *out);

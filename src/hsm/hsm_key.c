@@ -4,7 +4,8 @@
 
 #define ATTRIBUTE_MAX 16384u
 
-CK_RV hsm_attribute(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, span *out)
+CK_RV hsm_attribute(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
+		    span *out)
 {
 	CK_ATTRIBUTE attribute = { .type = type };
 	CK_RV rv = h->p11->C_GetAttributeValue(session, object, &attribute, 1);
@@ -20,7 +21,8 @@ CK_RV hsm_attribute(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, C
 	return rv;
 }
 
-st hsm_find_object(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_CLASS class, const char *label, CK_OBJECT_HANDLE *out)
+st hsm_find_object(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_CLASS class, const char *label,
+		   CK_OBJECT_HANDLE *out)
 {
 	char *name = scope_printf(s, "%s", label);
 	CK_ATTRIBUTE wanted[] = {
@@ -44,7 +46,8 @@ st hsm_find_object(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK
 	return OK;
 }
 
-static st value_of(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, span *out)
+static st value_of(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
+		   span *out)
 {
 	CK_RV rv = hsm_attribute(s, h, session, object, type, out);
 	return rv == CKR_OK ? OK : hsm_fail(s, rv, scope_printf(s, "reading attribute 0x%lx of a key", (unsigned long)type));
@@ -107,7 +110,8 @@ st hsm_read_public(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK
 		return read_ec(s, h, session, object, out_spki);
 	if (type == CKK_EC_EDWARDS)
 		return read_edwards(s, h, session, object, out_spki);
-	return fail(s, E_CRYPTO, "a key on the token is of a type (0x%lx) outside the table of algorithms", (unsigned long)type);
+	return fail(s, E_CRYPTO, "a key on the token is of a type (0x%lx) outside the table of algorithms",
+		    (unsigned long)type);
 }
 
 static uint8_t *copy_of(span bytes)
@@ -118,12 +122,19 @@ static uint8_t *copy_of(span bytes)
 	return copy;
 }
 
-struct hsm_key *hsm_key_new(struct hsm_token *t, const char *label, span id, const struct alg_key *type, span spki, CK_OBJECT_HANDLE handle,
-			    unsigned epoch)
+struct hsm_key *hsm_key_new(struct hsm_token *t, const char *label, span id, const struct alg_key *type, span spki,
+			    CK_OBJECT_HANDLE handle, unsigned epoch)
 {
 	struct hsm_key *k = heap_alloc(sizeof *k);
-	*k = (struct hsm_key){ .token = t, .label = heap_copy_str(label), .id = copy_of(id), .id_len = id.len, .type = type,
-			       .spki = copy_of(spki), .spki_len = spki.len, .handle = handle, .epoch = epoch };
+	*k = (struct hsm_key){ .token = t,
+			       .label = heap_copy_str(label),
+			       .id = copy_of(id),
+			       .id_len = id.len,
+			       .type = type,
+			       .spki = copy_of(spki),
+			       .spki_len = spki.len,
+			       .handle = handle,
+			       .epoch = epoch };
 	if (pthread_mutex_init(&k->lock, NULL) != 0)
 		log_die("no lock for a key");
 	return k;
@@ -140,7 +151,8 @@ void hsm_key_free(struct hsm_key *k)
 	free(k);
 }
 
-static st find_in_session(struct scope *s, struct hsm_token *t, const struct hsm_session *session, const char *label, struct hsm_key **out)
+static st find_in_session(struct scope *s, struct hsm_token *t, const struct hsm_session *session, const char *label,
+			  struct hsm_key **out)
 {
 	struct hsm *h = t->module;
 	CK_OBJECT_HANDLE private, public;

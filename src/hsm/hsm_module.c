@@ -8,8 +8,8 @@
 
 /* A restart interrupts the tokens that are well: soon after a loss, then less and less often. */
 #define RESTART_FIRST (2 * MOMENT_SECOND)
-#define RESTART_LAST (10 * MOMENT_MINUTE)
-#define SLOTS_MAX 4096
+#define RESTART_LAST  (10 * MOMENT_MINUTE)
+#define SLOTS_MAX     4096
 
 /* Fields of CK_INFO and CK_TOKEN_INFO are padded with spaces and not terminated. */
 static void unpad(const unsigned char *field, size_t width, char *out)
@@ -40,8 +40,9 @@ static st describe(struct scope *s, struct hsm *h)
 	char vendor[33], description[33];
 	unpad(info.manufacturerID, sizeof info.manufacturerID, vendor);
 	unpad(info.libraryDescription, sizeof info.libraryDescription, description);
-	h->description = heap_copy_str(scope_printf(s, "%s: %s %u.%u, PKCS#11 %u.%u", vendor, description, info.libraryVersion.major,
-						    info.libraryVersion.minor, info.cryptokiVersion.major, info.cryptokiVersion.minor));
+	h->description =
+		heap_copy_str(scope_printf(s, "%s: %s %u.%u, PKCS#11 %u.%u", vendor, description, info.libraryVersion.major,
+					   info.libraryVersion.minor, info.cryptokiVersion.major, info.cryptokiVersion.minor));
 	return OK;
 }
 
@@ -64,7 +65,8 @@ st hsm_adopt(struct scope *s, CK_FUNCTION_LIST *table, const struct hsm_settings
 	    pthread_rwlock_init(&h->running, &fair) != 0)
 		log_die("no lock for a PKCS#11 module");
 	CK_RV rv = initialise(h);
-	st status = rv == CKR_OK ? describe(s, h) : hsm_fail(s, rv, scope_printf(s, "initialising %s (C_Initialize)", h->module));
+	st status =
+		rv == CKR_OK ? describe(s, h) : hsm_fail(s, rv, scope_printf(s, "initialising %s (C_Initialize)", h->module));
 	if (status.code != E_OK) {
 		hsm_unload(h);
 		return status;

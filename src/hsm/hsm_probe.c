@@ -11,14 +11,18 @@ struct mechanism_row {
 static const struct mechanism_row mechanisms[] = {
 	{ "CKM_EC_KEY_PAIR_GEN", CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, "EC P-256 and P-384 keys",
 	  "no EC keys can be generated here: use RSA, six to thirty times slower at signing" },
-	{ "CKM_ECDSA", CKM_ECDSA, CKF_SIGN, "ECDSA signatures over digests made by keyd", "no EC key can sign: RSA is all that is left" },
-	{ "CKM_RSA_PKCS_KEY_PAIR_GEN", CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, "RSA keys", "no RSA keys can be generated here" },
+	{ "CKM_ECDSA", CKM_ECDSA, CKF_SIGN, "ECDSA signatures over digests made by keyd",
+	  "no EC key can sign: RSA is all that is left" },
+	{ "CKM_RSA_PKCS_KEY_PAIR_GEN", CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, "RSA keys",
+	  "no RSA keys can be generated here" },
 	{ "CKM_RSA_PKCS_PSS", CKM_RSA_PKCS_PSS, CKF_SIGN, "RSA-PSS over digests made by keyd, the default for RSA",
 	  "RSA keys sign with PKCS#1 v1.5 only, which TS 119 312 calls legacy" },
-	{ "CKM_RSA_PKCS", CKM_RSA_PKCS, CKF_SIGN, "RSA PKCS#1 v1.5 for old relying parties", "no PKCS#1 v1.5: old relying parties cannot be served with RSA" },
+	{ "CKM_RSA_PKCS", CKM_RSA_PKCS, CKF_SIGN, "RSA PKCS#1 v1.5 for old relying parties",
+	  "no PKCS#1 v1.5: old relying parties cannot be served with RSA" },
 	{ "CKM_EC_EDWARDS_KEY_PAIR_GEN", CKM_EC_EDWARDS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, "Ed25519 keys for the audit log",
 	  "no Ed25519 keys: the log key will be EC P-256" },
-	{ "CKM_EDDSA", CKM_EDDSA, CKF_SIGN, "checkpoints as signed notes of type 0x01", "log checkpoints will be ECDSA signed notes, type 0x02" },
+	{ "CKM_EDDSA", CKM_EDDSA, CKF_SIGN, "checkpoints as signed notes of type 0x01",
+	  "log checkpoints will be ECDSA signed notes, type 0x02" },
 	{ "CKM_AES_KEY_WRAP_PAD", CKM_AES_KEY_WRAP_PAD, CKF_WRAP, "wrapped backup of keys",
 	  "backup = wrapped has no standard mechanism here: use the vendor's cloning" },
 };
@@ -73,14 +77,16 @@ static bool listed(const char *list, const char *name)
 }
 
 /* A throw-away session key of this kind: which attributes hold? */
-static void probe_backup(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE session, enum hsm_backup backup, struct probe *p)
+static void probe_backup(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE session, enum hsm_backup backup,
+			 struct probe *p)
 {
 	struct hsm *h = t->module;
 	const struct alg_key *type = alg_key_named(span_str("ec-p256"));
 	const char *name = backup == HSM_BACKUP_WRAPPED ? "backup=wrapped" : "backup=none";
 	CK_OBJECT_HANDLE public, private;
 	struct hsm_report report = { 0 };
-	st status = hsm_generate_pair(s, h, session, "chancery-probe", SPAN_LITERAL("chancery-probe"), type, backup, false, &public, &private);
+	st status = hsm_generate_pair(s, h, session, "chancery-probe", SPAN_LITERAL("chancery-probe"), type, backup, false,
+				      &public, &private);
 	if (status.code != E_OK) {
 		add(p, "attribute", name, HSM_MISSING, scope_printf(s, "no session key could be made: %s", s->message));
 		scope_clear_error(s);
@@ -100,8 +106,8 @@ static void probe_backup(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE
 		if (wrap != (backup == HSM_BACKUP_WRAPPED))
 			continue;
 		bool missing = listed(report.missing, optional_attributes[i].name);
-		add(p, "attribute", scope_printf(s, "CKA_%s", optional_attributes[i].name), missing ? HSM_MISSING : HSM_PROVIDED,
-		    missing ? optional_attributes[i].cost : "held by the token");
+		add(p, "attribute", scope_printf(s, "CKA_%s", optional_attributes[i].name),
+		    missing ? HSM_MISSING : HSM_PROVIDED, missing ? optional_attributes[i].cost : "held by the token");
 	}
 }
 
@@ -110,7 +116,8 @@ static void probe_random(struct scope *s, struct hsm *h, CK_SESSION_HANDLE sessi
 	uint8_t bytes[16];
 	CK_RV rv = h->p11->C_GenerateRandom(session, bytes, sizeof bytes);
 	add(p, "token", "random", rv == CKR_OK ? HSM_PROVIDED : HSM_MISSING,
-	    rv == CKR_OK ? "C_GenerateRandom answers" : scope_printf(s, "%s: keys could not be generated either", hsm_rv_name(s, rv)));
+	    rv == CKR_OK ? "C_GenerateRandom answers"
+			 : scope_printf(s, "%s: keys could not be generated either", hsm_rv_name(s, rv)));
 }
 
 static st probe_token(struct scope *s, struct hsm_token *t, struct probe *p)
@@ -140,7 +147,8 @@ static st any_slot(struct scope *s, struct hsm *h, CK_SLOT_ID *out)
 	return fail(s, E_UNAVAILABLE, "the module shows no token at all: put one in, or initialise one");
 }
 
-st hsm_probe(struct scope *s, struct hsm *h, const char *label, struct hsm_token *t, struct hsm_probe_row **out, size_t *out_count)
+st hsm_probe(struct scope *s, struct hsm *h, const char *label, struct hsm_token *t, struct hsm_probe_row **out,
+	     size_t *out_count)
 {
 	struct probe p = { .row = scope_alloc(s, PROBE_ROWS_MAX * sizeof *p.row) };
 	CK_SLOT_ID slot;
@@ -153,7 +161,8 @@ st hsm_probe(struct scope *s, struct hsm *h, const char *label, struct hsm_token
 	if (t != NULL)
 		TRY(probe_token(s, t, &p));
 	else
-		add(&p, "token", "login", HSM_UNKNOWN, "not logged in: attributes were not tried; give a PIN to have throw-away session keys made");
+		add(&p, "token", "login", HSM_UNKNOWN,
+		    "not logged in: attributes were not tried; give a PIN to have throw-away session keys made");
 	*out = p.row;
 	*out_count = p.count;
 	return OK;

@@ -8,7 +8,10 @@ struct result_row {
 	bool lost;
 };
 
-#define RESULT(name, code, lost) { name, #name, code, lost }
+#define RESULT(name, code, lost)                                                                                               \
+	{                                                                                                                      \
+		name, #name, code, lost                                                                                        \
+	}
 static const struct result_row results[] = {
 	RESULT(CKR_DEVICE_REMOVED, E_UNAVAILABLE, true),
 	RESULT(CKR_DEVICE_ERROR, E_UNAVAILABLE, true),

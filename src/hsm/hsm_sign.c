@@ -21,9 +21,12 @@ struct digest_row {
 	CK_RSA_PKCS_MGF_TYPE mgf;
 	span info;
 };
-static const uint8_t info_sha256[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
-static const uint8_t info_sha384[] = { 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30 };
-static const uint8_t info_sha512[] = { 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40 };
+static const uint8_t info_sha256[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+				       0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
+static const uint8_t info_sha384[] = { 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+				       0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30 };
+static const uint8_t info_sha512[] = { 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+				       0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40 };
 static const struct digest_row digests[] = {
 	{ DIGEST_SHA256, CKM_SHA256, CKG_MGF1_SHA256, { info_sha256, sizeof info_sha256 } },
 	{ DIGEST_SHA384, CKM_SHA384, CKG_MGF1_SHA384, { info_sha384, sizeof info_sha384 } },
@@ -106,7 +109,8 @@ static st current_handle(struct scope *s, struct hsm_key *k, const struct hsm_se
 		TRY(hsm_find_object(s, h, session->handle, CKO_PUBLIC_KEY, k->label, &public));
 		TRY(hsm_read_public(s, h, session->handle, public, &spki));
 		if (!span_equal(spki, hsm_key_spki(k)))
-			return fail(s, E_STATE, "token \"%s\" came back with another key \"%s\"; it is not used", k->token->label, k->label);
+			return fail(s, E_STATE, "token \"%s\" came back with another key \"%s\"; it is not used",
+				    k->token->label, k->label);
 		(void)pthread_mutex_lock(&k->lock);
 		k->handle = handle;
 		k->epoch = session->epoch;
@@ -116,8 +120,8 @@ static st current_handle(struct scope *s, struct hsm_key *k, const struct hsm_se
 	return OK;
 }
 
-static st sign_in_session(struct scope *s, struct hsm_key *k, const struct hsm_session *session, struct hsm_mechanism *mechanism, span input,
-			  span *out, bool *out_lost)
+static st sign_in_session(struct scope *s, struct hsm_key *k, const struct hsm_session *session,
+			  struct hsm_mechanism *mechanism, span input, span *out, bool *out_lost)
 {
 	CK_FUNCTION_LIST *p11 = k->token->module->p11;
 	CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;

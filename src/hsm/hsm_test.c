@@ -47,12 +47,14 @@ static int start(void **state)
 	if (mkdir(tokens, 0700) != 0)
 		return -1;
 	FILE *f = fopen(file, "w");
-	if (f == NULL || fprintf(f, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", tokens) < 0 || fclose(f) != 0)
+	if (f == NULL || fprintf(f, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", tokens) < 0 ||
+	    fclose(f) != 0)
 		return -1;
 	if (setenv("SOFTHSM2_CONF", file, 1) != 0)
 		return -1;
 	struct hsm_settings settings = { .module = module_path(), .sync_directory = tokens };
-	if (hsm_load(s, &settings, &module).code != E_OK || hsm_token_create(s, module, "one", span_str("1234"), span_str("87654321")).code != E_OK ||
+	if (hsm_load(s, &settings, &module).code != E_OK ||
+	    hsm_token_create(s, module, "one", span_str("1234"), span_str("87654321")).code != E_OK ||
 	    hsm_token_new(s, module, "one", span_str("1234"), &token).code != E_OK) {
 		print_error("%s\n", s->message);
 		return -1;
@@ -124,8 +126,10 @@ static void every_type_of_key_is_generated_and_signs(void **state)
 		struct hsm_report report;
 		struct hsm_key *made, *found;
 		assert_ok(&s, hsm_generate(&s, token, type->name, type, HSM_BACKUP_NONE, &report, &made));
-		assert_non_null(strstr(report.attributes, "TOKEN=1 PRIVATE=1 SENSITIVE=1 EXTRACTABLE=0 ALWAYS_SENSITIVE=1 NEVER_EXTRACTABLE=1 SIGN=1 "
-							  "DECRYPT=0 UNWRAP=0 DERIVE=0"));
+		assert_non_null(
+			strstr(report.attributes,
+			       "TOKEN=1 PRIVATE=1 SENSITIVE=1 EXTRACTABLE=0 ALWAYS_SENSITIVE=1 NEVER_EXTRACTABLE=1 SIGN=1 "
+			       "DECRYPT=0 UNWRAP=0 DERIVE=0"));
 		assert_ok(&s, hsm_find(&s, token, type->name, &found));
 		assert_ptr_equal(hsm_key_type(found), type);
 		assert_true(span_equal(hsm_key_spki(found), hsm_key_spki(made)));
@@ -150,10 +154,12 @@ static void a_key_made_for_wrapped_backup_says_so(void **state)
 	scope_init(&s, NULL);
 	struct hsm_report report;
 	struct hsm_key *key;
-	assert_ok(&s, hsm_generate(&s, token, "wrapped", alg_key_named(span_str("ec-p256")), HSM_BACKUP_WRAPPED, &report, &key));
+	assert_ok(&s,
+		  hsm_generate(&s, token, "wrapped", alg_key_named(span_str("ec-p256")), HSM_BACKUP_WRAPPED, &report, &key));
 	assert_non_null(strstr(report.attributes, "EXTRACTABLE=1 ALWAYS_SENSITIVE=1 NEVER_EXTRACTABLE=0"));
 	assert_non_null(strstr(report.attributes, "WRAP_WITH_TRUSTED=1"));
-	assert_fails(&s, E_CONFLICT, hsm_generate(&s, token, "wrapped", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
+	assert_fails(&s, E_CONFLICT,
+		     hsm_generate(&s, token, "wrapped", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
 	assert_ok(&s, hsm_destroy(&s, key));
 	hsm_key_free(key);
 	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "wrapped", &key));
@@ -168,8 +174,10 @@ static void an_algorithm_that_does_not_fit_the_key_is_refused(void **state)
 	assert_ok(&s, hsm_find(&s, token, "ec-p256", &key));
 	uint8_t digest[32] = { 0 };
 	span signature;
-	assert_fails(&s, E_CRYPTO, hsm_sign(&s, key, alg_signature_named(span_str("rsa-pss-sha256")), SPAN_ARRAY(digest), &signature));
-	assert_fails(&s, E_INPUT, hsm_sign(&s, key, alg_signature_named(span_str("ecdsa-sha384")), SPAN_ARRAY(digest), &signature));
+	assert_fails(&s, E_CRYPTO,
+		     hsm_sign(&s, key, alg_signature_named(span_str("rsa-pss-sha256")), SPAN_ARRAY(digest), &signature));
+	assert_fails(&s, E_INPUT,
+		     hsm_sign(&s, key, alg_signature_named(span_str("ecdsa-sha384")), SPAN_ARRAY(digest), &signature));
 	hsm_key_free(key);
 }
 

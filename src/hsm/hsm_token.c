@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SESSIONS_MAX 128
-#define PIN_MAX 255
+#define SESSIONS_MAX   128
+#define PIN_MAX	       255
 #define RETRY_INTERVAL MOMENT_SECOND
 
 /* A page that is never swapped and in no dump, for one PIN. */
@@ -20,7 +20,8 @@ static st pin_page(struct scope *s, span pin, char **out)
 		return fail_errno(s, E_IO, "reserving a page for a PIN");
 	if (mlock(page, size) != 0 || madvise(page, size, MADV_DONTDUMP) != 0) {
 		(void)munmap(page, size);
-		return fail_errno(s, E_IO, "locking the page for a PIN in memory; raise the limit of locked memory (ulimit -l)");
+		return fail_errno(s, E_IO,
+				  "locking the page for a PIN in memory; raise the limit of locked memory (ulimit -l)");
 	}
 	memcpy(page, pin.data, pin.len);
 	*out = page;
@@ -115,7 +116,8 @@ static st open_token(struct scope *s, struct hsm_token *t)
 		(void)p11->C_CloseSession(session);
 		return status;
 	}
-	bool limited = info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
+	bool limited =
+		info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
 	t->max = limited && info.ulMaxSessionCount < SESSIONS_MAX ? info.ulMaxSessionCount : SESSIONS_MAX;
 	t->generation = t->module->generation;
 	t->idle[0] = session;
@@ -127,8 +129,8 @@ static st open_token(struct scope *s, struct hsm_token *t)
 
 static st refused_pin(struct scope *s, const struct hsm_token *t)
 {
-	return fail(s, E_DENIED, "token \"%s\" refused its PIN (%s); it is not offered again: restart with the right one", t->label,
-		    t->reason);
+	return fail(s, E_DENIED, "token \"%s\" refused its PIN (%s); it is not offered again: restart with the right one",
+		    t->label, t->reason);
 }
 
 /* With the lock held: make the token ready, or say why not. */

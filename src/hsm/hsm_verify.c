@@ -48,7 +48,7 @@ st hsm_verify(struct scope *s, span spki, const struct alg_signature *algorithm,
 	AUTO(EVP_PKEY) *key = spki.len > LONG_MAX ? NULL : d2i_PUBKEY(NULL, &at, (long)spki.len);
 	if (key == NULL)
 		return fail(s, E_CRYPTO, "the public key from the token is none that libcrypto accepts");
-	bool good = algorithm->digest == DIGEST_NONE ? verify_message(key, digest, signature) :
-						       verify_digest(key, algorithm, digest, signature);
+	bool good = algorithm->digest == DIGEST_NONE ? verify_message(key, digest, signature)
+						     : verify_digest(key, algorithm, digest, signature);
 	return good ? OK : fail(s, E_CRYPTO, "a signature made by the token does not verify under its public key");
 }

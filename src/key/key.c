@@ -5,7 +5,6 @@
 /* Generating RSA keys takes a token seconds; everything else answers at once. */
 #define TIMEOUT_MS 60000
 
-
 struct key_client *key_client_new(const char *socket)
 {
 	struct key_client *c = heap_alloc(sizeof *c);
@@ -111,8 +110,8 @@ st key_generate(struct scope *s, struct key_client *c, const struct key_info *wa
 	return OK;
 }
 
-st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose, const struct alg_signature *algorithm, span tbs,
-	    span *out_signature)
+st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
+	    const struct alg_signature *algorithm, span tbs, span *out_signature)
 {
 	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
 	struct wr w = wr_into(&body);
@@ -126,8 +125,8 @@ struct key_stream {
 	struct wire_client *connection;
 };
 
-st key_stream_begin(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose, const struct alg_signature *algorithm,
-		    uint64_t total, struct key_stream **out)
+st key_stream_begin(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
+		    const struct alg_signature *algorithm, uint64_t total, struct key_stream **out)
 {
 	AUTO_BUF body = { .cap = 4096 };
 	struct wr w = wr_into(&body);
@@ -188,8 +187,8 @@ st key_log_head(struct scope *s, struct key_client *c, const char *label, uint64
 	return OK;
 }
 
-st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size, const uint8_t root[32],
-		       span proof, span *out_signature)
+st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size,
+		       const uint8_t root[32], span proof, span *out_signature)
 {
 	AUTO_BUF body = { .cap = 8192 };
 	struct wr w = wr_into(&body);

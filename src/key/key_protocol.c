@@ -1,17 +1,20 @@
 #include "key_protocol.h"
 
 #define INFO_VERSION 1
-#define TOKENS_MAX 1000u
+#define TOKENS_MAX   1000u
 
 static const struct {
 	enum key_purpose purpose;
 	const char *name;
 } purposes[] = {
-	{ KEY_FOR_CERTIFICATE, "certificate" }, { KEY_FOR_CRL, "crl" },	    { KEY_FOR_OCSP, "ocsp" },	  { KEY_FOR_TIME_STAMP, "time-stamp" },
-	{ KEY_FOR_LOG, "log" },			{ KEY_FOR_IDENTITY, "identity" }, { KEY_FOR_REQUEST, "request" },
+	{ KEY_FOR_CERTIFICATE, "certificate" }, { KEY_FOR_CRL, "crl" }, { KEY_FOR_OCSP, "ocsp" },
+	{ KEY_FOR_TIME_STAMP, "time-stamp" },	{ KEY_FOR_LOG, "log" }, { KEY_FOR_IDENTITY, "identity" },
+	{ KEY_FOR_REQUEST, "request" },
 };
 #define PURPOSES (sizeof purposes / sizeof purposes[0])
-#define PURPOSE_ALL (KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_OCSP | KEY_FOR_TIME_STAMP | KEY_FOR_LOG | KEY_FOR_IDENTITY | KEY_FOR_REQUEST)
+#define PURPOSE_ALL                                                                                                            \
+	(KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_OCSP | KEY_FOR_TIME_STAMP | KEY_FOR_LOG | KEY_FOR_IDENTITY |              \
+	 KEY_FOR_REQUEST)
 
 const char *key_purpose_name(enum key_purpose purpose)
 {
@@ -41,7 +44,10 @@ st key_label_check(struct scope *s, const char *label)
 	bool good = len > 0 && len <= KEY_LABEL_MAX;
 	for (size_t i = 0; i < len; i++)
 		good = good && label_character(label[i], i == 0);
-	return good ? OK : fail(s, E_INPUT, "a label has 1 to %d letters, digits, '-', '_' or '.', and begins with a letter or digit", KEY_LABEL_MAX);
+	return good ? OK
+		    : fail(s, E_INPUT,
+			   "a label has 1 to %d letters, digits, '-', '_' or '.', and begins with a letter or digit",
+			   KEY_LABEL_MAX);
 }
 
 st key_label_read(struct scope *s, struct rd *r, const char **out)
@@ -109,7 +115,8 @@ st key_info_read(struct scope *s, struct rd *r, struct key_info *out)
 	struct key_info v = { 0 };
 	uint16_t version = rd_u16(r);
 	if (!r->bad && version != INFO_VERSION)
-		return fail(s, E_INPUT, "the description of a key is of version %u, this program reads version %d", version, INFO_VERSION);
+		return fail(s, E_INPUT, "the description of a key is of version %u, this program reads version %d", version,
+			    INFO_VERSION);
 	text_into(s, r, v.label, sizeof v.label);
 	text_into(s, r, v.token, sizeof v.token);
 	v.type = alg_key_named(rd_bytes(r, 32));

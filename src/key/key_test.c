@@ -4,11 +4,23 @@
 static struct key_info sample(void)
 {
 	static const uint8_t oid[] = { 0x2a, 3, 4 };
-	struct key_info info = { .label = "issuing", .token = "issuing", .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL,
-				 .backup = KEY_BACKUP_WRAPPED, .spki = SPAN_LITERAL("spki"), .created = 17, .usable = true, .missing = "LOCAL" };
+	struct key_info info = { .label = "issuing",
+				 .token = "issuing",
+				 .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL,
+				 .backup = KEY_BACKUP_WRAPPED,
+				 .spki = SPAN_LITERAL("spki"),
+				 .created = 17,
+				 .usable = true,
+				 .missing = "LOCAL" };
 	info.type = alg_key_named(span_str("ec-p256"));
-	info.limits = (struct key_limits){ .issuer = SPAN_LITERAL("name"), .ca = true, .policies = { SPAN_ARRAY(oid) }, .policy_count = 1,
-					   .validity_days = 365, .rate = 10, .accuracy_ms = 1000, .origin = "log.example/1" };
+	info.limits = (struct key_limits){ .issuer = SPAN_LITERAL("name"),
+					   .ca = true,
+					   .policies = { SPAN_ARRAY(oid) },
+					   .policy_count = 1,
+					   .validity_days = 365,
+					   .rate = 10,
+					   .accuracy_ms = 1000,
+					   .origin = "log.example/1" };
 	return info;
 }
 
@@ -52,8 +64,10 @@ static void labels_are_fit_for_file_names(void **state)
 	static const char *const good[] = { "a", "ocsp-issuing", "TSU_2.x", "0" };
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
 		assert_ok(&s, key_label_check(&s, good[i]));
-	static const char *const bad[] = { "", ".", "..", "-a", "a/b", "a b", "\xc3\xa4",
-					   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
+	static const char *const bad[] = { "",	       ".",
+					   "..",       "-a",
+					   "a/b",      "a b",
+					   "\xc3\xa4", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_fails(&s, E_INPUT, key_label_check(&s, bad[i]));
 }

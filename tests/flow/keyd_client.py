@@ -241,8 +241,12 @@ class Keyd:
     def __enter__(self):
         return self.start()
 
-    def __exit__(self, *unused):
-        self.remove()
+    def __exit__(self, failure, *unused):
+        try:
+            code = self.stop()
+            assert failure or code in (None, 0), f"keyd ended with {code}:\n{self.log()}"
+        finally:
+            self.remove()
 
 
 def wait_for(condition, seconds=15):

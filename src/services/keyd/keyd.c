@@ -81,7 +81,8 @@ static st serve(struct scope *s, struct keyd *d)
 	struct wire_service service = keyd_service;
 	service.state = d;
 	service.max_connections = (unsigned)d->conf->connections;
-	struct wire_service *kept = scope_new(s, struct wire_service); /* the scope of the configuration lives as long as we do */
+	struct wire_service *kept =
+		scope_new(s, struct wire_service); /* the scope of the configuration lives as long as we do */
 	*kept = service;
 	return wire_serve(s, d->conf->socket, group, kept, &d->server);
 }
@@ -91,7 +92,8 @@ static st open_all(struct scope *s, struct keyd *d)
 	TRY(keyd_conf_check(s, d->conf));
 	TRY(file_make_directory(s, d->conf->state, 0700));
 	TRY(keyd_prepare_module(s, d->conf));
-	const struct hsm_settings settings = { .module = d->conf->module, .init_args = d->conf->module_init_args,
+	const struct hsm_settings settings = { .module = d->conf->module,
+					       .init_args = d->conf->module_init_args,
 					       .sync_directory = keyd_token_directory(s, d->conf) };
 	TRY(hsm_load(s, &settings, &d->hsm));
 	log_put(LOG_LEVEL_NOTICE, "zone %s: %s", d->conf->zone, hsm_description(d->hsm));
@@ -145,11 +147,15 @@ static bool needs_internet(const void *conf)
 
 static const struct daemon_option options[] = {
 	{ "--pin-fd", "N", "read PINs from descriptor N, lines \"TOKEN PIN\"", keyd_pin_fd_option },
-	{ "--pin-directory", "DIR", "read PINs from the files of DIR (systemd credentials), one named after each token", keyd_pin_directory_option },
+	{ "--pin-directory", "DIR", "read PINs from the files of DIR (systemd credentials), one named after each token",
+	  keyd_pin_directory_option },
 	{ 0 },
 };
 static const struct daemon_command commands[] = {
-	{ "probe", "what the PKCS#11 module and a token can do for us: [--json] [--token LABEL] [--module PATH] [--module-init-args TEXT]", keyd_probe },
+	{ "probe",
+	  "what the PKCS#11 module and a token can do for us: [--json] [--token LABEL] [--module PATH] [--module-init-args "
+	  "TEXT]",
+	  keyd_probe },
 	{ 0 },
 };
 static const struct daemon keyd_daemon = {

@@ -59,15 +59,15 @@ st keyd_read_pins(struct scope *s, const struct conf_list *wanted, const struct 
 /* ---- live OCSP: counted and hash-chained instead of recorded one by one ---- */
 struct keyd_ocsp {
 	pthread_mutex_t lock;
-	bool used;            /* this process has signed an answer with the key: the file says "not in order" */
-	bool gap;             /* the run before did not end in order, and that is not on record yet */
+	bool used; /* this process has signed an answer with the key: the file says "not in order" */
+	bool gap;  /* the run before did not end in order, and that is not on record yet */
 	int64_t gap_since;
 	uint64_t total;
 	uint8_t chain[32];
-	uint64_t count;       /* not yet in a record */
+	uint64_t count; /* not yet in a record */
 	int64_t from, to;
-	int64_t oldest;       /* monotonic, of the first of them; 0: none */
-	bool pending;         /* a record on its way: offered again, as it is, until it is acknowledged */
+	int64_t oldest; /* monotonic, of the first of them; 0: none */
+	bool pending;	/* a record on its way: offered again, as it is, until it is acknowledged */
 	int64_t pending_oldest;
 	uint64_t pending_total; /* what it says, to be kept in the file first */
 	uint8_t pending_chain[32];
@@ -145,10 +145,11 @@ struct keyd_time_stamp {
 	span tx, tst_info, signed_attributes;
 	struct key_time_stamp_outcome outcome;
 };
-void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item, size_t count);
+void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item,
+			   size_t count);
 /* The end of a stream: rate, record, signature. */
-st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k, const struct keyd_found *found, span digest,
-		 span *out_signature);
+st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k,
+		 const struct keyd_found *found, span digest, span *out_signature);
 st keyd_check_rate(struct scope *s, struct keyd_key *k);
 /* Count a refusal and put it on record, not more than some a second. */
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status);
@@ -162,7 +163,8 @@ st keyd_ocsp_record(struct scope *s, struct keyd *d, struct keyd_key *k);
 void keyd_ocsp_close(struct scope *s, struct keyd *d, struct keyd_key *k);
 
 st keyd_log_head(struct scope *s, struct keyd *d, const char *label, uint64_t *out_size, uint8_t out_root[32]);
-st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct key_checkpoint_request *request, span *out_payload);
+st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct key_checkpoint_request *request,
+			span *out_payload);
 
 /* ---- records that nobody waits for ---- */
 struct keyd_recorder *keyd_recorder_start(struct keyd *d);

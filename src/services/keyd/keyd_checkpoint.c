@@ -81,19 +81,23 @@ st keyd_log_head(struct scope *s, struct keyd *d, const char *label, uint64_t *o
 static st check_consistent(struct scope *s, const struct head *old, const struct head *new, span proof)
 {
 	if (new->size < old->size)
-		return fail(s, E_DENIED, "the log shrank: a head of %llu entries was signed, this one has %llu (RFC 6962 2.1.2)",
+		return fail(s, E_DENIED,
+			    "the log shrank: a head of %llu entries was signed, this one has %llu (RFC 6962 2.1.2)",
 			    (unsigned long long)old->size, (unsigned long long)new->size);
 	if (old->size == 0)
 		return proof.len == 0 ? OK : fail(s, E_DENIED, "there is no earlier head, so no proof belongs to it");
 	if (new->size == old->size && proof.len == 0)
-		return audit_hash_equal(&old->root, &new->root) ? OK : fail(s, E_DENIED, "another tree of the same size was signed before");
+		return audit_hash_equal(&old->root, &new->root)
+			       ? OK
+			       : fail(s, E_DENIED, "another tree of the same size was signed before");
 	st status = audit_verify_consistency(s, proof, old->size, &old->root, new->size, &new->root);
 	if (status.code == E_OK)
 		return OK;
 	return fail(s, E_DENIED, "the proof does not show that this tree continues the one signed last (RFC 6962 2.1.2)");
 }
 
-static st sign_text(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint, span *out_payload)
+static st sign_text(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint,
+		    span *out_payload)
 {
 	const struct alg_signature *algorithm = alg_signature_default(k->info.type);
 	TRY(alg_policy_check(s, k->info.type, algorithm, ALG_USE_LOG, false, scope_now(s)));
@@ -114,7 +118,8 @@ static st sign_text(struct scope *s, struct keyd *d, struct keyd_key *k, const s
 }
 
 /* One at a time for each key: the head that is kept is the one that was signed last, or about to be. */
-static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint, span proof, span *out_payload)
+static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint, span proof,
+		    span *out_payload)
 {
 	struct head old, new = { .size = checkpoint->size, .root = checkpoint->root };
 	TRY(read_head(s, d, k->info.label, &old));
@@ -125,7 +130,8 @@ static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const s
 	return sign_text(s, d, k, checkpoint, out_payload);
 }
 
-st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct key_checkpoint_request *request, span *out_payload)
+st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct key_checkpoint_request *request,
+			span *out_payload)
 {
 	struct keyd_key *k;
 	TRY(find_log_key(s, d, request->label, &k));

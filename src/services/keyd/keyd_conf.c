@@ -7,39 +7,60 @@
 #define ROWS(rows_) .rows = rows_, .row_count = sizeof rows_ / sizeof rows_[0]
 
 static const struct conf_row head_rows[] = {
-	CONF_ROW(CONF_STRING, struct keyd_conf, zone, "zone", .help = "Name of this zone in records: root, ca, status, time, log."),
-	CONF_ROW(CONF_PATH, struct keyd_conf, module, "module", .standard = "/usr/lib/softhsm/libsofthsm2.so", .help = "PKCS#11 library."),
+	CONF_ROW(CONF_STRING, struct keyd_conf, zone, "zone",
+		 .help = "Name of this zone in records: root, ca, status, time, log."),
+	CONF_ROW(CONF_PATH, struct keyd_conf, module, "module", .standard = "/usr/lib/softhsm/libsofthsm2.so",
+		 .help = "PKCS#11 library."),
 	CONF_ROW(CONF_STRING, struct keyd_conf, module_init_args, "module_init_args", .standard = "",
 		 .help = "What the module wants as CK_C_INITIALIZE_ARGS.pReserved; most want nothing."),
 	CONF_ROW(CONF_LIST, struct keyd_conf, hsm_addresses, "hsm-address", .standard = "",
-		 .help = "Address of a network HSM; without any, keyd can open no Internet socket at all.", .clause = "EN 319 411-1 OVR-6.5.7"),
-	CONF_ROW(CONF_PATH, struct keyd_conf, state, "state-directory", .help = "What keyd keeps of keys, tree heads and counts."),
+		 .help = "Address of a network HSM; without any, keyd can open no Internet socket at all.",
+		 .clause = "EN 319 411-1 OVR-6.5.7"),
+	CONF_ROW(CONF_PATH, struct keyd_conf, state, "state-directory",
+		 .help = "What keyd keeps of keys, tree heads and counts."),
 	CONF_ROW(CONF_PATH, struct keyd_conf, token_directory, "token-directory", .standard = "",
-		 .help = "Directory of SoftHSM's tokens, which keyd syncs; with SoftHSM and nothing given: STATE-DIRECTORY/tokens."),
-	CONF_ROW(CONF_LIST, struct keyd_conf, tokens, "token", .standard = "", .help = "Label of a token (key group) of this zone; its PIN is asked for at start."),
+		 .help = "Directory of SoftHSM's tokens, which keyd syncs; with SoftHSM and nothing given: "
+			 "STATE-DIRECTORY/tokens."),
+	CONF_ROW(CONF_LIST, struct keyd_conf, tokens, "token", .standard = "",
+		 .help = "Label of a token (key group) of this zone; its PIN is asked for at start."),
 	CONF_ROW(CONF_PATH, struct keyd_conf, socket, "socket", .help = "Local socket on which requests come in."),
 	CONF_ROW(CONF_STRING, struct keyd_conf, socket_group, "socket-group", .standard = "",
 		 .help = "Group that may connect; without one only this uid and root can."),
-	CONF_ROW(CONF_INTEGER, struct keyd_conf, connections, "connections", .standard = "64", .min = 1, .max = 4096, .help = "Most connections at once."),
+	CONF_ROW(CONF_INTEGER, struct keyd_conf, connections, "connections", .standard = "64", .min = 1, .max = 4096,
+		 .help = "Most connections at once."),
 	CONF_ROW(CONF_LIST, struct keyd_conf, administrators, "administrator", .standard = "",
 		 .help = "Uid, beside this one and root, that may make tokens and keys.", .clause = "EN 319 401 REQ-7.4"),
-	CONF_ROW(CONF_PATH, struct keyd_conf, audit_socket, "audit-socket", .standard = "", .help = "auditd's socket: no audit, no signature."),
+	CONF_ROW(CONF_PATH, struct keyd_conf, audit_socket, "audit-socket", .standard = "",
+		 .help = "auditd's socket: no audit, no signature."),
 	CONF_ROW(CONF_PATH, struct keyd_conf, audit_journal, "audit-journal", .standard = "",
-		 .help = "For founding and off-line work instead of audit-socket: a local file of records, imported into the log later."),
+		 .help = "For founding and off-line work instead of audit-socket: a local file of records, imported into the "
+			 "log later."),
 };
 
 static const struct conf_row peer_rows[] = {
-	CONF_ROW(CONF_INTEGER, struct keyd_peer, uid, "uid", .min = 0, .max = 4294967294, .help = "Who asks, as the kernel says."),
-	CONF_ROW(CONF_STRING, struct keyd_peer, purposes, "purposes", .help = "What for: certificate crl ocsp time-stamp log request, or *."),
+	CONF_ROW(CONF_INTEGER, struct keyd_peer, uid, "uid", .min = 0, .max = 4294967294,
+		 .help = "Who asks, as the kernel says."),
+	CONF_ROW(CONF_STRING, struct keyd_peer, purposes, "purposes",
+		 .help = "What for: certificate crl ocsp time-stamp log request, or *."),
 	CONF_ROW(CONF_STRING, struct keyd_peer, keys, "keys", .standard = "*", .help = "With which keys: labels, or *."),
 };
 
 static const struct conf_section sections[] = {
-	{ .name = "", .size = sizeof(struct keyd_conf), .offset = 0, ROWS(head_rows), .help = "One keyd is one zone: the keys one security context may use." },
-	{ .name = "peer", .many = true, .size = sizeof(struct keyd_peer), .offset = offsetof(struct keyd_conf, peers), ROWS(peer_rows),
+	{ .name = "",
+	  .size = sizeof(struct keyd_conf),
+	  .offset = 0,
+	  ROWS(head_rows),
+	  .help = "One keyd is one zone: the keys one security context may use." },
+	{ .name = "peer",
+	  .many = true,
+	  .size = sizeof(struct keyd_peer),
+	  .offset = offsetof(struct keyd_conf, peers),
+	  ROWS(peer_rows),
 	  .help = "Who may ask for signatures, beside this uid and root." },
 };
-const struct conf_schema keyd_schema = { .service = "keyd", .sections = sections, .section_count = 2, .size = sizeof(struct keyd_conf) };
+const struct conf_schema keyd_schema = {
+	.service = "keyd", .sections = sections, .section_count = 2, .size = sizeof(struct keyd_conf)
+};
 
 /* The next word of a space separated list; empty at the end. */
 static span next_word(span *rest)
@@ -68,7 +89,9 @@ static st check_peer(struct scope *s, const struct keyd_peer *peer)
 	span rest = span_str(peer->purposes);
 	for (span word = next_word(&rest); word.len > 0; word = next_word(&rest))
 		if (!span_is(word, "*") && key_purpose_named(word) == 0)
-			return fail(s, E_CONFIG, "peer %s: \"%.*s\" is no purpose; there are certificate, crl, ocsp, time-stamp, log and request",
+			return fail(s, E_CONFIG,
+				    "peer %s: \"%.*s\" is no purpose; there are certificate, crl, ocsp, time-stamp, log and "
+				    "request",
 				    peer->label, (int)word.len, (const char *)word.data);
 	return OK;
 }
@@ -76,13 +99,16 @@ static st check_peer(struct scope *s, const struct keyd_peer *peer)
 st keyd_conf_check(struct scope *s, const struct keyd_conf *conf)
 {
 	if ((conf->audit_socket == NULL) == (conf->audit_journal == NULL))
-		return fail(s, E_CONFIG, "keyd records every signature: name audit-socket, or audit-journal for founding and off-line work, not both");
+		return fail(s, E_CONFIG,
+			    "keyd records every signature: name audit-socket, or audit-journal for founding and off-line work, "
+			    "not both");
 	TRY(fail_context(s, key_label_check(s, conf->zone), "zone"));
 	for (size_t i = 0; i < conf->tokens.count; i++)
 		TRY(fail_context(s, key_label_check(s, conf->tokens.item[i]), "token %s", conf->tokens.item[i]));
 	uint64_t uid;
 	for (size_t i = 0; i < conf->administrators.count; i++)
-		TRY(fail_context(s, decimal_parse(s, span_str(conf->administrators.item[i]), UINT32_MAX - 1, &uid), "administrator"));
+		TRY(fail_context(s, decimal_parse(s, span_str(conf->administrators.item[i]), UINT32_MAX - 1, &uid),
+				 "administrator"));
 	const struct keyd_peer *peers = conf->peers.item;
 	for (size_t i = 0; i < conf->peers.count; i++)
 		TRY(check_peer(s, &peers[i]));
@@ -102,7 +128,9 @@ st keyd_prepare_module(struct scope *s, const struct keyd_conf *conf)
 	if (directory == NULL)
 		return OK;
 	const char *path = scope_printf(s, "%s/softhsm2.conf", conf->state);
-	const char *text = scope_printf(s, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", directory);
+	const char *text = scope_printf(
+		s, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+		directory);
 	TRY(file_make_directory(s, directory, 0700));
 	TRY(file_replace(s, path, span_str(text), 0600));
 	if (setenv("SOFTHSM2_CONF", path, 1) != 0)

@@ -25,7 +25,8 @@ const struct keyd_extension *keyd_extension_of(const struct keyd_extension *list
 	return NULL;
 }
 
-st keyd_read_extensions(struct scope *s, struct der_rd *list, const char *what, struct keyd_extension out[KEYD_EXTENSIONS_MAX], size_t *out_count)
+st keyd_read_extensions(struct scope *s, struct der_rd *list, const char *what, struct keyd_extension out[KEYD_EXTENSIONS_MAX],
+			size_t *out_count)
 {
 	size_t count = 0;
 	while (!der_at_end(list)) {
@@ -48,7 +49,8 @@ st keyd_check_algorithm(struct scope *s, const struct keyd_rules *rules, span id
 {
 	//= rfc5280#4.1.2.3 the algorithm inside is the one that signs
 	if (!span_equal(identifier, rules->algorithm->identifier))
-		return fail(s, E_CRYPTO, "%s names another signature algorithm than %s (RFC 5280 4.1.2.3, 5.1.2.2)", what, rules->algorithm->name);
+		return fail(s, E_CRYPTO, "%s names another signature algorithm than %s (RFC 5280 4.1.2.3, 5.1.2.2)", what,
+			    rules->algorithm->name);
 	return OK;
 }
 
@@ -56,7 +58,8 @@ st keyd_check_issuer(struct scope *s, const struct keyd_rules *rules, span issue
 {
 	span limit = rules->key->limits.issuer;
 	if (limit.len > 0 && !span_equal(limit, issuer))
-		return fail(s, E_DENIED, "%s has another issuer than the one key \"%s\" is limited to", what, rules->key->label);
+		return fail(s, E_DENIED, "%s has another issuer than the one key \"%s\" is limited to", what,
+			    rules->key->label);
 	return OK;
 }
 
@@ -79,6 +82,7 @@ st keyd_check_life(struct scope *s, const struct keyd_rules *rules, int64_t from
 		return fail(s, E_INPUT, "%s ends before it begins (RFC 5280 4.1.2.5)", what);
 	uint32_t days = rules->key->limits.validity_days;
 	if (days > 0 && to - from > (int64_t)days * MOMENT_DAY)
-		return fail(s, E_DENIED, "%s lasts longer than the %u days key \"%s\" is limited to", what, days, rules->key->label);
+		return fail(s, E_DENIED, "%s lasts longer than the %u days key \"%s\" is limited to", what, days,
+			    rules->key->label);
 	return OK;
 }

@@ -9,15 +9,15 @@
 struct keyd_rules {
 	const struct key_info *key;
 	const struct alg_signature *algorithm; /* asked for: must be the one named inside */
-	span key_hash;                         /* SHA-1 over the key's bits (rfc6960#4.2.1) */
-	int64_t now;                           /* keyd's own clock */
+	span key_hash;			       /* SHA-1 over the key's bits (rfc6960#4.2.1) */
+	int64_t now;			       /* keyd's own clock */
 };
 
 /* What was found, for the record. Spans point into the content. */
 struct keyd_found {
-	span serial;          /* content octets of the INTEGER */
+	span serial; /* content octets of the INTEGER */
 	int64_t not_after;
-	int64_t number;       /* CRL number */
+	int64_t number; /* CRL number */
 	uint64_t entries;
 	int64_t this_update;
 	int64_t next_update;
@@ -27,7 +27,8 @@ struct keyd_found {
 st keyd_check_certificate(struct scope *s, const struct keyd_rules *rules, span tbs, struct keyd_found *out);
 st keyd_check_ocsp(struct scope *s, const struct keyd_rules *rules, span tbs, struct keyd_found *out);
 st keyd_check_request(struct scope *s, const struct keyd_rules *rules, span tbs, struct keyd_found *out);
-st keyd_check_time_stamp(struct scope *s, const struct keyd_rules *rules, span tst_info, span signed_attributes, struct keyd_found *out);
+st keyd_check_time_stamp(struct scope *s, const struct keyd_rules *rules, span tst_info, span signed_attributes,
+			 struct keyd_found *out);
 
 /* A TBSCertList in parts of any size, checked and hashed as it passes, in constant memory. */
 struct keyd_crl;
@@ -45,7 +46,8 @@ struct keyd_extension {
 	span value;
 };
 /* SEQUENCE OF Extension, each type once (rfc5280#4.2): `list` is at its content. */
-st keyd_read_extensions(struct scope *s, struct der_rd *list, const char *what, struct keyd_extension out[KEYD_EXTENSIONS_MAX], size_t *out_count);
+st keyd_read_extensions(struct scope *s, struct der_rd *list, const char *what, struct keyd_extension out[KEYD_EXTENSIONS_MAX],
+			size_t *out_count);
 const struct keyd_extension *keyd_extension_of(const struct keyd_extension *list, size_t count, span oid);
 st keyd_check_algorithm(struct scope *s, const struct keyd_rules *rules, span identifier, const char *what);
 st keyd_check_issuer(struct scope *s, const struct keyd_rules *rules, span issuer, const char *what);

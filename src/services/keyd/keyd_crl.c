@@ -7,17 +7,28 @@
 #include "keyd_content.h"
 #include <stdlib.h>
 
-#define ELEMENT_MAX 16384u
-#define SERIAL_MAX 20
+#define ELEMENT_MAX	16384u
+#define SERIAL_MAX	20
 #define CLOCK_TOLERANCE (5 * MOMENT_MINUTE)
 
-enum state { WHOLE_HEAD, VERSION, ALGORITHM, ISSUER, THIS_UPDATE, NEXT_UPDATE, LIST_HEAD_OR_EXTENSIONS, ENTRY, EXTENSIONS, COMPLETE };
+enum state {
+	WHOLE_HEAD,
+	VERSION,
+	ALGORITHM,
+	ISSUER,
+	THIS_UPDATE,
+	NEXT_UPDATE,
+	LIST_HEAD_OR_EXTENSIONS,
+	ENTRY,
+	EXTENSIONS,
+	COMPLETE
+};
 
 struct keyd_crl {
 	struct keyd_rules rules;
 	enum state state;
-	uint64_t total;     /* bytes announced */
-	uint64_t seen;      /* bytes taken */
+	uint64_t total;	    /* bytes announced */
+	uint64_t seen;	    /* bytes taken */
 	uint64_t list_left; /* content bytes of revokedCertificates still to come */
 	struct buf pending;
 	struct digest digest;
@@ -91,8 +102,8 @@ static st take_whole_head(struct scope *s, struct keyd_crl *c, span unit, uint64
 	if (unit.data[0] != DER_SEQUENCE)
 		return malformed(s);
 	if (unit.len + content != c->total)
-		return fail(s, E_INPUT, "the TBSCertList has %llu bytes, %llu were announced", (unsigned long long)(unit.len + content),
-			    (unsigned long long)c->total);
+		return fail(s, E_INPUT, "the TBSCertList has %llu bytes, %llu were announced",
+			    (unsigned long long)(unit.len + content), (unsigned long long)c->total);
 	c->state = VERSION;
 	return OK;
 }
@@ -204,8 +215,10 @@ static st take_entry(struct scope *s, struct keyd_crl *c, span unit)
 		good = !der_at_end(&list) && entry_extensions_good(&list);
 	}
 	if (!good || d.bad || d.rest.len > 0)
-		return fail(s, E_INPUT, "entry %llu of the TBSCertList is malformed or has an extension that is not known here (RFC 5280 5.3)",
-			    (unsigned long long)c->found.entries);
+		return fail(
+			s, E_INPUT,
+			"entry %llu of the TBSCertList is malformed or has an extension that is not known here (RFC 5280 5.3)",
+			(unsigned long long)c->found.entries);
 	c->found.entries++;
 	c->list_left -= unit.len;
 	if (c->list_left == 0)
@@ -245,9 +258,14 @@ static st take_extensions(struct scope *s, struct keyd_crl *c, span unit)
 static st take_element(struct scope *s, struct keyd_crl *c, span unit)
 {
 	static st (*const take[])(struct scope *, struct keyd_crl *, span) = {
-		[VERSION] = take_version,	  [ALGORITHM] = take_algorithm,	    [ISSUER] = take_issuer,
-		[THIS_UPDATE] = take_this_update, [NEXT_UPDATE] = take_next_update, [LIST_HEAD_OR_EXTENSIONS] = take_extensions,
-		[ENTRY] = take_entry,		  [EXTENSIONS] = take_extensions,
+		[VERSION] = take_version,
+		[ALGORITHM] = take_algorithm,
+		[ISSUER] = take_issuer,
+		[THIS_UPDATE] = take_this_update,
+		[NEXT_UPDATE] = take_next_update,
+		[LIST_HEAD_OR_EXTENSIONS] = take_extensions,
+		[ENTRY] = take_entry,
+		[EXTENSIONS] = take_extensions,
 	};
 	if (c->state == COMPLETE || c->state == WHOLE_HEAD)
 		return malformed(s);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define DESCRIPTION_MAX 65536u
-#define FILE_VERSION 1
+#define FILE_VERSION	1
 
 /* Purposes that may be together on a key, and on a token: whoever may use one key of a token may use all. */
 //= en319411-1#GEN-6.5.3-03 a CA's key signs certificates and their status only
@@ -36,8 +36,10 @@ enum alg_use keyd_use(unsigned purposes)
 		unsigned purposes;
 		enum alg_use use;
 	} uses[] = {
-		{ KEY_FOR_CERTIFICATE | KEY_FOR_CRL, ALG_USE_CA }, { KEY_FOR_OCSP, ALG_USE_STATUS },
-		{ KEY_FOR_TIME_STAMP, ALG_USE_TIME_STAMP },	   { KEY_FOR_LOG, ALG_USE_LOG },
+		{ KEY_FOR_CERTIFICATE | KEY_FOR_CRL, ALG_USE_CA },
+		{ KEY_FOR_OCSP, ALG_USE_STATUS },
+		{ KEY_FOR_TIME_STAMP, ALG_USE_TIME_STAMP },
+		{ KEY_FOR_LOG, ALG_USE_LOG },
 		{ KEY_FOR_IDENTITY, ALG_USE_INTERNAL },
 	};
 	for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++)
@@ -74,7 +76,8 @@ static st key_of_file(struct scope *s, span bytes, struct keyd_key **out)
 		log_die("no lock for a key");
 	struct rd r = rd_of(scope_copy(&k->memory, bytes));
 	uint16_t version = rd_u16(&r);
-	st status = version == FILE_VERSION ? key_info_read(&k->memory, &r, &k->info) : fail(&k->memory, E_INPUT, "its version is %u", version);
+	st status = version == FILE_VERSION ? key_info_read(&k->memory, &r, &k->info)
+					    : fail(&k->memory, E_INPUT, "its version is %u", version);
 	(void)rd_bytes(&r, DESCRIPTION_MAX); /* the attributes as read back: for people */
 	if (status.code == E_OK)
 		status = rd_end(&k->memory, &r, "it");
@@ -175,7 +178,8 @@ static st hsm_token_of(struct scope *s, struct keyd *d, const char *label, struc
 	struct hsm_token *hsm = t != NULL ? t->hsm : NULL;
 	(void)pthread_rwlock_unlock(&d->registry);
 	if (t == NULL)
-		return fail(s, E_NOTFOUND, "zone %s has no token \"%s\"; make it first, or name it in the configuration", d->conf->zone, label);
+		return fail(s, E_NOTFOUND, "zone %s has no token \"%s\"; make it first, or name it in the configuration",
+			    d->conf->zone, label);
 	if (hsm == NULL)
 		return fail(s, E_UNAVAILABLE, "token \"%s\" is closed: keyd was started without its PIN", label);
 	*out = hsm;
@@ -197,8 +201,8 @@ st keyd_hsm_key(struct scope *s, struct keyd *d, struct keyd_key *k, struct hsm_
 	TRY(hsm_find(s, token, k->info.label, &found));
 	if (!span_equal(hsm_key_spki(found), k->info.spki)) {
 		hsm_key_free(found);
-		return fail(s, E_STATE, "token \"%s\" holds another key \"%s\" than the one that was generated; it is not used", k->info.token,
-			    k->info.label);
+		return fail(s, E_STATE, "token \"%s\" holds another key \"%s\" than the one that was generated; it is not used",
+			    k->info.token, k->info.label);
 	}
 	(void)pthread_mutex_lock(&k->lock);
 	if (k->hsm == NULL)
@@ -226,13 +230,15 @@ static st check_token_group(struct scope *s, struct keyd *d, const struct key_in
 {
 	(void)pthread_rwlock_rdlock(&d->registry);
 	const struct keyd_key *other = d->keys;
-	while (other != NULL && (strcmp(other->info.token, want->token) != 0 || purposes_fit(other->info.purposes | want->purposes)))
+	while (other != NULL &&
+	       (strcmp(other->info.token, want->token) != 0 || purposes_fit(other->info.purposes | want->purposes)))
 		other = other->next;
 	(void)pthread_rwlock_unlock(&d->registry);
 	if (other == NULL)
 		return OK;
 	return fail(s, E_DENIED,
-		    "token \"%s\" is the key group of \"%s\", which serves other purposes; a login opens a whole token, so make one of its own "
+		    "token \"%s\" is the key group of \"%s\", which serves other purposes; a login opens a whole token, so "
+		    "make one of its own "
 		    "(EN 319 411-1 GEN-6.5.3-03)",
 		    want->token, other->info.label);
 }
@@ -261,7 +267,8 @@ static char *purposes_text(struct scope *s, unsigned purposes)
 	char *text = scope_printf(s, "%s", "");
 	for (unsigned bit = 1; bit <= KEY_FOR_REQUEST; bit <<= 1)
 		if ((purposes & bit) != 0)
-			text = scope_printf(s, "%s%s%s", text, text[0] != 0 ? " " : "", key_purpose_name((enum key_purpose)bit));
+			text = scope_printf(s, "%s%s%s", text, text[0] != 0 ? " " : "",
+					    key_purpose_name((enum key_purpose)bit));
 	return text;
 }
 
@@ -269,8 +276,8 @@ static st limits_text(struct scope *s, const struct key_limits *limits, span des
 {
 	uint8_t digest[DIGEST_MAX];
 	char *text = scope_printf(s, "description=sha256:%s ca=%s validity_days=%u rate=%u accuracy_ms=%u",
-				  hex_text(s, digest_of(DIGEST_SHA256, description, digest)), limits->ca ? "yes" : "no", limits->validity_days,
-				  limits->rate, limits->accuracy_ms);
+				  hex_text(s, digest_of(DIGEST_SHA256, description, digest)), limits->ca ? "yes" : "no",
+				  limits->validity_days, limits->rate, limits->accuracy_ms);
 	if (limits->issuer.len > 0)
 		text = scope_printf(s, "%s issuer=%s", text, hex_text(s, limits->issuer));
 	if (limits->origin[0] != 0)
@@ -284,7 +291,8 @@ static st limits_text(struct scope *s, const struct key_limits *limits, span des
 	return OK;
 }
 
-static st record_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report, span description)
+static st record_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report,
+			   span description)
 {
 	char *limits;
 	TRY(limits_text(s, &info->limits, description, &limits));
@@ -307,7 +315,8 @@ static st record_generated(struct scope *s, struct keyd *d, const struct key_inf
 }
 
 /* Record, then description: a key is used only when it has both. */
-static st enter_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report, struct keyd_key **out)
+static st enter_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report,
+			  struct keyd_key **out)
 {
 	AUTO_BUF file = { .cap = DESCRIPTION_MAX };
 	struct wr w = wr_into(&file);

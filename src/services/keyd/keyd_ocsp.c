@@ -39,8 +39,10 @@ static st check_dates(struct scope *s, const struct keyd_rules *rules, int64_t t
 	if (this_update > rules->now + CLOCK_TOLERANCE)
 		return fail(s, E_DENIED, "thisUpdate of an OCSP answer lies in the future (RFC 6960 4.2.2.1)");
 	if (next_update == INT64_MAX)
-		return rules->key->limits.validity_days == 0 ? OK :
-			       fail(s, E_DENIED, "an OCSP answer without nextUpdate never ends, but key \"%s\" has a limit", rules->key->label);
+		return rules->key->limits.validity_days == 0
+			       ? OK
+			       : fail(s, E_DENIED, "an OCSP answer without nextUpdate never ends, but key \"%s\" has a limit",
+				      rules->key->label);
 	return keyd_check_life(s, rules, this_update, next_update, "the OCSP answer");
 }
 

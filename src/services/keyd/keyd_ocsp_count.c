@@ -18,7 +18,8 @@ static char *count_path(struct scope *s, const struct keyd *d, const struct keyd
 	return scope_printf(s, "%s/ocsp/%s", d->conf->state, k->info.label);
 }
 
-static st keep(struct scope *s, const struct keyd *d, const struct keyd_key *k, bool in_order, uint64_t total, const uint8_t chain[32])
+static st keep(struct scope *s, const struct keyd *d, const struct keyd_key *k, bool in_order, uint64_t total,
+	       const uint8_t chain[32])
 {
 	AUTO_BUF file = { .cap = 256 };
 	struct wr w = wr_into(&file);
@@ -64,11 +65,13 @@ static st may_count(struct scope *s, struct keyd *d, struct keyd_key *k)
 {
 	struct keyd_ocsp *o = &k->ocsp;
 	if (o->gap)
-		return fail(s, E_UNAVAILABLE, "the last run did not end in order and that is not on record yet; is auditd there?");
+		return fail(s, E_UNAVAILABLE,
+			    "the last run did not end in order and that is not on record yet; is auditd there?");
 	int64_t oldest = o->pending ? o->pending_oldest : o->oldest;
 	if (oldest != 0 && moment_monotonic() - oldest > UNRECORDED_MAX)
-		return fail(s, E_UNAVAILABLE, "OCSP answers signed with \"%s\" could not be put on record for %d s; is auditd there?", k->info.label,
-			    (int)(UNRECORDED_MAX / MOMENT_SECOND));
+		return fail(s, E_UNAVAILABLE,
+			    "OCSP answers signed with \"%s\" could not be put on record for %d s; is auditd there?",
+			    k->info.label, (int)(UNRECORDED_MAX / MOMENT_SECOND));
 	if (o->used)
 		return OK;
 	TRY(keep(s, d, k, false, o->total, o->chain));

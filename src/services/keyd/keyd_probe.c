@@ -17,16 +17,18 @@ struct probe_call {
 static st read_arguments(struct scope *s, int argc, char **argv, struct probe_call *call)
 {
 	for (int i = 1; i < argc; i++) {
-		const char **value = strcmp(argv[i], "--module") == 0	      ? &call->module :
-				     strcmp(argv[i], "--module-init-args") == 0 ? &call->init_args :
-				     strcmp(argv[i], "--token") == 0	      ? &call->token :
-										NULL;
+		const char **value = strcmp(argv[i], "--module") == 0		  ? &call->module
+				     : strcmp(argv[i], "--module-init-args") == 0 ? &call->init_args
+				     : strcmp(argv[i], "--token") == 0		  ? &call->token
+										  : NULL;
 		if (strcmp(argv[i], "--json") == 0)
 			call->json = true;
 		else if (value != NULL && i + 1 < argc)
 			*value = argv[++i];
 		else
-			return fail(s, E_INPUT, "probe takes --json, --module PATH, --module-init-args TEXT and --token LABEL; \"%s\" is none of them",
+			return fail(s, E_INPUT,
+				    "probe takes --json, --module PATH, --module-init-args TEXT and --token LABEL; \"%s\" is "
+				    "none of them",
 				    argv[i]);
 	}
 	return OK;
@@ -46,14 +48,16 @@ static st take_pin(struct scope *s, void *state, const char *token, span pin)
 	return hsm_token_new(s, o->hsm, token, pin, &o->token);
 }
 
-static const char *const finding_names[] = { [HSM_PROVIDED] = "provided", [HSM_MISSING] = "missing", [HSM_UNKNOWN] = "unknown" };
+static const char *const finding_names[] = {
+	[HSM_PROVIDED] = "provided", [HSM_MISSING] = "missing", [HSM_UNKNOWN] = "unknown"
+};
 
 static void print_json(const struct hsm *h, const char *token, const struct hsm_probe_row *rows, size_t count)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		(void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "kind", rows[i].kind, "name", rows[i].name, "finding",
-							    finding_names[rows[i].finding], "note", rows[i].note));
+		(void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "kind", rows[i].kind, "name", rows[i].name,
+							    "finding", finding_names[rows[i].finding], "note", rows[i].note));
 	json_t *all = json_pack("{s:s, s:s?, s:o}", "module", hsm_description(h), "token", token, "findings", list);
 	(void)json_dumpf(all, stdout, JSON_INDENT(2));
 	printf("\n");
@@ -87,7 +91,8 @@ static st run(struct scope *s, const struct keyd_conf *conf, int argc, char **ar
 {
 	struct probe_call call = { 0 };
 	if (conf != NULL)
-		call = (struct probe_call){ .module = conf->module, .init_args = conf->module_init_args,
+		call = (struct probe_call){ .module = conf->module,
+					    .init_args = conf->module_init_args,
 					    .token = conf->tokens.count > 0 ? conf->tokens.item[0] : NULL };
 	const char *configured = call.module;
 	TRY(read_arguments(s, argc, argv, &call));

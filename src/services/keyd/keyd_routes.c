@@ -37,7 +37,9 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 {
 	struct keyd *d = peer->service;
 	TRY(rd_end(s, body, "a request for the status"));
-	struct key_status status = { .zone = d->conf->zone, .module = hsm_description(d->hsm), .signatures = atomic_load(&d->signatures),
+	struct key_status status = { .zone = d->conf->zone,
+				     .module = hsm_description(d->hsm),
+				     .signatures = atomic_load(&d->signatures),
 				     .refusals = atomic_load(&d->refusals) };
 	(void)pthread_rwlock_rdlock(&d->registry);
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
@@ -46,7 +48,8 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 	size_t i = 0;
 	(void)pthread_mutex_lock(&d->watching);
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
-		status.tokens[i++] = (struct key_token_status){ t->label, t->ready, t->ready ? "" : scope_printf(s, "%s", t->reason) };
+		status.tokens[i++] =
+			(struct key_token_status){ t->label, t->ready, t->ready ? "" : scope_printf(s, "%s", t->reason) };
 	(void)pthread_mutex_unlock(&d->watching);
 	(void)pthread_rwlock_unlock(&d->registry);
 	key_status_write(reply, &status);
@@ -108,7 +111,8 @@ static st handle_generate(struct scope *s, struct wire_peer *peer, struct rd *bo
 }
 
 /* What was refused goes on record before the answer says so. */
-static st answer(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status, span signature, struct wr *reply)
+static st answer(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status, span signature,
+		 struct wr *reply)
 {
 	if (status.code != E_OK) {
 		keyd_refused(s, d, label, purpose, status);
@@ -144,7 +148,8 @@ static st handle_sign_time_stamps(struct scope *s, struct wire_peer *peer, struc
 	struct keyd_time_stamp item[KEY_TIME_STAMPS_MAX];
 	TRY(key_time_stamps_request_read(s, body, &request));
 	for (size_t i = 0; i < request.count; i++)
-		item[i] = (struct keyd_time_stamp){ .tx = request.item[i].tx, .tst_info = request.item[i].tst_info,
+		item[i] = (struct keyd_time_stamp){ .tx = request.item[i].tx,
+						    .tst_info = request.item[i].tst_info,
 						    .signed_attributes = request.item[i].signed_attributes };
 	const struct keyd_order order = { peer->uid, request.label, KEY_FOR_TIME_STAMP, request.algorithm };
 	keyd_sign_time_stamps(s, peer->service, &order, item, request.count);
@@ -246,13 +251,28 @@ static const struct wire_route routes[] = {
 	{ .kind = KEY_KIND_STATUS, .name = "status", .max_body = 0, .handle = handle_status },
 	{ .kind = KEY_KIND_LIST, .name = "list of keys", .max_body = 0, .handle = handle_list },
 	{ .kind = KEY_KIND_FIND, .name = "find a key", .max_body = 256, .handle = handle_find },
-	{ .kind = KEY_KIND_TOKEN_CREATE, .name = "create a token", .max_body = 1024, .permit = administrator, .handle = handle_token_create },
-	{ .kind = KEY_KIND_GENERATE, .name = "generate a key", .max_body = 16384, .permit = administrator, .handle = handle_generate },
+	{ .kind = KEY_KIND_TOKEN_CREATE,
+	  .name = "create a token",
+	  .max_body = 1024,
+	  .permit = administrator,
+	  .handle = handle_token_create },
+	{ .kind = KEY_KIND_GENERATE,
+	  .name = "generate a key",
+	  .max_body = 16384,
+	  .permit = administrator,
+	  .handle = handle_generate },
 	{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = handle_sign },
 	{ .kind = KEY_KIND_SIGN_TIME_STAMP, .name = "sign a time-stamp", .max_body = 65536, .handle = handle_sign_time_stamp },
-	{ .kind = KEY_KIND_SIGN_TIME_STAMPS, .name = "sign time-stamps", .max_body = WIRE_BODY_MAX, .handle = handle_sign_time_stamps },
+	{ .kind = KEY_KIND_SIGN_TIME_STAMPS,
+	  .name = "sign time-stamps",
+	  .max_body = WIRE_BODY_MAX,
+	  .handle = handle_sign_time_stamps },
 	{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin a stream", .max_body = 1024, .handle = handle_stream_begin },
-	{ .kind = KEY_KIND_STREAM_DATA, .name = "part of a stream", .max_body = WIRE_BODY_MAX, .silent = true, .handle = handle_stream_data },
+	{ .kind = KEY_KIND_STREAM_DATA,
+	  .name = "part of a stream",
+	  .max_body = WIRE_BODY_MAX,
+	  .silent = true,
+	  .handle = handle_stream_data },
 	{ .kind = KEY_KIND_STREAM_END, .name = "end a stream", .max_body = 0, .handle = handle_stream_end },
 	{ .kind = KEY_KIND_LOG_HEAD, .name = "log head", .max_body = 256, .handle = handle_log_head },
 	{ .kind = KEY_KIND_CHECKPOINT, .name = "sign a checkpoint", .max_body = 8192, .handle = handle_checkpoint },

@@ -7,7 +7,7 @@
 #include "text.h"
 
 /* More would not fit into a record with its base64. */
-#define CONTENT_IN_RECORD_MAX 40000u
+#define CONTENT_IN_RECORD_MAX	 40000u
 #define REFUSAL_RECORDS_A_SECOND 5
 
 struct signing {
@@ -89,7 +89,9 @@ st keyd_admit(struct scope *s, struct keyd *d, const struct keyd_order *order, s
 
 struct keyd_rules keyd_rules_of(struct scope *s, const struct keyd_key *k, const struct alg_signature *algorithm)
 {
-	return (struct keyd_rules){ .key = &k->info, .algorithm = algorithm, .key_hash = SPAN_ARRAY(k->key_hash), .now = scope_now(s) };
+	return (struct keyd_rules){
+		.key = &k->info, .algorithm = algorithm, .key_hash = SPAN_ARRAY(k->key_hash), .now = scope_now(s)
+	};
 }
 
 /* A bucket that holds what the key may sign in one second. */
@@ -183,7 +185,8 @@ st keyd_sign(struct scope *s, struct keyd *d, const struct keyd_order *order, sp
 	return record_and_sign(s, &g, out_signature);
 }
 
-static st check_time_stamp(struct scope *s, struct signing *g, span tst_info, span signed_attributes, uint8_t digest[DIGEST_MAX])
+static st check_time_stamp(struct scope *s, struct signing *g, span tst_info, span signed_attributes,
+			   uint8_t digest[DIGEST_MAX])
 {
 	TRY(keyd_admit(s, g->d, g->order, &g->key));
 	struct keyd_rules rules = keyd_rules_of(s, g->key, g->order->algorithm);
@@ -195,7 +198,8 @@ static st check_time_stamp(struct scope *s, struct signing *g, span tst_info, sp
 	return OK;
 }
 
-st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes, span *out_signature)
+st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes,
+			span *out_signature)
 {
 	struct signing g = { .d = d, .order = order };
 	uint8_t digest[DIGEST_MAX];
@@ -248,8 +252,9 @@ static void record_and_sign_all(struct scope *s, struct keyd *d, const struct ke
 	for (size_t i = 0; i < count; i++) {
 		if (item[i].outcome.code != E_OK)
 			continue;
-		st status = recorded.code != E_OK ? fail(s, recorded.code, "%s", why) :
-						    hsm_sign(s, member[i].hsm, order->algorithm, member[i].g.digest, &item[i].outcome.value);
+		st status = recorded.code != E_OK
+				    ? fail(s, recorded.code, "%s", why)
+				    : hsm_sign(s, member[i].hsm, order->algorithm, member[i].g.digest, &item[i].outcome.value);
 		if (status.code != E_OK)
 			refuse(s, order, d, &item[i], status);
 		else
@@ -258,7 +263,8 @@ static void record_and_sign_all(struct scope *s, struct keyd *d, const struct ke
 	FAILPOINT("keyd.signed");
 }
 
-void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item, size_t count)
+void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item,
+			   size_t count)
 {
 	struct member *member = scope_alloc(s, count * sizeof *member);
 	for (size_t i = 0; i < count; i++) {
@@ -273,8 +279,8 @@ void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_or
 		audit_event_free(&member[i].event);
 }
 
-st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k, const struct keyd_found *found, span digest,
-		 span *out_signature)
+st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k,
+		 const struct keyd_found *found, span digest, span *out_signature)
 {
 	struct signing g = { .d = d, .order = order, .key = k, .found = *found, .digest = digest };
 	return record_and_sign(s, &g, out_signature);

@@ -42,7 +42,8 @@ static st check_time(struct scope *s, const struct keyd_rules *rules, int64_t ge
 	int64_t limit = (int64_t)rules->key->limits.accuracy_ms * 1000;
 	//= en319422#5.2.2 accuracy is present and not worse than promised
 	if (limit > 0 && (accuracy < 0 || accuracy > limit))
-		return fail(s, E_DENIED, "a token of key \"%s\" claims an accuracy of at most %u ms (EN 319 422 5.2.2); this one does not",
+		return fail(s, E_DENIED,
+			    "a token of key \"%s\" claims an accuracy of at most %u ms (EN 319 422 5.2.2); this one does not",
 			    rules->key->label, rules->key->limits.accuracy_ms);
 	int64_t off = gen_time - rules->now;
 	int64_t most = (limit > 0 ? limit : ACCURACY_DEFAULT) + WAIT_TOLERANCE;
@@ -88,7 +89,7 @@ static st check_tst_info(struct scope *s, const struct keyd_rules *rules, span t
 	if (der_next(&d) == DER_BOOLEAN && !der_get_boolean(&d))
 		d.bad = true; /* ordering is DEFAULT FALSE */
 	if (der_next(&d) == DER_INTEGER)
-		(void)der_get_integer(&d); /* nonce */
+		(void)der_get_integer(&d);		/* nonce */
 	(void)der_skip(&d, DER_CONTEXT_CONSTRUCTED(0)); /* tsa */
 	if (d.bad || version != 1 || policy.len == 0)
 		return fail(s, E_INPUT, "this is no TSTInfo of version 1 (RFC 3161 2.4.2)");
@@ -154,9 +155,13 @@ static st check_attribute(struct scope *s, span type, span value, span digest, u
 		bit = 4;
 		good = signing_certificate_good(value);
 	} else
-		return fail(s, E_DENIED, "a token has content-type, message-digest and signing-certificate-v2 as signed attributes, and no others");
+		return fail(s, E_DENIED,
+			    "a token has content-type, message-digest and signing-certificate-v2 as signed attributes, and no "
+			    "others");
 	if (!good || (*seen & bit) != 0)
-		return fail(s, E_DENIED, "a signed attribute does not belong to this TSTInfo, or occurs twice (RFC 3161 2.4.2, RFC 5652 11)");
+		return fail(
+			s, E_DENIED,
+			"a signed attribute does not belong to this TSTInfo, or occurs twice (RFC 3161 2.4.2, RFC 5652 11)");
 	*seen |= bit;
 	return OK;
 }
@@ -184,11 +189,14 @@ static st check_attributes(struct scope *s, span signed_attributes, span digest)
 	TRY(der_done(s, &outer, "the signed attributes"));
 	//= rfc3161#2.4.2 and rfc5816#2.2.1 the certificate is bound by signing-certificate-v2
 	if (seen != 7)
-		return fail(s, E_DENIED, "content-type, message-digest and signing-certificate-v2 must all be signed attributes (RFC 3161 2.4.2)");
+		return fail(s, E_DENIED,
+			    "content-type, message-digest and signing-certificate-v2 must all be signed attributes (RFC 3161 "
+			    "2.4.2)");
 	return OK;
 }
 
-st keyd_check_time_stamp(struct scope *s, const struct keyd_rules *rules, span tst_info, span signed_attributes, struct keyd_found *out)
+st keyd_check_time_stamp(struct scope *s, const struct keyd_rules *rules, span tst_info, span signed_attributes,
+			 struct keyd_found *out)
 {
 	struct keyd_found found = { 0 };
 	TRY(check_tst_info(s, rules, tst_info, &found));
