@@ -5,7 +5,8 @@
 #define DNS_MAX	  253
 #define LABEL_MAX 63
 
-bool pki_ext_is_ia5(span text)
+/* Printable ASCII without space, and not empty. */
+static bool is_visible(span text)
 {
 	for (size_t i = 0; i < text.len; i++)
 		if (text.data[i] <= 0x20 || text.data[i] >= 0x7f)
@@ -17,7 +18,7 @@ bool pki_ext_is_ia5(span text)
 st pki_ext_check_url(struct scope *s, span url, const char *extension)
 {
 	bool plain = url.len > 7 && memcmp(url.data, "http://", 7) == 0;
-	if (!plain || url.len > URL_MAX || !pki_ext_is_ia5(url))
+	if (!plain || url.len > URL_MAX || !is_visible(url))
 		return fail(
 			s, E_INPUT,
 			"%s holds a URL that is no plain http:// URL (EN 319 412-2 GEN-4.3.11-1); correct the configuration",
@@ -56,7 +57,7 @@ st pki_ext_check_dns(struct scope *s, span name)
 st pki_ext_check_email(struct scope *s, span address)
 {
 	const uint8_t *at = address.len == 0 ? NULL : memrchr(address.data, '@', address.len);
-	if (at == NULL || at == address.data || !pki_ext_is_ia5(address))
+	if (at == NULL || at == address.data || !is_visible(address))
 		return fail(s, E_INPUT,
 			    "an e-mail address of the certificate is no local-part@domain in ASCII (RFC 5280, 4.2.1.6)");
 	return pki_ext_check_dns(s, span_from(address, (size_t)(at - address.data) + 1));

@@ -13,5 +13,3 @@ st pki_ext_check_email(struct scope *s, span address);
 /* "192.0.2.1" or "2001:db8::1" into 4 or 16 octets, and back. */
 st pki_ext_ip_parse(struct scope *s, const char *text, span *out);
 st pki_ext_ip_text(struct scope *s, span octets, char **out);
-/* IA5String characters only, and not empty. */
-bool pki_ext_is_ia5(span text);
