@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			__builtin_trap();
 	}
 	scope_clear_error(&s);
-	if (audit_key_parse(&s, bytes, &other).code == E_OK && audit_key_parse(&s, span_str(audit_key_text(&s, &other)), &other).code != E_OK)
+	if (audit_key_parse(&s, bytes, &other).code == E_OK &&
+	    audit_key_parse(&s, span_str(audit_key_text(&s, &other)), &other).code != E_OK)
 		__builtin_trap();
 	return 0;
 }

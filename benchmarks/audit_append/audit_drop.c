@@ -53,7 +53,9 @@ int main(int argc, char **argv)
 		{ .kind = AUDIT_KIND_READ, .name = "read", .max_body = 12, .handle = read_none },
 		{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .handle = status },
 	};
-	const struct wire_service service = { .routes = routes, .route_count = sizeof routes / sizeof routes[0], .max_connections = 256 };
+	const struct wire_service service = { .routes = routes,
+					      .route_count = sizeof routes / sizeof routes[0],
+					      .max_connections = 256 };
 	struct wire_server *server;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);

@@ -1,9 +1,9 @@
 /*
  * audit_load.c - writer threads that put records into a running auditd, for the benchmark and for the kill tests.
  *
- * audit_load SOCKET WRITERS COUNT [BYTES [PRINT]]: each writer has a client and a connection of its own and commits COUNT records,
+ * audit_load SOCKET WRITERS COUNT [BYTES [PRINT [ANCHOR]]]: each writer has a client and a connection of its own and commits COUNT records,
  * whose largest field has BYTES bytes. "4x8" as WRITERS: four clients (daemons) with eight writer threads each. With PRINT each acknowledged record is written to standard output as "ID INDEX" at once.
- * Without, one line: records, seconds, records a second, and the mean and the worst time of a commit in microseconds.
+ * ANCHOR is the file that the clients keep the last checkpoint in. Without PRINT, one line: records, seconds, records a second, and the mean and the worst time of a commit in microseconds.
  */
 #include "audit.h"
 #include "log.h"
@@ -65,9 +65,9 @@ static void *writer_main(void *argument)
 	return NULL;
 }
 
-static struct audit *open_client(const char *socket)
+static struct audit *open_client(const char *socket, const char *anchor)
 {
-	struct audit_settings settings = { .socket = socket, .component = "load" };
+	struct audit_settings settings = { .socket = socket, .component = "load", .anchor = anchor };
 	struct audit *a;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
@@ -79,7 +79,7 @@ static struct audit *open_client(const char *socket)
 int main(int argc, char **argv)
 {
 	if (argc < 4) {
-		fprintf(stderr, "audit_load SOCKET WRITERS COUNT [BYTES [PRINT]]\n");
+		fprintf(stderr, "audit_load SOCKET WRITERS COUNT [BYTES [PRINT [ANCHOR]]]\n");
 		return 2;
 	}
 	char *rest;
@@ -91,7 +91,11 @@ int main(int argc, char **argv)
 	struct writer *w = heap_alloc(writers * sizeof *w);
 	int64_t begun = moment_monotonic();
 	for (unsigned long i = 0; i < writers; i++) {
-		w[i] = (struct writer){ .audit = i % each == 0 ? open_client(argv[1]) : w[i - 1].audit, .count = count, .filler = span_of(filler, bytes), .print = argc > 5 };
+		w[i] = (struct writer){ .audit = i % each == 0 ? open_client(argv[1], argc > 6 ? argv[6] : NULL)
+							       : w[i - 1].audit,
+					.count = count,
+					.filler = span_of(filler, bytes),
+					.print = argc > 5 };
 		if (pthread_create(&w[i].thread, NULL, writer_main, &w[i]) != 0)
 			log_die("no thread");
 	}
@@ -108,8 +112,8 @@ int main(int argc, char **argv)
 		audit_close(w[i].audit);
 	double seconds = (double)(moment_monotonic() - begun) / 1e6;
 	if (argc <= 5)
-		printf("%lu records %.2f s %.0f/s mean %.0f us worst %lld us failed %lu\n", done, seconds, (double)done / seconds,
-		       done == 0 ? 0.0 : (double)total / (double)done, (long long)worst, failed);
+		printf("%lu records %.2f s %.0f/s mean %.0f us worst %lld us failed %lu\n", done, seconds,
+		       (double)done / seconds, done == 0 ? 0.0 : (double)total / (double)done, (long long)worst, failed);
 	free(w);
 	free(filler);
 	return failed == 0 ? 0 : 1;

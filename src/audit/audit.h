@@ -9,7 +9,7 @@
 #include "buf.h"
 
 #define AUDIT_RECORD_MAX 60000
-#define AUDIT_BATCH_MAX 256
+#define AUDIT_BATCH_MAX	 256
 
 enum audit_code {
 #define EVENT(symbol, name, class, fields, text) AUDIT_##symbol,
@@ -30,7 +30,7 @@ const struct audit_row *audit_row(enum audit_code code);
 /* ---- building a record ---- */
 struct audit_event {
 	enum audit_code code;
-	uint8_t id[16];   /* random; auditd drops a second event with the same id */
+	uint8_t id[16]; /* random; auditd drops a second event with the same id */
 	struct buf json;
 	unsigned long long given; /* bit per field of the catalogue row, checked by audit_finish */
 };

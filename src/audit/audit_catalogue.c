@@ -12,7 +12,8 @@ static const struct class_row {
 	const char *name;
 	const char *text;
 } classes[] = {
-	[AUDIT_ISSUANCE] = { "issuance", "Refused when the newest checkpoint is overdue: nothing is issued under a log that nobody signs." },
+	[AUDIT_ISSUANCE] = { "issuance", "Refused when the newest checkpoint is overdue: nothing is issued under a log that "
+					 "nobody signs." },
 	[AUDIT_OPERATION] = { "operation", "What people and services did." },
 	[AUDIT_SYSTEM] = { "system", "Start, stop and condition of the system itself." },
 };
@@ -104,26 +105,30 @@ static void put_row(struct buf *out, const struct audit_row *row)
 }
 
 static const char head[] =
-	"# Audit events\n\n"
-	"Printed from the rows of `src/audit/audit_events.def` by `chancery audit events`; do not edit.\n\n"
+	"# Events of the audit log\n\n"
+	"Printed from the rows of `src/audit/audit_events.def` by `chancery reference events`; do not edit.\n\n"
 	"Each leaf of the log is one line of JSON that auditd wrote, the envelope, around the record of a daemon:\n\n"
-	"    {\"v\":1,\"seq\":12,\"at\":\"2026-01-02T03:04:05.000006Z\",\"by\":\"ca\",\"record\":{\"v\":1,\"id\":\"...\",\"time\":\"...\",\n"
+	"    "
+	"{\"v\":1,\"seq\":12,\"at\":\"2026-01-02T03:04:05.000006Z\",\"by\":\"ca\",\"record\":{\"v\":1,\"id\":\"...\",\"time\":"
+	"\"...\",\n"
 	"     \"event\":\"certificate.issued\",\"component\":\"ca\",\"tx\":\"...\", fields}}\n\n"
-	"`seq` is the index of the leaf, `at` the time of receipt, `by` who the kernel says sent it; `id` makes a record unique, `tx` is shared by\n"
-	"all records of one piece of work in all processes. Values are strings or whole numbers: binary values in lower-case hexadecimal or in\n"
+	"`seq` is the index of the leaf, `at` the time of receipt, `by` who the kernel says sent it; `id` makes a record "
+	"unique, `tx` is shared by\n"
+	"all records of one piece of work in all processes. Values are strings or whole numbers: binary values in lower-case "
+	"hexadecimal or in\n"
 	"base64, times in RFC 3339, UTC. The bytes of a leaf are hashed as they are (RFC 6962, section 2.1).\n";
 
 void audit_catalogue(struct buf *out)
 {
 	put(out, head);
-	for (size_t class = 0; class < sizeof classes / sizeof classes[0]; class++) {
+	for (size_t class = 0; class < sizeof classes / sizeof classes[0]; class ++) {
 		put(out, "\n## Class ");
 		put(out, classes[class].name);
 		put(out, "\n\n");
 		put(out, classes[class].text);
 		put(out, "\n\n| event | fields | meaning |\n|---|---|---|\n");
 		for (int i = 0; i < AUDIT_CODE_COUNT; i++)
-			if (rows[i].class == (enum audit_class)class)
+			if (rows[i].class == (enum audit_class) class)
 				put_row(out, &rows[i]);
 	}
 }

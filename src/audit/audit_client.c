@@ -13,7 +13,7 @@
 /* Longest wait for auditd's reply. */
 #define CALL_TIMEOUT_MS 10000
 /* After the connection was lost, auditd may be being restarted: try for so long before the operations that wait are refused. */
-#define RECONNECT_US (3 * MOMENT_SECOND)
+#define RECONNECT_US	   (3 * MOMENT_SECOND)
 #define RECONNECT_PAUSE_US 20000
 #define ANCHOR_INTERVAL_US MOMENT_SECOND
 
@@ -118,7 +118,8 @@ st audit_open(struct scope *s, const struct audit_settings *settings, struct aud
 	AUTO_BUF component;
 	buf_init(&component, 1024);
 	out_of_room(buf_append(&component, SPAN_LITERAL(",\"component\":")) &&
-		    audit_json_string_write(&component, span_str(settings->component)) && buf_append(&component, span_of("", 1)));
+		    audit_json_string_write(&component, span_str(settings->component)) &&
+		    buf_append(&component, span_of("", 1)));
 	a->component = heap_copy_str((const char *)component.data);
 	a->last = &a->first;
 	buf_init(&a->frame, WIRE_BODY_MAX);

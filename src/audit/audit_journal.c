@@ -10,7 +10,7 @@ static const uint8_t file_magic[8] = "chanaudi";
 static const uint8_t group_magic[4] = "CGRP";
 #define FILE_VERSION 1
 #define CHECKED_HEAD (AUDIT_GROUP_HEAD - AUDIT_HASH_LEN)
-#define SCAN_STEP ((size_t)1 << 20)
+#define SCAN_STEP    ((size_t)1 << 20)
 
 static void must(bool appended)
 {
@@ -132,7 +132,8 @@ st audit_reader_open(struct scope *s, int fd, enum audit_file_type type, struct 
 	uint16_t found = rd_u16(&r);
 	uint64_t first = rd_u64(&r);
 	if (r.bad || !span_equal(magic, SPAN_ARRAY(file_magic)) || version != FILE_VERSION || found != type)
-		return fail(s, E_INPUT, "this is not a file of audit records of version %d and type %d", FILE_VERSION, (int)type);
+		return fail(s, E_INPUT, "this is not a file of audit records of version %d and type %d", FILE_VERSION,
+			    (int)type);
 	*out = (struct audit_reader){ .fd = fd, .first = first, .next = first, .offset = AUDIT_FILE_HEAD };
 	buf_init(&out->group, AUDIT_GROUP_BODY_MAX);
 	return OK;
@@ -247,7 +248,8 @@ static st check_candidates(struct scope *s, const struct audit_reader *r, uint64
 		TRY(read_group(s, r->fd, offset + i, &body, &count, &first, &good));
 		if (good && first > r->next)
 			return fail(s, E_STATE,
-				    "record %llu is damaged: a good group of records from %llu on lies behind it, so it was acknowledged; "
+				    "record %llu is damaged: a good group of records from %llu on lies behind it, so it was "
+				    "acknowledged; "
 				    "restore this file from a copy",
 				    (unsigned long long)r->next, (unsigned long long)first);
 	}
@@ -259,7 +261,8 @@ st audit_reader_check_torn(struct scope *s, const struct audit_reader *r)
 	uint8_t *window = heap_alloc(SCAN_STEP);
 	st status = OK;
 	size_t got = SCAN_STEP;
-	for (uint64_t offset = r->offset; status.code == E_OK && got == SCAN_STEP; offset += SCAN_STEP - sizeof group_magic + 1) {
+	for (uint64_t offset = r->offset; status.code == E_OK && got == SCAN_STEP;
+	     offset += SCAN_STEP - sizeof group_magic + 1) {
 		status = read_at(s, r->fd, offset, window, SCAN_STEP, &got);
 		if (status.code == E_OK)
 			status = check_candidates(s, r, offset, span_of(window, got));

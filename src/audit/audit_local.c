@@ -12,7 +12,7 @@ struct audit_local {
 	char *path;
 	int fd;
 	pthread_mutex_t lock; /* flock() does not keep the threads of one process apart */
-	uint64_t next;        /* index behind the last group known here, and where it ends */
+	uint64_t next;	      /* index behind the last group known here, and where it ends */
 	uint64_t end;
 	struct audit_group group;
 };
@@ -134,8 +134,8 @@ st audit_local_append(struct scope *s, struct audit_local *j, const span *record
 	return status;
 }
 
-static st read_all(struct scope *s, struct audit_local *j, uint64_t from, bool (*each)(void *state, uint64_t index, span record),
-		   void *state)
+static st read_all(struct scope *s, struct audit_local *j, uint64_t from,
+		   bool (*each)(void *state, uint64_t index, span record), void *state)
 {
 	AUTO_READER r = { .fd = -1 };
 	enum audit_read_outcome outcome;
@@ -154,8 +154,8 @@ static st read_all(struct scope *s, struct audit_local *j, uint64_t from, bool (
 	return OK;
 }
 
-st audit_local_read(struct scope *s, struct audit_local *j, uint64_t from, bool (*each)(void *state, uint64_t index, span record),
-		    void *state, uint64_t *out_size)
+st audit_local_read(struct scope *s, struct audit_local *j, uint64_t from,
+		    bool (*each)(void *state, uint64_t index, span record), void *state, uint64_t *out_size)
 {
 	(void)pthread_mutex_lock(&j->lock);
 	st status = lock_file(s, j);

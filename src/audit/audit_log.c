@@ -66,7 +66,8 @@ static unsigned find_partial(struct scope *s, const char *dir, int level, uint64
 		uint64_t w;
 		AUTO_SCOPE aside;
 		scope_init(&aside, s->source);
-		if (decimal_parse(&aside, span_str(entry->d_name), AUDIT_TILE_WIDTH - 1, &w).code == E_OK && w >= width && w > widest)
+		if (decimal_parse(&aside, span_str(entry->d_name), AUDIT_TILE_WIDTH - 1, &w).code == E_OK && w >= width &&
+		    w > widest)
 			widest = (unsigned)w;
 	}
 	if (listing != NULL)
@@ -94,7 +95,8 @@ static st find_file(struct scope *s, const char *dir, int level, uint64_t n, uns
 }
 
 /* A log that is being written loses a partial file when the full one takes its place: then look again. */
-static st read_tile(struct scope *s, const struct audit_log *log, int level, uint64_t n, unsigned width, char **out_path, span *out)
+static st read_tile(struct scope *s, const struct audit_log *log, int level, uint64_t n, unsigned width, char **out_path,
+		    span *out)
 {
 	st status = { E_NOTFOUND };
 	for (int i = 0; i < TRIES && status.code == E_NOTFOUND; i++) {
@@ -197,7 +199,8 @@ st audit_log_segments(struct scope *s, const char *dir, struct audit_segment **o
 			found = larger;
 			room *= 2;
 		}
-		found[count++] = (struct audit_segment){ .first = first, .path = scope_printf(s, "%s/%s", folder, entry->d_name) };
+		found[count++] =
+			(struct audit_segment){ .first = first, .path = scope_printf(s, "%s/%s", folder, entry->d_name) };
 	}
 	if (listing != NULL)
 		(void)closedir(listing);
@@ -230,7 +233,8 @@ static st walk_bundle(struct scope *s, const struct audit_log *log, struct walk 
 		w->next += w->more;
 	}
 	if (r.bad)
-		return fail(s, E_INPUT, "entry bundle %llu is cut inside leaf %llu", (unsigned long long)n, (unsigned long long)w->next);
+		return fail(s, E_INPUT, "entry bundle %llu is cut inside leaf %llu", (unsigned long long)n,
+			    (unsigned long long)w->next);
 	return OK;
 }
 

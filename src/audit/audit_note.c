@@ -10,7 +10,7 @@ DEFINE_AUTO(EVP_PKEY, EVP_PKEY_free)
 DEFINE_AUTO(EVP_MD_CTX, EVP_MD_CTX_free)
 
 #define ED25519_LEN 32
-#define KEY_ID_LEN 4
+#define KEY_ID_LEN  4
 
 static const uint8_t dash[] = { 0xe2, 0x80, 0x94, ' ' }; /* U+2014 and a space begin a signature line */
 
@@ -23,7 +23,8 @@ st audit_name_check(struct scope *s, span name)
 	for (size_t i = 0; i < name.len; i++)
 		good = good && name.data[i] > 0x20 && name.data[i] < 0x7f && name.data[i] != '+';
 	if (!good)
-		return fail(s, E_INPUT, "a key name or origin has 1 to %d printable characters, no space and no plus (c2sp signed-note)",
+		return fail(s, E_INPUT,
+			    "a key name or origin has 1 to %d printable characters, no space and no plus (c2sp signed-note)",
 			    AUDIT_ORIGIN_MAX);
 	return OK;
 }
@@ -64,7 +65,8 @@ static st check_curve(struct scope *s, const EVP_PKEY *pkey)
 	if (EVP_PKEY_get_group_name(pkey, curve, sizeof curve, &len) != 1)
 		curve[0] = 0;
 	if (strcmp(curve, "prime256v1") != 0 && strcmp(curve, "secp384r1") != 0 && strcmp(curve, "secp521r1") != 0)
-		return fail(s, E_CRYPTO, "an ECDSA key of a log is on P-256, P-384 or P-521, not on '%s' (c2sp signed-note)", curve);
+		return fail(s, E_CRYPTO, "an ECDSA key of a log is on P-256, P-384 or P-521, not on '%s' (c2sp signed-note)",
+			    curve);
 	return OK;
 }
 
@@ -183,7 +185,8 @@ static st read_signature_line(struct scope *s, span *rest, span *out_name, span 
 	if (!good || !cut_at(&base64, ' ', out_name) || base64_parse(s, base64, out_payload).code != E_OK ||
 	    out_payload->len <= KEY_ID_LEN) {
 		scope_clear_error(s);
-		return fail(s, E_INPUT, "a signature line is not dash, name and base64 of key id and signature (c2sp signed-note)");
+		return fail(s, E_INPUT,
+			    "a signature line is not dash, name and base64 of key id and signature (c2sp signed-note)");
 	}
 	return OK;
 }
@@ -198,7 +201,8 @@ st audit_note_verify(struct scope *s, const struct audit_note *note, const struc
 			return fail(s, E_LIMIT, "a note has more than %d signatures", AUDIT_NOTE_SIGNATURES_MAX);
 		TRY(read_signature_line(s, &rest, &name, &payload));
 		for (size_t i = 0; i < count; i++) {
-			if (!span_equal(name, key[i].name) || !span_equal(span_first(payload, KEY_ID_LEN), SPAN_ARRAY(key[i].id)))
+			if (!span_equal(name, key[i].name) ||
+			    !span_equal(span_first(payload, KEY_ID_LEN), SPAN_ARRAY(key[i].id)))
 				continue;
 			if (!verify(&key[i], note->text, span_from(payload, KEY_ID_LEN)))
 				return fail(s, E_CRYPTO, "the signature of %.*s on this note is wrong", (int)name.len,

@@ -34,7 +34,8 @@ static st read_head(struct scope *s, struct json *j, struct audit_record *r)
 	audit_json_expect(j, SPAN_LITERAL(",\"tx\":"));
 	read_id(j, r->tx);
 	if (j->bad || r->component.len > AUDIT_NAME_MAX)
-		return fail(s, E_INPUT, "a record does not begin with v, id, time, event, component and tx as records of version 1 do");
+		return fail(s, E_INPUT,
+			    "a record does not begin with v, id, time, event, component and tx as records of version 1 do");
 	r->row = audit_row_named(event, &r->code);
 	if (r->row == NULL)
 		return fail(s, E_INPUT, "event %.*s is not in the catalogue", (int)(event.len < 60 ? event.len : 60),

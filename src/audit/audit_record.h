@@ -5,12 +5,12 @@
 #include "audit_catalogue.h"
 
 #define AUDIT_ENVELOPE_VERSION 1
-#define AUDIT_NAME_MAX 200 /* of a component and of a peer's name */
-#define AUDIT_LEAF_MAX 65535 /* what an entry bundle can hold (c2sp tlog-tiles, "Log entries") */
+#define AUDIT_NAME_MAX	       200   /* of a component and of a peer's name */
+#define AUDIT_LEAF_MAX	       65535 /* what an entry bundle can hold (c2sp tlog-tiles, "Log entries") */
 
 struct audit_field {
 	span name;
-	span text;      /* strings: still escaped, see audit_field_text */
+	span text; /* strings: still escaped, see audit_field_text */
 	bool is_number;
 	int64_t number;
 };
@@ -40,8 +40,8 @@ st audit_field_time(struct scope *s, const struct audit_record *r, const char *n
 struct audit_envelope {
 	uint64_t seq;
 	int64_t at;
-	span by;     /* still escaped */
-	span json;   /* of the record */
+	span by;   /* still escaped */
+	span json; /* of the record */
 	struct audit_record record;
 };
 st audit_envelope_read(struct scope *s, span leaf, struct audit_envelope *out);

@@ -52,10 +52,10 @@ static void what_is_not_utf8_is_replaced_and_never_lost(void **state)
 		const char *in, *out;
 	} cases[] = {
 		{ "\xff", "\"\xef\xbf\xbd\"" },
-		{ "a\xc0\x80z", "\"a\xef\xbf\xbd\xef\xbf\xbdz\"" },                    /* overlong zero */
-		{ "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },       /* surrogate */
+		{ "a\xc0\x80z", "\"a\xef\xbf\xbd\xef\xbf\xbdz\"" },		/* overlong zero */
+		{ "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" }, /* surrogate */
 		{ "\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
-		{ "\xe2\x82", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },                       /* cut */
+		{ "\xe2\x82", "\"\xef\xbf\xbd\xef\xbf\xbd\"" }, /* cut */
 		{ "\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\"" },
 		{ "\x01\t\"\\", "\"\\u0001\\u0009\\\"\\\\\"" },
 	};
@@ -77,20 +77,38 @@ static void malformed_records_are_refused(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 #define HEAD "{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"log.stopped\","
-#define TX "\"tx\":\"000102030405060708090a0b0c0d0e0f\""
+#define TX   "\"tx\":\"000102030405060708090a0b0c0d0e0f\""
 	struct audit_record r;
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD TX ",\"size\":7}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD "\"component\":\"auditd\"," TX ",\"size\":7}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD TX ",\"size\":-7}"), &r));
 	static const char *const bad[] = {
-		"", "{}", HEAD TX "}", HEAD TX ",\"size\":7", HEAD TX ",\"size\":7} ", HEAD TX ",\"size\":07}", HEAD TX ",\"size\":}",
-		HEAD TX ",\"size\":7,\"size\":7}", HEAD TX ",\"extra\":7,\"size\":7}", HEAD TX ",\"size\":99999999999999999999}",
-		HEAD TX ",\"size\":\"\\q\"}", HEAD TX ",\"size\":\"\\ud800\"}", HEAD TX ",\"size\":\"\xff\"}", HEAD TX ",\"size\":\"\n\"}",
-		HEAD TX ",\"size\":[1]}", HEAD TX ", \"size\":7}", HEAD "\"tx\":\"00\",\"size\":7}", HEAD TX ",\"size\":-0}",
-		"{\"v\":2,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"log.stopped\"," TX ",\"size\":7}",
-		"{\"v\":1,\"id\":\"000102030405060708090A0B0C0D0E0F\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"log.stopped\"," TX ",\"size\":7}",
-		"{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-02-30T03:04:05Z\",\"event\":\"log.stopped\"," TX ",\"size\":7}",
-		"{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"no.such\"," TX ",\"size\":7}",
+		"",
+		"{}",
+		HEAD TX "}",
+		HEAD TX ",\"size\":7",
+		HEAD TX ",\"size\":7} ",
+		HEAD TX ",\"size\":07}",
+		HEAD TX ",\"size\":}",
+		HEAD TX ",\"size\":7,\"size\":7}",
+		HEAD TX ",\"extra\":7,\"size\":7}",
+		HEAD TX ",\"size\":99999999999999999999}",
+		HEAD TX ",\"size\":\"\\q\"}",
+		HEAD TX ",\"size\":\"\\ud800\"}",
+		HEAD TX ",\"size\":\"\xff\"}",
+		HEAD TX ",\"size\":\"\n\"}",
+		HEAD TX ",\"size\":[1]}",
+		HEAD TX ", \"size\":7}",
+		HEAD "\"tx\":\"00\",\"size\":7}",
+		HEAD TX ",\"size\":-0}",
+		"{\"v\":2,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"log."
+		"stopped\"," TX ",\"size\":7}",
+		"{\"v\":1,\"id\":\"000102030405060708090A0B0C0D0E0F\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"log."
+		"stopped\"," TX ",\"size\":7}",
+		"{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-02-30T03:04:05Z\",\"event\":\"log."
+		"stopped\"," TX ",\"size\":7}",
+		"{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"no."
+		"such\"," TX ",\"size\":7}",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_fails(&s, E_INPUT, audit_record_read(&s, span_str(bad[i]), &r));

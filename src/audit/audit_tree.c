@@ -123,7 +123,8 @@ static void reverse(struct audit_proof *p)
 	}
 }
 
-st audit_prove_inclusion(struct scope *s, const struct audit_source *source, uint64_t index, uint64_t size, struct audit_proof *out)
+st audit_prove_inclusion(struct scope *s, const struct audit_source *source, uint64_t index, uint64_t size,
+			 struct audit_proof *out)
 {
 	if (index >= size)
 		return fail(s, E_INPUT, "leaf %llu is not in a tree of %llu leaves", (unsigned long long)index,
@@ -143,11 +144,12 @@ st audit_prove_inclusion(struct scope *s, const struct audit_source *source, uin
 	return OK;
 }
 
-st audit_prove_consistency(struct scope *s, const struct audit_source *source, uint64_t older, uint64_t newer, struct audit_proof *out)
+st audit_prove_consistency(struct scope *s, const struct audit_source *source, uint64_t older, uint64_t newer,
+			   struct audit_proof *out)
 {
 	if (older > newer)
-		return fail(s, E_INPUT, "a tree of %llu leaves cannot be an extension of one of %llu", (unsigned long long)newer,
-			    (unsigned long long)older);
+		return fail(s, E_INPUT, "a tree of %llu leaves cannot be an extension of one of %llu",
+			    (unsigned long long)newer, (unsigned long long)older);
 	out->count = 0;
 	if (older == 0 || older == newer)
 		return OK;
@@ -218,7 +220,8 @@ st audit_verify_inclusion(struct scope *s, span proof, uint64_t index, uint64_t 
 			sn >>= 1;
 		}
 	}
-	return proof_end(s, &p, audit_hash_equal(&hash, root), "the proof does not show that this leaf is in that tree (rfc6962#2.1.1)");
+	return proof_end(s, &p, audit_hash_equal(&hash, root),
+			 "the proof does not show that this leaf is in that tree (rfc6962#2.1.1)");
 }
 
 st audit_verify_consistency(struct scope *s, span proof, uint64_t older, const struct audit_hash *older_root, uint64_t newer,

@@ -48,9 +48,11 @@ st audit_source_root(struct scope *s, const struct audit_source *source, uint64_
 /* The compact range of the first `size` leaves, to go on from. */
 st audit_source_range(struct scope *s, const struct audit_source *source, uint64_t size, struct audit_range *out);
 /* rfc6962#2.1.1: PATH(index, D[size]). E_INPUT unless index < size. */
-st audit_prove_inclusion(struct scope *s, const struct audit_source *source, uint64_t index, uint64_t size, struct audit_proof *out);
+st audit_prove_inclusion(struct scope *s, const struct audit_source *source, uint64_t index, uint64_t size,
+			 struct audit_proof *out);
 /* rfc6962#2.1.2: PROOF(older, D[newer]). Empty when older is 0 or both are equal. E_INPUT when older > newer. */
-st audit_prove_consistency(struct scope *s, const struct audit_source *source, uint64_t older, uint64_t newer, struct audit_proof *out);
+st audit_prove_consistency(struct scope *s, const struct audit_source *source, uint64_t older, uint64_t newer,
+			   struct audit_proof *out);
 /* `proof`: hashes one after the other. E_CRYPTO when it does not prove that. */
 st audit_verify_inclusion(struct scope *s, span proof, uint64_t index, uint64_t size, const struct audit_hash *leaf,
 			  const struct audit_hash *root);

@@ -74,7 +74,9 @@ static void roots_of_the_published_vectors(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	/* Inputs and roots of the reference implementation of RFC 6962, as published with certificate-transparency tests. */
-	static const char *const inputs[] = { "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f" };
+	static const char *const inputs[] = {
+		"", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"
+	};
 	static const char *const roots[] = { "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
 					     "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
 					     "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
@@ -85,7 +87,8 @@ static void roots_of_the_published_vectors(void **state)
 					     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328" };
 	struct audit_range r = { 0 };
 	struct audit_hash empty = audit_range_root(&r);
-	assert_string_equal(hex_text(&s, SPAN_ARRAY(empty.octets)), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	assert_string_equal(hex_text(&s, SPAN_ARRAY(empty.octets)),
+			    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
 		span leaf;
 		assert_ok(&s, hex_parse(&s, span_str(inputs[i]), &leaf));
@@ -128,17 +131,22 @@ static void inclusion_proofs_are_those_of_the_rfc_and_verify(void **state)
 			assert_ok(&s, audit_prove_inclusion(&s, &source, i, n, &got));
 			assert_true(span_equal(audit_proof_span(&got), audit_proof_span(&expected)));
 			assert_ok(&s, audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
-			assert_fails(&s, E_CRYPTO, audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i + 1], &root));
+			assert_fails(&s, E_CRYPTO,
+				     audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i + 1], &root));
 			if (got.count > 0) {
 				got.hash[got.count / 2].octets[5] ^= 1;
-				assert_fails(&s, E_CRYPTO, audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
+				assert_fails(&s, E_CRYPTO,
+					     audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
 				got.hash[got.count / 2].octets[5] ^= 1;
 				got.count--;
-				assert_fails(&s, E_CRYPTO, audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
+				assert_fails(&s, E_CRYPTO,
+					     audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
 				got.count += 2;
-				assert_fails(&s, E_CRYPTO, audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
+				assert_fails(&s, E_CRYPTO,
+					     audit_verify_inclusion(&s, audit_proof_span(&got), i, n, &leaf_hash[i], &root));
 			}
-			assert_fails(&s, E_CRYPTO, audit_verify_inclusion(&s, audit_proof_span(&expected), n, n, &leaf_hash[i], &root));
+			assert_fails(&s, E_CRYPTO,
+				     audit_verify_inclusion(&s, audit_proof_span(&expected), n, n, &leaf_hash[i], &root));
 		}
 	}
 	struct audit_proof none;
@@ -166,7 +174,8 @@ static void consistency_proofs_are_those_of_the_rfc_and_verify(void **state)
 			got.count--;
 			for (size_t i = 0; i < got.count; i++) {
 				got.hash[i].octets[31] ^= 0x80;
-				assert_fails(&s, E_CRYPTO, audit_verify_consistency(&s, audit_proof_span(&got), m, &older, n, &newer));
+				assert_fails(&s, E_CRYPTO,
+					     audit_verify_consistency(&s, audit_proof_span(&got), m, &older, n, &newer));
 				got.hash[i].octets[31] ^= 0x80;
 			}
 		}
@@ -185,7 +194,8 @@ static void consistency_proofs_are_those_of_the_rfc_and_verify(void **state)
 /* The example of c2sp.org/signed-note and the checkpoint of c2sp.org/tlog-checkpoint: both are read; nobody here has their keys. */
 static const char checkpoint_example[] =
 	"example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
-	"\xe2\x80\x94 example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";
+	"\xe2\x80\x94 example.com/behind-the-sofa "
+	"Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";
 
 static void the_example_of_the_specification_is_read(void **state)
 {
@@ -213,10 +223,14 @@ static void a_published_key_is_read_and_its_id_checked(void **state)
 	assert_ok(&s, audit_key_parse(&s, SPAN_LITERAL(text), &key));
 	assert_int_equal(key.type, AUDIT_KEY_ED25519);
 	assert_string_equal(audit_key_text(&s, &key), text);
-	static const char *const bad[] = { "", "sum.golang.org", "sum.golang.org+033de0ae",
+	static const char *const bad[] = { "",
+					   "sum.golang.org",
+					   "sum.golang.org+033de0ae",
 					   "sum.golang.org+033de0af+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
 					   "sum.golang.com+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
-					   "sum.golang.org+033de0ae+As4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8", "a b+033de0ae+AQ==", "+00000000+AQ==" };
+					   "sum.golang.org+033de0ae+As4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
+					   "a b+033de0ae+AQ==",
+					   "+00000000+AQ==" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_true(audit_key_parse(&s, span_str(bad[i]), &key).code != E_OK);
 		scope_clear_error(&s);
@@ -235,7 +249,8 @@ static char *sign_note(struct scope *s, EVP_PKEY *pkey, const struct audit_key *
 	uint8_t *payload = scope_alloc(s, len + 4);
 	memcpy(payload, key->id, 4);
 	memcpy(payload + 4, signature, len);
-	return scope_printf(s, "%s\n%s", text, audit_note_signature_line(s, (const char *)key->name.data, span_of(payload, len + 4)));
+	return scope_printf(s, "%s\n%s", text,
+			    audit_note_signature_line(s, (const char *)key->name.data, span_of(payload, len + 4)));
 }
 
 static void check_key_type(EVP_PKEY *pkey, enum audit_key_type type)
@@ -297,13 +312,17 @@ static void malformed_notes_and_checkpoints_are_refused(void **state)
 	struct audit_note note;
 	for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
 		assert_fails(&s, E_INPUT, audit_note_read(&s, span_str(notes[i]), &note));
-	static const char *const signatures[] = { "a\n\nb\n", "a\n\n\xe2\x80\x94 b\n", "a\n\n\xe2\x80\x94 b AAAA\n", "a\n\n\xe2\x80\x94 b AAAAAAA\n" };
+	static const char *const signatures[] = { "a\n\nb\n", "a\n\n\xe2\x80\x94 b\n", "a\n\n\xe2\x80\x94 b AAAA\n",
+						  "a\n\n\xe2\x80\x94 b AAAAAAA\n" };
 	for (size_t i = 0; i < sizeof signatures / sizeof signatures[0]; i++) {
 		assert_ok(&s, audit_note_read(&s, span_str(signatures[i]), &note));
 		assert_fails(&s, E_INPUT, audit_note_verify(&s, &note, NULL, 0));
 	}
-	static const char *const texts[] = { "", "a\n1\n", "a\n01\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n",
-					     "a\n-1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n", "a\n1\nAAAA\n",
+	static const char *const texts[] = { "",
+					     "a\n1\n",
+					     "a\n01\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n",
+					     "a\n-1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n",
+					     "a\n1\nAAAA\n",
 					     "a b\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n" };
 	struct audit_checkpoint c;
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)

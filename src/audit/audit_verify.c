@@ -16,7 +16,7 @@ struct check {
 	struct audit_hash edge[AUDIT_TILE_LEVELS][AUDIT_TILE_WIDTH];
 	unsigned width[AUDIT_TILE_LEVELS];
 	struct audit_checkpoint *anchor; /* same order as request->anchor */
-	uint64_t agreed;                 /* so far the log agrees with a signed tree */
+	uint64_t agreed;		 /* so far the log agrees with a signed tree */
 };
 
 /* The finding that ends the verification: in the report; E_CRYPTO only unwinds. */
@@ -53,7 +53,8 @@ static st open_signed(struct scope *s, struct check *c, const char *what, span n
 		for (size_t i = 0; i < q->key_count; i++)
 			if (span_is(q->key[i].name, out->origin))
 				return OK;
-		return unsound(c, NULL, "%s is a checkpoint of the log %s, which has another name than the key", what, out->origin);
+		return unsound(c, NULL, "%s is a checkpoint of the log %s, which has another name than the key", what,
+			       out->origin);
 	}
 	st found = unsound(c, NULL, "%s: %s", what, s->message);
 	scope_clear_error(s);
@@ -80,7 +81,9 @@ static st open_anchors(struct scope *s, struct check *c)
 	for (size_t i = 0; i < q->anchor_count; i++) {
 		TRY(open_signed(s, c, q->anchor[i].name, q->anchor[i].note, &c->anchor[i]));
 		if (c->anchor[i].size > size)
-			return unsound(c, &size, "%s was kept when the log had %llu signed leaves, now it has %llu: the log was cut or rolled back",
+			return unsound(c, &size,
+				       "%s was kept when the log had %llu signed leaves, now it has %llu: the log was cut or "
+				       "rolled back",
 				       q->anchor[i].name, (unsigned long long)c->anchor[i].size, (unsigned long long)size);
 	}
 	return OK;
@@ -95,8 +98,10 @@ static st check_anchors(struct check *c)
 			continue;
 		if (!audit_hash_equal(&root, &c->anchor[i].root))
 			return unsound(c, &c->agreed,
-				       "%s does not agree with the log: one of the leaves %llu to %llu is not what was there when it was kept (a fork)",
-				       c->request->anchor[i].name, (unsigned long long)c->agreed, (unsigned long long)c->range.size - 1);
+				       "%s does not agree with the log: one of the leaves %llu to %llu is not what was there "
+				       "when it was kept (a fork)",
+				       c->request->anchor[i].name, (unsigned long long)c->agreed,
+				       (unsigned long long)c->range.size - 1);
 		c->report->anchors++;
 		c->agreed = c->range.size;
 	}
@@ -139,7 +144,8 @@ static st begin_since(struct scope *s, struct check *c)
 		c->width[level] = (unsigned)((since.size >> (8 * level)) % AUDIT_TILE_WIDTH);
 		if (c->width[level] == 0)
 			continue;
-		TRY(finding(s, c, audit_log_tile(s, c->log, (int)level, since.size >> (8 * level) >> 8, c->width[level], &hash), NULL));
+		TRY(finding(s, c, audit_log_tile(s, c->log, (int)level, since.size >> (8 * level) >> 8, c->width[level], &hash),
+			    NULL));
 		memcpy(c->edge[level], hash, c->width[level] * sizeof *hash);
 	}
 	c->report->from = since.size;
@@ -167,7 +173,8 @@ static st check_tile(struct scope *s, struct check *c, unsigned level, uint64_t 
 	for (unsigned i = 0; i < c->width[level]; i++) {
 		uint64_t index = first + ((uint64_t)i << (8 * level));
 		if (!audit_hash_equal(&hash[i], &c->edge[level][i]))
-			return unsound(c, &index, "hash %u of tile %u/%llu is not the one of the leaves from here on", i, level, (unsigned long long)n);
+			return unsound(c, &index, "hash %u of tile %u/%llu is not the one of the leaves from here on", i, level,
+				       (unsigned long long)n);
 	}
 	return OK;
 }
@@ -235,7 +242,9 @@ static st check_leaves(struct scope *s, struct check *c)
 			TRY(check_tile(s, c, level, c->range.size >> (8 * level) >> 8));
 	struct audit_hash root = audit_range_root(&c->range);
 	if (!audit_hash_equal(&root, &c->report->checkpoint.root))
-		return unsound(c, &c->agreed, "the root of the leaves is not the signed one: one of the leaves %llu to %llu was changed, with its tiles",
+		return unsound(c, &c->agreed,
+			       "the root of the leaves is not the signed one: one of the leaves %llu to %llu was changed, with "
+			       "its tiles",
 			       (unsigned long long)c->agreed, (unsigned long long)c->range.size - 1);
 	return OK;
 }
@@ -291,8 +300,8 @@ static st check_segment(struct scope *s, struct tail_check *t, const struct audi
 		return fail_errno(s, errno == ENOENT ? E_NOTFOUND : E_IO, "%s", segment->path);
 	TRY(finding(s, t->check, audit_reader_open(s, fd, AUDIT_FILE_TAIL, &r), &t->next));
 	if (r.first > t->next)
-		return unsound(t->check, &t->next, "records %llu to %llu are neither in bundles nor in the tail", (unsigned long long)t->next,
-			       (unsigned long long)r.first - 1);
+		return unsound(t->check, &t->next, "records %llu to %llu are neither in bundles nor in the tail",
+			       (unsigned long long)t->next, (unsigned long long)r.first - 1);
 	for (;;) {
 		TRY(audit_reader_next(s, &r, &outcome));
 		if (outcome != AUDIT_READ_GROUP)

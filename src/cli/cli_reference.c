@@ -1,5 +1,5 @@
 /* `chancery reference`: the printed pages under docs/reference, from the tables. tests/flow/test_reference.py compares them. */
-#include "audit.h"
+#include "audit_catalogue.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "file.h"
@@ -22,18 +22,9 @@ static st commands_page(struct scope *s, struct cli *c)
 static st events_page(struct scope *s, struct cli *c)
 {
 	(void)c;
-	static const char *const classes[] = { [AUDIT_ISSUANCE] = "issuance", [AUDIT_OPERATION] = "operation", [AUDIT_SYSTEM] = "system" };
 	AUTO_BUF page;
 	buf_init(&page, 0);
-	bool fits = put(&page, "# Events of the audit log\n\nPrinted by `chancery reference events`; do not edit. Every record also has `v`, `id`, "
-			       "`time`, `event`, `component` and `tx`. A `?` marks a field that may be absent. While checkpoints are overdue, "
-			       "records of class issuance are refused, and with them the signatures they announce.\n\n"
-			       "| event | class | fields | meaning |\n|---|---|---|---|\n");
-	for (int code = 0; code < AUDIT_CODE_COUNT; code++) {
-		const struct audit_row *row = audit_row((enum audit_code)code);
-		fits = fits && put(&page, scope_printf(s, "| `%s` | %s | %s | %s |\n", row->name, classes[row->class], row->fields, row->text));
-	}
-	TRY(fits ? OK : fail(s, E_LIMIT, "the page does not fit"));
+	audit_catalogue(&page);
 	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
 }
 

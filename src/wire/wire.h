@@ -11,8 +11,8 @@
 #include "buf.h"
 #include <sys/types.h>
 
-#define WIRE_VERSION 1
-#define WIRE_FAILED 0xffff
+#define WIRE_VERSION  1
+#define WIRE_FAILED   0xffff
 #define WIRE_BODY_MAX (1u << 20)
 
 /* ---- client: a connection used by one thread at a time ---- */
@@ -61,7 +61,7 @@ struct wire_service {
 	const struct wire_route *routes;
 	size_t route_count;
 	void *state;
-	unsigned max_connections;                /* more are refused at once with E_BUSY */
+	unsigned max_connections;		       /* more are refused at once with E_BUSY */
 	void (*close_session)(struct wire_peer *peer); /* or NULL */
 };
 

@@ -126,7 +126,8 @@ st wire_stream_fill(struct scope *s, struct wire_stream *w, size_t need)
 		ssize_t got = recv(w->fd, w->in.data + w->in.len, w->in.room - w->in.len, w->begun ? MSG_DONTWAIT : 0);
 		if (got == 0) {
 			w->ended = true;
-			return fail(s, E_UNAVAILABLE, "the other side closed the connection%s", w->begun ? " inside a frame" : "");
+			return fail(s, E_UNAVAILABLE, "the other side closed the connection%s",
+				    w->begun ? " inside a frame" : "");
 		}
 		if (got > 0) {
 			w->in.len += (size_t)got;
@@ -152,7 +153,8 @@ st wire_stream_send(struct scope *s, struct wire_stream *w, span head, span body
 	int64_t deadline = deadline_of(w);
 	while (head.len + body.len > 0) {
 		/* sendmsg takes pointers to what it only reads, without const. */
-		struct iovec parts[2] = { { (void *)(uintptr_t)head.data, head.len }, { (void *)(uintptr_t)body.data, body.len } };
+		struct iovec parts[2] = { { (void *)(uintptr_t)head.data, head.len },
+					  { (void *)(uintptr_t)body.data, body.len } };
 		struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 		ssize_t sent = sendmsg(w->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent < 0) {

@@ -6,8 +6,8 @@
 
 enum wire_direction { WIRE_REQUEST, WIRE_REPLY };
 
-#define WIRE_ID_LEN 16
-#define WIRE_REPLY_HEAD 8
+#define WIRE_ID_LEN	  16
+#define WIRE_REPLY_HEAD	  8
 #define WIRE_REQUEST_HEAD (WIRE_REPLY_HEAD + WIRE_ID_LEN)
 
 static inline size_t wire_head_len(enum wire_direction direction)
@@ -19,7 +19,7 @@ struct wire_frame {
 	uint16_t kind;
 	const uint8_t *id; /* requests: WIRE_ID_LEN octets */
 	size_t body_len;
-	span body;         /* empty until all of it is there */
+	span body; /* empty until all of it is there */
 };
 
 /* Reads the head at the start of `bytes`, which are at least wire_head_len() long, and the body as far as it is there.
@@ -37,8 +37,8 @@ struct wire_stream {
 	int fd;
 	int timeout_ms; /* to complete a frame that has begun, and to send one; <= 0: no limit */
 	struct buf in;
-	bool ended;     /* the other side closed or reset */
-	bool begun;     /* a part of the frame that is being read was there */
+	bool ended; /* the other side closed or reset */
+	bool begun; /* a part of the frame that is being read was there */
 };
 
 void wire_stream_start(struct wire_stream *w, int fd, int timeout_ms);

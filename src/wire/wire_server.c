@@ -16,9 +16,9 @@
 /* A peer may stay silent between frames for ever (pools do), but a frame that has begun ends within this time, and a reply is
  * taken within it: a stalled peer costs one thread for so long, and nobody else anything. */
 #define FRAME_TIMEOUT_MS 10000
-#define STACK_BYTES ((size_t)2 << 20)
-#define BACKLOG 128
-#define ACCEPT_PAUSE_US 100000
+#define STACK_BYTES	 ((size_t)2 << 20)
+#define BACKLOG		 128
+#define ACCEPT_PAUSE_US	 100000
 
 struct connection {
 	struct wire_server *server;
@@ -78,7 +78,8 @@ static st check_route(struct scope *s, const struct connection *c, const struct 
 	if (route == NULL)
 		return fail(s, E_INPUT, "there is no request of kind %u here", frame->kind);
 	if (frame->body_len > route->max_body)
-		return fail(s, E_LIMIT, "%s: %zu bytes are over the limit of %zu", route->name, frame->body_len, route->max_body);
+		return fail(s, E_LIMIT, "%s: %zu bytes are over the limit of %zu", route->name, frame->body_len,
+			    route->max_body);
 	*out = route;
 	return OK;
 }
@@ -265,8 +266,8 @@ static st bind_listener(struct scope *s, const char *path, gid_t group, int *out
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	char *beside = scope_printf(s, "%s.%d", path, (int)getpid());
 	if (strlen(beside) >= sizeof address.sun_path)
-		return fail(s, E_CONFIG, "socket path %s is too long: the kernel allows %zu bytes with \".PID\" behind it", path,
-			    sizeof address.sun_path - 1);
+		return fail(s, E_CONFIG, "socket path %s is too long: the kernel allows %zu bytes with \".PID\" behind it",
+			    path, sizeof address.sun_path - 1);
 	memcpy(address.sun_path, beside, strlen(beside));
 	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -275,8 +276,8 @@ static st bind_listener(struct scope *s, const char *path, gid_t group, int *out
 	if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0)
 		return fail_errno(s, E_IO, "binding %s", beside);
 	bool own = group == (gid_t)-1;
-	if ((!own && chown(beside, (uid_t)-1, group) != 0) || chmod(beside, own ? 0600 : 0660) != 0 || listen(fd, BACKLOG) != 0 ||
-	    stat(beside, out_about) != 0 || rename(beside, path) != 0) {
+	if ((!own && chown(beside, (uid_t)-1, group) != 0) || chmod(beside, own ? 0600 : 0660) != 0 ||
+	    listen(fd, BACKLOG) != 0 || stat(beside, out_about) != 0 || rename(beside, path) != 0) {
 		st status = fail_errno(s, E_IO, "opening %s", path);
 		(void)unlink(beside);
 		return status;

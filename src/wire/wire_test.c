@@ -92,8 +92,11 @@ struct fixture {
 
 static void serve(struct fixture *f, unsigned max_connections)
 {
-	struct wire_service service = { .routes = routes, .route_count = sizeof routes / sizeof routes[0], .state = &f->state,
-					.max_connections = max_connections, .close_session = close_session };
+	struct wire_service service = { .routes = routes,
+					.route_count = sizeof routes / sizeof routes[0],
+					.state = &f->state,
+					.max_connections = max_connections,
+					.close_session = close_session };
 	assert_ok(&f->s, wire_serve(&f->s, f->path, (gid_t)-1, &service, &f->server));
 }
 

@@ -149,11 +149,31 @@ class World:
         with open(os.path.join(self.directory, "stderr"), errors="replace") as f:
             return f.read()
 
-    def load(self, writers, count, size=200, wait=True):
+    def load(self, writers, count, size=200, wait=True, anchor=None):
         """audit_load: with wait, {id: index} of all that was acknowledged; else the running process, its lines on stdout."""
         process = subprocess.Popen([os.path.join(self.build, "benchmarks", "audit_load"), self.socket, str(writers), str(count), str(size),
-                                    "print"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                    "print"] + ([anchor] if anchor else []), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         return acknowledged(process) if wait else process
+
+    def verify(self, *options):
+        """`chancery audit verify`: exit code and report."""
+        key = os.path.join(self.directory, "log.key")
+        spki = serialization.load_der_public_key(self.spki)
+        if isinstance(spki, ed25519.Ed25519PublicKey):
+            raw = b"\x01" + spki.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+            identity = hashlib.sha256(ORIGIN.encode() + b"\n" + raw).digest()[:4]
+        else:
+            raw, identity = b"\x02" + self.spki, hashlib.sha256(self.spki).digest()[:4]
+        with open(key, "w") as f:
+            f.write(f"{ORIGIN}+{identity.hex()}+{base64.b64encode(raw).decode()}\n")
+        # The tool wants an installation; only names of files are taken from it here.
+        home = os.path.join(self.directory, "home", "etc")
+        os.makedirs(home, exist_ok=True)
+        with open(os.path.join(home, "chancery.conf"), "w") as f:
+            f.write("name = flow\n")
+        done = subprocess.run([os.path.join(self.build, "src", "chancery"), "--home", os.path.dirname(home), "audit", "verify", "--json",
+                               "--log", self.log, "--key", key, *options], capture_output=True, text=True, timeout=120)
+        return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
     def settled(self):
         """All that was acknowledged is under a checkpoint."""

@@ -237,3 +237,51 @@ def test_a_reconnecting_client_has_its_records_once(world):
     assert len(got) == 2400
     assert world.settled()
     aw.check_acknowledged(aw.verify_log(world.log, world.spki), got)
+
+
+def test_clients_keep_the_checkpoint_that_verification_is_held_to(any_world):
+    world = any_world
+    anchor = os.path.join(world.directory, "anchor")
+    world.start_keyd()
+    assert world.start()
+    world.load(1, 200)
+    assert world.settled()
+    code, report = world.verify()
+    assert code == 2 and "tail not anchored" in report["verdict"]
+    world.load(1, 10, anchor=anchor)
+    with open(anchor, encoding="utf-8") as f:
+        kept = f.read()
+    assert world.settled()
+    code, report = world.verify("--anchor", anchor)
+    assert (code, report["verdict"], report["anchors that agree"]) == (0, "sound", 1)
+    with open(os.path.join(world.log, "checkpoint"), encoding="utf-8") as f:
+        newest = f.read()
+    old = os.path.join(world.directory, "old")
+    with open(old, "w", encoding="utf-8") as f:
+        f.write(kept)
+    assert world.verify("--since", old)[0] == 0
+    # A forged anchor, and one that the log does not reach.
+    with open(anchor, "w", encoding="utf-8") as f:
+        f.write(kept.replace(kept.splitlines()[1], "9", 1))
+    assert world.verify("--anchor", anchor)[0] == 1
+    world.stop()
+    with open(os.path.join(world.log, "checkpoint"), "r", encoding="utf-8") as f:
+        last = f.read()
+    assert last != newest
+    with open(anchor, "w", encoding="utf-8") as f:
+        f.write(last)
+    with open(os.path.join(world.log, "checkpoint"), "w", encoding="utf-8") as f:
+        f.write(newest)
+    code, report = world.verify("--anchor", anchor)
+    assert code == 1 and "rolled back" in report["problem"]
+    assert report["first bad record"] == int(newest.splitlines()[1])
+
+
+def test_a_log_that_is_being_written_verifies(world):
+    world.start_keyd()
+    assert world.start()
+    load = world.load(8, 10**9, wait=False)
+    codes = [world.verify()[0] for _ in range(8)]
+    load.terminate()
+    load.communicate()
+    assert codes[1:] == [2] * 7

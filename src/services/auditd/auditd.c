@@ -15,32 +15,44 @@
 #define IDS_AT_START 65536u
 
 static const struct conf_row rows[] = {
-	CONF_ROW(CONF_PATH, struct auditd_conf, log, "log-directory", .help = "Directory of the log (tlog-tiles layout and tail); nobody else writes in it."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, log, "log-directory",
+		 .help = "Directory of the log (tlog-tiles layout and tail); nobody else writes in it."),
 	CONF_ROW(CONF_PATH, struct auditd_conf, socket, "socket", .help = "Local socket where daemons put their records."),
 	CONF_ROW(CONF_STRING, struct auditd_conf, group, "socket-group", .standard = "",
 		 .help = "Group whose members may connect; left out, only the daemon's own user and root may."),
 	CONF_ROW(CONF_LIST, struct auditd_conf, writer, "writer", .standard = "",
-		 .help = "NAME USER, repeated: who may write, under which name its records stand in the log; the user by name or number. Left out, "
+		 .help = "NAME USER, repeated: who may write, under which name its records stand in the log; the user by name "
+			 "or number. Left out, "
 			 "everybody who may connect writes, under the name of the user.",
 		 .clause = "EN 319 401 REQ-7.9.1"),
 	CONF_ROW(CONF_STRING, struct auditd_conf, origin, "origin",
-		 .help = "Origin line of checkpoints: a unique name of the log such as example.org/log, without spaces or plus."),
+		 .help = "Origin line of checkpoints: a unique name of the log such as example.org/log, without spaces or "
+			 "plus."),
 	CONF_ROW(CONF_PATH, struct auditd_conf, keyd, "keyd-socket", .help = "Socket of the log zone's keyd."),
-	CONF_ROW(CONF_STRING, struct auditd_conf, key, "key", .standard = "log", .help = "Label of the key that signs checkpoints."),
+	CONF_ROW(CONF_STRING, struct auditd_conf, key, "key", .standard = "log",
+		 .help = "Label of the key that signs checkpoints."),
 	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_interval, "checkpoint-interval", .standard = "1s", .min = 10000,
-		 .max = MOMENT_HOUR, .help = "How often a checkpoint is signed while the log grows.", .clause = "EN 319 401 REQ-7.9.1-14"),
-	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_max_age, "checkpoint-max-age", .standard = "60s", .min = MOMENT_SECOND / 10,
-		 .max = MOMENT_DAY,
-		 .help = "When a record has waited so long for a signed checkpoint, issuance is refused; an alarm goes out at half of it."),
+		 .max = MOMENT_HOUR, .help = "How often a checkpoint is signed while the log grows.",
+		 .clause = "EN 319 401 REQ-7.9.1-14"),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_max_age, "checkpoint-max-age", .standard = "60s",
+		 .min = MOMENT_SECOND / 10, .max = MOMENT_DAY,
+		 .help = "When a record has waited so long for a signed checkpoint, issuance is refused; an alarm goes out at "
+			 "half of it."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .standard = "",
 		 .help = "Journal of the founding, repeated: its records become the first leaves of a new log."),
 };
 static const struct conf_section sections[] = {
-	{ .name = "", .size = sizeof(struct auditd_conf), .rows = rows, .row_count = sizeof rows / sizeof rows[0], .help = "The audit log." },
+	{ .name = "",
+	  .size = sizeof(struct auditd_conf),
+	  .rows = rows,
+	  .row_count = sizeof rows / sizeof rows[0],
+	  .help = "The audit log." },
 };
-static const struct conf_schema schema = { .service = "auditd", .sections = sections, .section_count = 1, .size = sizeof(struct auditd_conf) };
+static const struct conf_schema schema = {
+	.service = "auditd", .sections = sections, .section_count = 1, .size = sizeof(struct auditd_conf)
+};
 
 /* Sole writer: who holds this lock. */
 static st lock_directory(struct scope *s, struct auditd *a)
@@ -62,7 +74,8 @@ static st require_tail(struct scope *s, const struct auditd *a, uint64_t signed_
 	TRY(audit_log_segments(s, a->conf->log, &found, &count));
 	if (count == 0 && signed_size > 0)
 		return fail(s, E_STATE,
-			    "%s/tail is empty though the log has %llu leaves: acknowledged records may be lost. Restore the directory from a copy",
+			    "%s/tail is empty though the log has %llu leaves: acknowledged records may be lost. Restore the "
+			    "directory from a copy",
 			    a->conf->log, (unsigned long long)signed_size);
 	return OK;
 }

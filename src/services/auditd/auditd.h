@@ -49,7 +49,8 @@ st signer_check(struct scope *s, struct signer *g);
 st imported_open(struct scope *s, const char *dir, struct imported **out);
 void imported_close(struct imported *i);
 /* Appends records of a journal, each once for ever. */
-void imported_append(struct scope *s, struct imported *i, struct tail *tail, const char *by, struct tail_record *record, size_t count);
+void imported_append(struct scope *s, struct imported *i, struct tail *tail, const char *by, struct tail_record *record,
+		     size_t count);
 /* The founding journals become the first leaves. */
 st imported_found(struct scope *s, struct imported *i, struct tail *tail, const char *journal);
 

@@ -10,7 +10,7 @@
 
 /* Ids of imported records with their indices, kept for ever: a journal may be brought again years later, when the window of ids
  * has long passed on. A row is 16 octets id and u64 index; a row cut short by a crash is dropped. */
-#define ROW_LEN 24
+#define ROW_LEN	 24
 #define ROWS_MAX 1000000u
 
 struct row {
@@ -100,7 +100,8 @@ static st remember(struct scope *s, struct imported *i, const struct tail_record
 	return OK;
 }
 
-void imported_append(struct scope *s, struct imported *i, struct tail *tail, const char *by, struct tail_record *record, size_t count)
+void imported_append(struct scope *s, struct imported *i, struct tail *tail, const char *by, struct tail_record *record,
+		     size_t count)
 {
 	struct tail_record *fresh = scope_alloc(s, count * sizeof *fresh);
 	(void)pthread_mutex_lock(&i->lock);
@@ -153,7 +154,8 @@ static bool take_founding(void *state, uint64_t index, span record)
 		f->status = append_founding(f);
 	if (f->status.code != E_OK)
 		return false;
-	f->record[f->count++] = (struct tail_record){ .id = scope_copy(f->s, SPAN_ARRAY(parsed.id)).data, .json = scope_copy(f->s, record) };
+	f->record[f->count++] =
+		(struct tail_record){ .id = scope_copy(f->s, SPAN_ARRAY(parsed.id)).data, .json = scope_copy(f->s, record) };
 	return true;
 }
 

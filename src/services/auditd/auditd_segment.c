@@ -81,7 +81,8 @@ static st read_groups(struct scope *s, struct audit_reader *r, segment_leaf leaf
 	}
 }
 
-static st load_segment(struct scope *s, struct segments *g, const struct audit_segment *found, bool last, segment_leaf leaf, void *state)
+static st load_segment(struct scope *s, struct segments *g, const struct audit_segment *found, bool last, segment_leaf leaf,
+		       void *state)
 {
 	AUTO_FD fd = open(found->path, O_RDWR | O_CLOEXEC);
 	AUTO_READER r = { .fd = -1 };
@@ -90,7 +91,8 @@ static st load_segment(struct scope *s, struct segments *g, const struct audit_s
 		return fail_errno(s, E_IO, "%s", found->path);
 	TRY(audit_reader_open(s, fd, AUDIT_FILE_TAIL, &r));
 	if (r.first != found->first)
-		return fail(s, E_STATE, "its name says %llu and its head %llu", (unsigned long long)found->first, (unsigned long long)r.first);
+		return fail(s, E_STATE, "its name says %llu and its head %llu", (unsigned long long)found->first,
+			    (unsigned long long)r.first);
 	if (g->active != NULL && r.first != g->next)
 		return fail(s, E_STATE, "leaves %llu to %llu are missing before it: restore the tail directory from a copy",
 			    (unsigned long long)g->next, (unsigned long long)r.first - 1);
@@ -98,9 +100,10 @@ static st load_segment(struct scope *s, struct segments *g, const struct audit_s
 	if (outcome == AUDIT_READ_TORN) {
 		TRY(audit_reader_check_torn(s, &r));
 		if (!last)
-			return fail(s, E_STATE, "record %llu is damaged, and later ones were acknowledged", (unsigned long long)r.next);
-		log_put(LOG_LEVEL_NOTICE, "%s: an unfinished group behind record %llu, never acknowledged, is dropped", found->path,
-			(unsigned long long)r.next);
+			return fail(s, E_STATE, "record %llu is damaged, and later ones were acknowledged",
+				    (unsigned long long)r.next);
+		log_put(LOG_LEVEL_NOTICE, "%s: an unfinished group behind record %llu, never acknowledged, is dropped",
+			found->path, (unsigned long long)r.next);
 		if (ftruncate(fd, (off_t)r.offset) != 0 || fsync(fd) != 0)
 			return fail_errno(s, E_IO, "cutting off an unfinished group");
 	}
@@ -167,7 +170,8 @@ static st rewrite_active(struct scope *s, struct segments *g)
 	while (r.offset < g->end && outcome == AUDIT_READ_GROUP)
 		TRY(audit_reader_next(s, &r, &outcome));
 	if (r.offset != g->end || pread(old, copy.data, (size_t)g->end, 0) != (ssize_t)g->end)
-		return fail(s, E_UNAVAILABLE, "%s cannot be read back whole after a failed sync: restore it from a copy and restart auditd",
+		return fail(s, E_UNAVAILABLE,
+			    "%s cannot be read back whole after a failed sync: restore it from a copy and restart auditd",
 			    active->path);
 	copy.len = (size_t)g->end;
 	TRY(file_replace(s, active->path, buf_span(&copy), 0640));
@@ -228,7 +232,8 @@ void segments_trim(struct segments *g, uint64_t below)
 		struct segment *old = g->oldest;
 		g->oldest = old->next;
 		if (unlink(old->path) != 0)
-			log_put(LOG_LEVEL_WARNING, "%s is in bundles now and cannot be removed: %s", old->path, strerror(errno));
+			log_put(LOG_LEVEL_WARNING, "%s is in bundles now and cannot be removed: %s", old->path,
+				strerror(errno));
 		free_segment(old);
 	}
 }

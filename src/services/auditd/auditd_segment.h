@@ -8,9 +8,9 @@ struct segment;
 struct segments {
 	char *dir;
 	struct segment *oldest, *active;
-	uint64_t next;   /* index behind the last group */
-	uint64_t end;    /* offset behind the last group that was synced, in the active file */
-	bool doubtful;   /* a sync failed: nobody knows what the file has behind `end` (and the kernel forgets having said so) */
+	uint64_t next; /* index behind the last group */
+	uint64_t end;  /* offset behind the last group that was synced, in the active file */
+	bool doubtful; /* a sync failed: nobody knows what the file has behind `end` (and the kernel forgets having said so) */
 };
 
 typedef st (*segment_leaf)(struct scope *s, void *state, uint64_t index, span leaf, uint64_t offset);

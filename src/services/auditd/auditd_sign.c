@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 /* Sooner than the interval when so many records wait: what is in memory stays small. */
-#define PENDING_SOON 16384
+#define PENDING_SOON	  16384
 #define COMPLAIN_EVERY_US MOMENT_MINUTE
 
 struct signer {
@@ -42,8 +42,8 @@ static st check_root(struct scope *s, const struct signer *g, const struct audit
 	struct audit_source source = { .node = audit_log_node, .state = g->log };
 	struct audit_hash root;
 	if (strcmp(c->origin, g->conf->origin) != 0)
-		return fail(s, E_STATE, "the checkpoint in %s is of %s, and this log is configured as %s", g->conf->log, c->origin,
-			    g->conf->origin);
+		return fail(s, E_STATE, "the checkpoint in %s is of %s, and this log is configured as %s", g->conf->log,
+			    c->origin, g->conf->origin);
 	TRY(audit_source_root(s, &source, c->size, &root));
 	if (!audit_hash_equal(&root, &c->root))
 		return fail(s, E_STATE,
@@ -157,7 +157,8 @@ static st prove_from_head(struct scope *s, struct signer *g, uint64_t size, span
 	}
 	if (g->head_size > size)
 		return fail(s, E_STATE,
-			    "keyd has signed a checkpoint of %llu leaves and this log has %llu: leaves were lost; restore the log from a "
+			    "keyd has signed a checkpoint of %llu leaves and this log has %llu: leaves were lost; restore the "
+			    "log from a "
 			    "newer copy",
 			    (unsigned long long)g->head_size, (unsigned long long)size);
 	struct audit_source source = { .node = audit_log_node, .state = g->log };
@@ -206,8 +207,10 @@ static void watch_age(struct signer *g)
 	bool late = waiting > g->conf->checkpoint_max_age / 2;
 	if (late && !g->warned)
 		log_put(LOG_LEVEL_ERROR,
-			"ALARM: no checkpoint of the audit log for %lld s; issuance stops at %lld s: is the keyd of the log zone (%s) well?",
-			(long long)(waiting / MOMENT_SECOND), (long long)(g->conf->checkpoint_max_age / MOMENT_SECOND), g->conf->keyd);
+			"ALARM: no checkpoint of the audit log for %lld s; issuance stops at %lld s: is the keyd of the log "
+			"zone (%s) well?",
+			(long long)(waiting / MOMENT_SECOND), (long long)(g->conf->checkpoint_max_age / MOMENT_SECOND),
+			g->conf->keyd);
 	if (!late && g->warned)
 		log_put(LOG_LEVEL_NOTICE, "checkpoints of the audit log are signed again");
 	g->warned = late;
@@ -302,7 +305,8 @@ st signer_check(struct scope *s, struct signer *g)
 		return OK;
 	//= EN 319 401 REQ-7.9.1-14 the integrity of the records is protected: nothing is issued under records that nobody seals
 	return fail(s, E_UNAVAILABLE,
-		    "records wait for a signed checkpoint since %lld s, the limit is %lld s: issuance stops (EN 319 401 REQ-7.9.1); start the "
+		    "records wait for a signed checkpoint since %lld s, the limit is %lld s: issuance stops (EN 319 401 "
+		    "REQ-7.9.1); start the "
 		    "keyd of the log zone or see why it refuses",
 		    (long long)(waiting / MOMENT_SECOND), (long long)(g->conf->checkpoint_max_age / MOMENT_SECOND));
 }

@@ -47,7 +47,8 @@ static struct writer *find_writer(struct writers *w, uid_t uid)
 static st add_writer(struct scope *s, struct writers *w, uid_t uid, span name)
 {
 	struct writer *known = find_writer(w, uid);
-	char *text = known == NULL ? scope_cstr(s, name) : scope_printf(s, "%s+%.*s", known->name, (int)name.len, (const char *)name.data);
+	char *text = known == NULL ? scope_cstr(s, name)
+				   : scope_printf(s, "%s+%.*s", known->name, (int)name.len, (const char *)name.data);
 	if (name.len == 0 || strlen(text) > AUDIT_NAME_MAX)
 		return fail(s, E_CONFIG, "writer: a name has 1 to %d characters", AUDIT_NAME_MAX);
 	if (known != NULL) {
@@ -127,7 +128,8 @@ static char *name_of(const struct wire_peer *peer)
 	struct passwd entry, *found = NULL;
 	if (w != NULL)
 		return heap_copy_str(w->name);
-	if (getpwuid_r(peer->uid, &entry, room, sizeof room, &found) == 0 && found != NULL && strlen(found->pw_name) <= AUDIT_NAME_MAX)
+	if (getpwuid_r(peer->uid, &entry, room, sizeof room, &found) == 0 && found != NULL &&
+	    strlen(found->pw_name) <= AUDIT_NAME_MAX)
 		return heap_copy_str(found->pw_name);
 	(void)snprintf(room, sizeof room, "uid %u", (unsigned)peer->uid);
 	return heap_copy_str(room);
@@ -312,10 +314,18 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 }
 
 static const struct wire_route routes[] = {
-	{ .kind = AUDIT_KIND_APPEND, .name = "append", .max_body = WIRE_BODY_MAX, .permit = may_write, .handle = handle_append },
+	{ .kind = AUDIT_KIND_APPEND,
+	  .name = "append",
+	  .max_body = WIRE_BODY_MAX,
+	  .permit = may_write,
+	  .handle = handle_append },
 	{ .kind = AUDIT_KIND_READ, .name = "read", .max_body = 12, .permit = may_read, .handle = handle_read },
 	{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .permit = may_read, .handle = handle_status },
-	{ .kind = AUDIT_KIND_IMPORT, .name = "import", .max_body = WIRE_BODY_MAX, .permit = may_administer, .handle = handle_import },
+	{ .kind = AUDIT_KIND_IMPORT,
+	  .name = "import",
+	  .max_body = WIRE_BODY_MAX,
+	  .permit = may_administer,
+	  .handle = handle_import },
 };
 
 static st gid_of(struct scope *s, const char *name, gid_t *out)

@@ -42,8 +42,8 @@ struct request {
 struct tail {
 	char *dir;
 	pthread_mutex_t lock;
-	pthread_cond_t free;   /* nobody leads and somebody who is no request wants to */
-	unsigned wanting;      /* how many */
+	pthread_cond_t free; /* nobody leads and somebody who is no request wants to */
+	unsigned wanting;    /* how many */
 	pthread_cond_t grown;
 	struct request *first, **last;
 	bool leading;
@@ -180,7 +180,8 @@ static st write_group(struct scope *s, struct tail *t, uint64_t *out_offset)
 	if (t->group.count == 0)
 		return OK;
 	if (t->size - t->base > PENDING_MAX)
-		return fail(s, E_UNAVAILABLE, "%u records wait to be written into bundles: look for the reason in auditd's log", PENDING_MAX);
+		return fail(s, E_UNAVAILABLE, "%u records wait to be written into bundles: look for the reason in auditd's log",
+			    PENDING_MAX);
 	audit_group_end(&t->group);
 	FAILPOINT("auditd.before-sync");
 	TRY(segments_write(s, &t->segments, buf_span(&t->group.bytes)));
@@ -410,7 +411,9 @@ static st check_known_leaf(struct scope *s, struct loading *l, uint64_t index, c
 	unsigned within = (unsigned)(index % AUDIT_TILE_WIDTH);
 	TRY(audit_log_tile(s, l->log, 0, index / AUDIT_TILE_WIDTH, within + 1, &tile));
 	if (!audit_hash_equal(&tile[within], hash))
-		return fail(s, E_STATE, "leaf %llu of the tail is not the one that the tiles have: the log directory was put together from two logs",
+		return fail(s, E_STATE,
+			    "leaf %llu of the tail is not the one that the tiles have: the log directory was put together from "
+			    "two logs",
 			    (unsigned long long)index);
 	return OK;
 }

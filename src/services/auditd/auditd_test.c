@@ -4,7 +4,7 @@
 #include "file.h"
 #include "moment.h"
 #include "unit.h"
-#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <openssl/evp.h>
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* A log in a directory of its own, with a software key in the place of keyd. */
@@ -86,7 +87,8 @@ static span make_record(struct scope *s, const uint8_t id[16], uint64_t n)
 	for (size_t i = 0; i < 16; i++)
 		(void)snprintf(hex + 2 * i, 3, "%02x", id[i]);
 	return span_str(scope_printf(s,
-				     "{\"v\":1,\"id\":\"%s\",\"time\":\"2026-01-02T03:04:05.000006Z\",\"event\":\"log.stopped\",\"component\":\"test\","
+				     "{\"v\":1,\"id\":\"%s\",\"time\":\"2026-01-02T03:04:05.000006Z\",\"event\":\"log."
+				     "stopped\",\"component\":\"test\","
 				     "\"tx\":\"%s\",\"size\":%llu}",
 				     hex, hex, (unsigned long long)n));
 }
@@ -153,8 +155,12 @@ static struct audit_report verify(struct made *m, const char *anchor, const char
 {
 	struct audit_report report;
 	struct audit_anchor kept = { .name = "anchor", .note = span_str(anchor) };
-	struct audit_verify request = { .dir = m->dir, .key = &m->key, .key_count = 1, .anchor = &kept,
-					.anchor_count = anchor == NULL ? 0 : 1, .since = span_str(since) };
+	struct audit_verify request = { .dir = m->dir,
+					.key = &m->key,
+					.key_count = 1,
+					.anchor = &kept,
+					.anchor_count = anchor == NULL ? 0 : 1,
+					.since = span_str(since) };
 	assert_ok(&m->s, audit_verify(&m->s, &request, &report));
 	if (report.verdict == AUDIT_UNSOUND)
 		print_message("  %lld: %s\n", report.has_index ? (long long)report.index : -1ll, report.problem);
@@ -226,7 +232,8 @@ static void a_record_offered_again_keeps_its_index(void **state)
 	scope_init(&s, NULL);
 	uint8_t id[16];
 	number_id(99, id);
-	struct tail_record twice[2] = { { .id = id, .json = make_record(&s, id, 99) }, { .id = id, .json = make_record(&s, id, 99) } };
+	struct tail_record twice[2] = { { .id = id, .json = make_record(&s, id, 99) },
+					{ .id = id, .json = make_record(&s, id, 99) } };
 	tail_append(&s, m->tail, "tester", twice, 2);
 	assert_int_equal(twice[0].index, 11);
 	assert_int_equal(twice[1].index, 11);
@@ -304,7 +311,67 @@ static void many_threads_append_while_the_integrator_works(void **state)
 	assert_sound(m, 16 * 200, 0);
 }
 
+static void overwrite(struct made *m, const char *path, size_t at, span bytes)
+{
+	int fd = open(path, O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes.data, bytes.len, (off_t)at), (ssize_t)bytes.len);
+	(void)close(fd);
+	(void)m;
+}
+
 /* ---- disks that refuse ---- */
+
+/* In the place of the library's: a disk that fails to sync, as often as it is told. */
+static int failing_syncs;
+
+int fdatasync(int fd)
+{
+	if (failing_syncs > 0) {
+		failing_syncs--;
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static enum code append_one(struct made *m, uint64_t n, uint64_t *out_index)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	uint8_t id[16];
+	number_id(n, id);
+	struct tail_record record = { .id = id, .json = make_record(&s, id, n) };
+	tail_append(&s, m->tail, "tester", &record, 1);
+	*out_index = record.index;
+	return record.code;
+}
+
+static void after_a_failed_sync_the_tail_is_read_back_and_written_anew(void **state)
+{
+	struct made *m = *state;
+	struct stat before, after;
+	uint64_t index;
+	append(m, 0, 50, 0);
+	char *path = scope_printf(&m->s, "%s/tail/%020d", m->dir, 0);
+	assert_int_equal(stat(path, &before), 0);
+	failing_syncs = 1;
+	assert_int_equal(append_one(m, 50, &index), E_UNAVAILABLE);
+	assert_int_equal(tail_size(m->tail), 50);
+	assert_int_equal(append_one(m, 51, &index), E_OK);
+	assert_int_equal(index, 50);
+	assert_int_equal(append_one(m, 50, &index), E_OK); /* offered again with its id */
+	assert_int_equal(index, 51);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_not_equal(before.st_ino, after.st_ino); /* a new file, not the doubtful one */
+	/* What the doubtful file has of an acknowledged record is damaged: nothing more is accepted into this log. */
+	failing_syncs = 1;
+	assert_int_equal(append_one(m, 52, &index), E_UNAVAILABLE);
+	overwrite(m, path, 200, SPAN_LITERAL("?"));
+	assert_int_equal(append_one(m, 53, &index), E_UNAVAILABLE);
+	assert_int_equal(append_one(m, 53, &index), E_UNAVAILABLE);
+	assert_int_equal(tail_size(m->tail), 52);
+}
 
 static void a_full_disk_refuses_and_resumes_by_itself(void **state)
 {
@@ -316,7 +383,6 @@ static void a_full_disk_refuses_and_resumes_by_itself(void **state)
 	small = before;
 	small.rlim_cur = 25000;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	uint8_t id[3][16];
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct tail_record *record = scope_alloc(&s, 100 * sizeof *record);
@@ -325,7 +391,6 @@ static void a_full_disk_refuses_and_resumes_by_itself(void **state)
 		number_id(100 + i, fresh);
 		record[i] = (struct tail_record){ .id = fresh, .json = make_record(&s, fresh, 100 + i) };
 	}
-	(void)id;
 	tail_append(&s, m->tail, "tester", record, 100);
 	for (size_t i = 0; i < 100; i++)
 		assert_int_equal(record[i].code, E_UNAVAILABLE);
@@ -361,15 +426,6 @@ static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
 static char *bundle_path(struct made *m, uint64_t n, unsigned width)
 {
 	return audit_tile_path(&m->s, m->dir, AUDIT_ENTRIES, n, width);
-}
-
-static void overwrite(struct made *m, const char *path, size_t at, span bytes)
-{
-	int fd = open(path, O_WRONLY);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, bytes.data, bytes.len, (off_t)at), (ssize_t)bytes.len);
-	(void)close(fd);
-	(void)m;
 }
 
 /* Where leaf `within` begins in a bundle: at its length. */
@@ -567,6 +623,7 @@ int main(void)
 		cmocka_unit_test(the_window_of_ids_forgets_only_what_is_old),
 		TEST(many_threads_append_while_the_integrator_works),
 		TEST(a_full_disk_refuses_and_resumes_by_itself),
+		TEST(after_a_failed_sync_the_tail_is_read_back_and_written_anew),
 		TEST(a_torn_group_at_the_end_was_never_acknowledged),
 		TEST(a_changed_record_is_named),
 		TEST(a_deleted_record_is_named),

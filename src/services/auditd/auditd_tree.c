@@ -23,7 +23,7 @@ struct tree {
 	struct audit_hash hash[AUDIT_TILE_LEVELS][AUDIT_TILE_WIDTH];
 	unsigned width[AUDIT_TILE_LEVELS];
 	unsigned written[AUDIT_TILE_LEVELS]; /* width that a file has already */
-	struct buf bundle;                   /* the entries of the tile of level 0 */
+	struct buf bundle;		     /* the entries of the tile of level 0 */
 	struct open_file file[FILES_MAX];
 	size_t files;
 	char *made; /* directory that was made or found last */
@@ -81,7 +81,8 @@ static st make_parents(struct scope *s, struct tree *t, const char *path)
 		return OK;
 	if (!file_exists(parent)) {
 		TRY(file_make_directory(s, parent, 0755));
-		for (char *up = parent; strlen(up) > strlen(t->dir); up = scope_cstr(s, span_of(up, (size_t)(strrchr(up, '/') - up))))
+		for (char *up = parent; strlen(up) > strlen(t->dir);
+		     up = scope_cstr(s, span_of(up, (size_t)(strrchr(up, '/') - up))))
 			TRY(file_sync_directory_of(s, up));
 	}
 	free(t->made);
