@@ -12,6 +12,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CHANCERY_BUILD", ROOT / "build"))
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
 DAEMONS = ["keyd-log", "auditd", "keyd-ca", "keyd-status", "keyd-time", "va", "tsa", "ca"]
 
 
@@ -55,7 +57,7 @@ class Installation:
         self.work = self.directory / "work"
         self.work.mkdir()
         self.environment = dict(os.environ)
-        self.supervisor = None
+        self.wrapper = None
         self.check("init", "--test", "--name", "TEST Flow", "--port-base", str(self.base), *options)
         self.env = dict(
             line.split("=", 1) for line in (self.home / "env").read_text().splitlines() if line.startswith("CHANCERY")
@@ -86,6 +88,22 @@ class Installation:
         self.check("run", "--detach")
         return self
 
+    def start_under(self, *wrapper, environment=None):
+        """The same under a program that stays with it, such as strace."""
+        self.environment = dict(os.environ, **(environment or {}))
+        self.wrapper = subprocess.Popen([*map(str, wrapper), self.tool, "--home", self.home, "run", "--detach"], env=self.environment,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        within(60, lambda: "daemons are ready" in self.log_text("supervisor"))
+        return self
+
+    def spy(self, *zones):
+        """The module of these zones reports every call, unbuffered, in its keyd's log before it is made."""
+        for zone in zones:
+            path = self.conf(f"keyd-{zone}")
+            path.write_text(path.read_text().replace("module = " + SOFTHSM, f"module = {SPY}\ntoken-directory = ../state/keyd-{zone}/tokens"))
+            assert SPY in path.read_text()
+        return {"PKCS11SPY": SOFTHSM}
+
     def stop(self):
         self.call("run", "--stop")
 
@@ -102,6 +120,8 @@ class Installation:
 
     def close(self):
         self.stop()
+        if self.wrapper is not None:
+            self.wrapper.wait(30)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # ---- things to work with ----
@@ -148,4 +168,5 @@ class Installation:
         return done.stdout + done.stderr
 
     def log_text(self, name):
-        return (self.home / "log" / f"{name}.log").read_text(errors="replace")
+        path = self.home / "log" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
