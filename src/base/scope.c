@@ -94,10 +94,27 @@ char *heap_copy_str(const char *text)
 	return memcpy(heap_alloc(len), text, len);
 }
 
+/* Identifiers of work are public, so they may come from a supply that one call to the kernel fills: a call for each request shows
+ * where answers leave from memory. Secrets and serials never come from here. No daemon forks once it runs. */
+static void fresh_id(struct scope *s)
+{
+	static _Thread_local uint8_t supply[64][sizeof s->id];
+	static _Thread_local size_t left;
+	if (s->source != &source_kernel) {
+		scope_random(s, s->id, sizeof s->id);
+		return;
+	}
+	if (left == 0) {
+		scope_random(s, supply, sizeof supply);
+		left = sizeof supply / sizeof supply[0];
+	}
+	memcpy(s->id, supply[--left], sizeof s->id);
+}
+
 void scope_init(struct scope *s, const struct source *source)
 {
 	*s = (struct scope){ .source = source != NULL ? source : &source_kernel, .limit = SCOPE_LIMIT };
-	scope_random(s, s->id, sizeof s->id);
+	fresh_id(s);
 }
 
 void scope_reset(struct scope *s)
@@ -116,7 +133,7 @@ void scope_reset(struct scope *s)
 	s->blocks = keep;
 	s->used = 0;
 	scope_clear_error(s);
-	scope_random(s, s->id, sizeof s->id);
+	fresh_id(s);
 }
 
 void scope_done(struct scope *s)
