@@ -2,10 +2,13 @@
 import hashlib
 import json
 import os
+import pty
+import select
 import signal
 import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -273,6 +276,20 @@ def test_peers_get_what_the_configuration_says():
         assert ask(3002) == ["signed", "signed", "signed", "DENIED", "DENIED"]
         assert ask(3003) == ["DENIED", "DENIED", "DENIED", "done", "done"]
         assert ask(3004) == ["DENIED"] * 5
+        # SIGHUP: who may ask can change at run time, what keyd stands on cannot.
+        with open(keyd.config) as f:
+            text = f.read()
+        with open(keyd.config, "w") as f:
+            f.write(text.replace("uid = 3001", "uid = 3004"))
+        keyd.process.send_signal(signal.SIGHUP)
+        assert wait_for(lambda: [r["outcome"] for r in records(keyd, "service.reloaded")] == ["in force"])
+        assert ask(3001) == ["DENIED"] * 5
+        assert ask(3004) == ["signed", "DENIED", "DENIED", "DENIED", "DENIED"]
+        with open(keyd.config, "w") as f:
+            f.write(text.replace("zone = test", "zone = other"))
+        keyd.process.send_signal(signal.SIGHUP)
+        assert wait_for(lambda: [r["outcome"] for r in records(keyd, "service.reloaded")] == ["in force", "refused"])
+        assert "zone cannot change" in keyd.log()
 
 
 def big_list(entries):
@@ -338,3 +355,31 @@ def test_a_module_is_probed_without_a_configuration_and_with_one():
         run = subprocess.run([keyd.program, "probe", "--module", kc.softhsm()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              env=dict(os.environ, SOFTHSM2_CONF=os.path.join(keyd.directory, "state", "softhsm2.conf")))
         assert run.returncode == 0 and b"CKM_ECDSA" in run.stdout
+
+
+def test_a_pin_is_asked_for_on_the_terminal_without_echo():
+    with kc.Keyd() as keyd:
+        keyd.token("ca")
+        client = keyd.client()
+        client.generate("ca", purposes=REQUEST)
+        keyd.stop()
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execv(keyd.program, [keyd.program, "--config", keyd.config])
+        try:
+            shown = b""
+            while b"PIN of token \"ca\"" not in shown:
+                assert select.select([terminal], [], [], 20)[0]
+                shown += os.read(terminal, 4096)
+            assert wait_for(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO)
+            os.write(terminal, b"pin-of-ca\n")
+            assert wait_for(lambda: os.path.exists(keyd.socket_path))
+            assert wait_for(lambda: keyd.client().find("ca")["usable"])
+            while select.select([terminal], [], [], 0)[0]:
+                shown += os.read(terminal, 4096)
+            assert b"pin-of-ca" not in shown
+            assert termios.tcgetattr(terminal)[3] & termios.ECHO
+        finally:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            os.close(terminal)

@@ -106,6 +106,18 @@ static st open_all(struct scope *s, struct keyd *d)
 	return serve(s, d);
 }
 
+static st reload(struct scope *s, void *state, const void *conf)
+{
+	struct keyd *d = state;
+	st status = keyd_conf_check(s, conf);
+	if (status.code == E_OK)
+		status = keyd_conf_compare(s, d->conf, conf);
+	if (status.code == E_OK)
+		d->conf = conf;
+	daemon_record_reload(d->audit, status.code == E_OK ? "in force" : "refused");
+	return status;
+}
+
 static void stop(void *state)
 {
 	struct keyd *d = state;
@@ -163,6 +175,7 @@ static const struct daemon keyd_daemon = {
 	.summary = "holds the keys of one zone; signs what a key is for, and only what is on record",
 	.schema = &keyd_schema,
 	.start = start,
+	.reload = reload,
 	.stop = stop,
 	.commands = commands,
 	.options = options,

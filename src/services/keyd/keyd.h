@@ -37,6 +37,8 @@ struct keyd_conf {
 extern const struct conf_schema keyd_schema;
 /* What the rows cannot say: names of purposes and labels, one of audit-socket and audit-journal. */
 st keyd_conf_check(struct scope *s, const struct keyd_conf *conf);
+/* E_STATE naming the row when the two differ in more than who may ask: that much can change at run time. */
+st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct keyd_conf *next);
 /* Where this module keeps its tokens, when that is ours to sync; NULL otherwise. */
 const char *keyd_token_directory(struct scope *s, const struct keyd_conf *conf);
 /* SoftHSM finds its tokens by a file named in the environment: written into the state directory, no secret. */
@@ -98,7 +100,7 @@ struct keyd_recorder;
 struct wire_server;
 
 struct keyd {
-	const struct keyd_conf *conf;
+	const struct keyd_conf *_Atomic conf; /* replaced as a whole by a reload; each stays valid until the end */
 	struct hsm *hsm;
 	struct audit *audit;
 	struct keyd_recorder *recorder;

@@ -115,6 +115,45 @@ st keyd_conf_check(struct scope *s, const struct keyd_conf *conf)
 	return OK;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_list(const struct conf_list *a, const struct conf_list *b)
+{
+	bool same = a->count == b->count;
+	for (size_t i = 0; same && i < a->count; i++)
+		same = same_text(a->item[i], b->item[i]);
+	return same;
+}
+
+st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct keyd_conf *next)
+{
+	const struct {
+		const char *name;
+		bool same;
+	} rows[] = {
+		{ "zone", same_text(now->zone, next->zone) },
+		{ "module", same_text(now->module, next->module) },
+		{ "module_init_args", same_text(now->module_init_args, next->module_init_args) },
+		{ "hsm-address", same_list(&now->hsm_addresses, &next->hsm_addresses) },
+		{ "state-directory", same_text(now->state, next->state) },
+		{ "token-directory", same_text(now->token_directory, next->token_directory) },
+		{ "token", same_list(&now->tokens, &next->tokens) },
+		{ "socket", same_text(now->socket, next->socket) },
+		{ "socket-group", same_text(now->socket_group, next->socket_group) },
+		{ "connections", now->connections == next->connections },
+		{ "audit-socket", same_text(now->audit_socket, next->audit_socket) },
+		{ "audit-journal", same_text(now->audit_journal, next->audit_journal) },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (!rows[i].same)
+			return fail(s, E_STATE, "%s cannot change while keyd runs: restart it; peers and administrators can",
+				    rows[i].name);
+	return OK;
+}
+
 const char *keyd_token_directory(struct scope *s, const struct keyd_conf *conf)
 {
 	if (conf->token_directory != NULL)
