@@ -148,7 +148,10 @@ st db_read(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db
 	st status = db->ops->begin(s, tx.connection, DB_READER);
 	if (status.code == E_OK)
 		status = work(s, &tx, arg);
-	db->ops->rollback(tx.connection);
+	if (status.code == E_OK)
+		status = db->ops->commit(s, tx.connection);
+	if (status.code != E_OK)
+		db->ops->rollback(tx.connection);
 	reader_give(db, tx.connection);
 	return status;
 }

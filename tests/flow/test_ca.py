@@ -256,13 +256,13 @@ def test_refusals_are_on_record(world):
 def test_what_was_answered_is_there_after_a_kill(world):
     made = [world.issue() for _ in range(3)]
     world.revoke(made[0]["serial"])
-    numbers = world.get("/v1/cas/issuing")["crl_number"]
+    number = world.post("/v1/cas/issuing/crls", {})["number"]
     world.ca.stop(9)
     world.ca.start()
     for one in made:
         assert world.get("/v1/certificates/" + one["serial"])["certificate"] == one["certificate"]
     assert world.get("/v1/certificates/" + made[0]["serial"])["state"] == "revoked"
-    assert world.post("/v1/cas/issuing/crls", {})["number"] > numbers
+    assert world.post("/v1/cas/issuing/crls", {})["number"] > number
 
 
 def test_a_second_process_on_the_database_is_refused(world):
@@ -284,3 +284,27 @@ def test_backup_over_the_local_socket_is_whole_and_on_record(world):
     with pytest.raises(Refused) as refused:
         world.post("/v1/backup", dict(path=path))
     assert refused.value.code == "CONFLICT"
+
+
+def records_of(world, event):
+    with open(world.journal, "rb") as f:
+        return f.read().count(b'"event":"%s"' % event)
+
+
+def test_a_reload_takes_what_may_change_and_refuses_the_rest(world):
+    with open(world.ca.config) as f:
+        before = f.read()
+    pid = world.ca.process.pid
+    for extra, word in (("crl-life = 2h\n", b"in force"), ("workers = 7\n", b"refused"), ("no such thing\n", None)):
+        world.file("ca.conf", before + extra)
+        reloads = records_of(world, b"service.reloaded")
+        world.ca.process.send_signal(1)
+        if word:
+            until(lambda: records_of(world, b"service.reloaded") == reloads + 1)
+        else:
+            until(lambda: "no such thing" in world.ca.log())
+        assert world.get("/healthz")["status"] == "ok" and world.ca.process.pid == pid
+    world.file("ca.conf", before + "crl-life = 2h\n")
+    made = world.post("/v1/cas/issuing/crls", {})
+    life = datetime.datetime.fromisoformat(made["next_update"][:19]) - datetime.datetime.fromisoformat(made["this_update"][:19])
+    assert life == datetime.timedelta(hours=2)

@@ -104,6 +104,7 @@ struct ca {
 	_Atomic uint64_t revocations; /* counted, so that what was looked up about a peer is looked up again after one */
 	_Atomic bool stopping;
 	pthread_t crl_thread, renew_thread;
+	bool recorded; /* that it started */
 	unsigned threads; /* how many of these two run */
 };
 /* Sleep until something changed, or so long; with `mutex` held. */

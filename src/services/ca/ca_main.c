@@ -155,6 +155,8 @@ static st start_all(struct scope *s, struct ca *ca)
 	TRY(serve(s, ca));
 	TRY(ca_renew_start(s, ca));
 	ca->threads = 2;
+	TRY(daemon_record_start(s, ca->audit));
+	ca->recorded = true;
 	return OK;
 }
 
@@ -177,6 +179,8 @@ static void ca_stop(void *state)
 	db_close(ca->db);
 	if (ca->keyd != NULL)
 		key_client_free(ca->keyd);
+	if (ca->recorded)
+		daemon_record_stop(ca->audit, "asked to");
 	if (ca->audit != NULL)
 		audit_close(ca->audit);
 	(void)pthread_rwlock_destroy(&ca->lock);
@@ -218,6 +222,7 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 		    new->workers == old->workers &&new->feed_window == old->feed_window &&new->vas.count == old->vas.count;
 	for (size_t i = 0; same && i < new->vas.count; i++)
 		same = same_text(new_va[i].label, old_va[i].label) && same_text(new_va[i].url, old_va[i].url);
+	daemon_record_reload(ca->audit, same ? "in force" : "refused");
 	if (!same)
 		return fail(
 			s, E_STATE,
