@@ -302,7 +302,7 @@ def test_a_reload_takes_what_may_change_and_refuses_the_rest(world):
         if word:
             until(lambda: records_of(world, b"service.reloaded") == reloads + 1)
         else:
-            until(lambda: "no such thing" in world.ca.log())
+            until(lambda: "(CONFIG, tx" in world.ca.log())
         assert world.get("/healthz")["status"] == "ok" and world.ca.process.pid == pid
     world.file("ca.conf", before + "crl-life = 2h\n")
     made = world.post("/v1/cas/issuing/crls", {})
