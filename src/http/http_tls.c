@@ -139,7 +139,7 @@ void http_tls_refresh(struct http_tls *tls, bool always)
 		return;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	SSL_CTX *fresh;
+	SSL_CTX *fresh = NULL;
 	if (load(&s, &tls->settings, &fresh).code != E_OK) {
 		log_failure(&s, "the former TLS certificate stays");
 		return;

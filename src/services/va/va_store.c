@@ -264,7 +264,7 @@ static bool continuation_fits(const struct va_batch *batch, const struct meta *m
 
 static st apply_in(struct scope *s, struct applying *a, const struct va_batch *batch, struct va_applied *out)
 {
-	struct meta meta;
+	struct meta meta = { 0 };
 	TRY(meta_get(s, a->store, a->txn, &meta));
 	struct va_applied applied = { .number = meta.number };
 	if (continuation_fits(batch, &meta)) {
@@ -344,7 +344,7 @@ st va_store_number(struct scope *s, struct va_store *store, uint64_t *out)
 {
 	AUTO_READING reading = { 0 };
 	TRY(reading_begin(s, store, &reading));
-	struct meta meta;
+	struct meta meta = { 0 };
 	TRY(meta_get(s, store, reading.txn, &meta));
 	*out = meta.number;
 	return OK;
@@ -358,7 +358,7 @@ st va_store_status(struct scope *s, struct va_store *store, uint16_t ca, span se
 	}
 	AUTO_READING reading = { 0 };
 	TRY(reading_begin(s, store, &reading));
-	struct meta meta;
+	struct meta meta = { 0 };
 	TRY(meta_get(s, store, reading.txn, &meta));
 	uint8_t bytes[3 + VA_SERIAL_MAX];
 	MDB_val key = val_of(item_key(bytes, VA_ITEM_STATUS, ca, serial));
@@ -400,7 +400,7 @@ st va_store_each(struct scope *s, struct va_store *store, enum va_item_type type
 {
 	AUTO_READING reading = { 0 };
 	TRY(reading_begin(s, store, &reading));
-	struct meta meta;
+	struct meta meta = { 0 };
 	TRY(meta_get(s, store, reading.txn, &meta));
 	MDB_cursor *cursor;
 	int error = mdb_cursor_open(reading.txn, store->generation[meta.current], &cursor);
