@@ -162,6 +162,8 @@ static void *connection_main(void *argument)
 		server->service.close_session(&c->peer);
 	/* The descriptor is closed under the lock of forget()'s list, so that stopping never shuts down a number reused. */
 	struct connection gone = *c;
+	/* The peer sees the end before wire_server_stop() returns: a pool then knows its idle connections are of the past. */
+	(void)shutdown(gone.stream.fd, SHUT_RDWR);
 	forget(c);
 	wire_stream_end(&gone.stream);
 	free(c);
