@@ -151,7 +151,7 @@ class World:
 
     def load(self, writers, count, size=200, wait=True, anchor=None):
         """audit_load: with wait, {id: index} of all that was acknowledged; else the running process, its lines on stdout."""
-        process = subprocess.Popen([os.path.join(self.build, "benchmarks", "audit_load"), self.socket, str(writers), str(count), str(size),
+        process = subprocess.Popen([os.path.join(kc.BUILD, "benchmarks", "audit_load"), self.socket, str(writers), str(count), str(size),
                                     "print"] + ([anchor] if anchor else []), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         return acknowledged(process) if wait else process
 
