@@ -124,7 +124,7 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 		  "crl-url = %scrl/issuing.crl\nrepository-url = %s\n",
 	    want->name, want->test ? "yes" : "no", want->module, want->host, want->ca_https, want->public_url, want->host, want->tsa_http,
 	    want->public_url, want->public_url);
-	static const char *const anchored[] = { "ca", "va", "tsa" };
+	static const char *const anchored[] = { "ca", "va", "tsa", "keyd-ca", "keyd-status", "keyd-time", "keyd-log" };
 	for (size_t i = 0; i < sizeof anchored / sizeof anchored[0]; i++)
 		put(&out, "anchor = ../state/%s/anchor\n", anchored[i]);
 	put_keyd_row(&out, want, "log", true);
