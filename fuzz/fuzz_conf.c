@@ -36,10 +36,16 @@ static const struct conf_row entry_rows[] = {
 };
 static const struct conf_section sections[] = {
 	{ .name = "", .size = sizeof(struct whole), .rows = head_rows, .row_count = sizeof head_rows / sizeof head_rows[0] },
-	{ .name = "entry", .many = true, .size = sizeof(struct entry), .offset = offsetof(struct whole, entries), .rows = entry_rows,
+	{ .name = "entry",
+	  .many = true,
+	  .size = sizeof(struct entry),
+	  .offset = offsetof(struct whole, entries),
+	  .rows = entry_rows,
 	  .row_count = sizeof entry_rows / sizeof entry_rows[0] },
 };
-static const struct conf_schema schema = { .service = "fuzz", .sections = sections, .section_count = 2, .size = sizeof(struct whole) };
+static const struct conf_schema schema = {
+	.service = "fuzz", .sections = sections, .section_count = 2, .size = sizeof(struct whole)
+};
 
 static void check(bool holds)
 {

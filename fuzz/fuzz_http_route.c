@@ -44,7 +44,8 @@ static void read_route(const struct http_head *head)
 	span part[HTTP_PARTS_MAX];
 	if (http_route_parts(&s, route, head->path, part).code == E_OK)
 		for (size_t i = 0; i < HTTP_PARTS_MAX; i++)
-			check(part[i].len <= head->path.len && (part[i].len == 0 || memchr(part[i].data, 0, part[i].len) == NULL));
+			check(part[i].len <= head->path.len &&
+			      (part[i].len == 0 || memchr(part[i].data, 0, part[i].len) == NULL));
 	const struct http_request request = { .query = head->query };
 	(void)http_query(&s, &request, "a");
 }

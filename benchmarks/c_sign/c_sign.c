@@ -91,8 +91,8 @@ static void find_or_make_key(CK_SESSION_HANDLE session)
 	must(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
 	if (count == 1)
 		return;
-	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 },	{ CKA_PRIVATE, &yes, 1 }, { CKA_SENSITIVE, &yes, 1 },
-				   { CKA_EXTRACTABLE, &no, 1 }, { CKA_SIGN, &yes, 1 },	  { CKA_LABEL, label, strlen(label) } };
+	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 },      { CKA_PRIVATE, &yes, 1 }, { CKA_SENSITIVE, &yes, 1 },
+				   { CKA_EXTRACTABLE, &no, 1 }, { CKA_SIGN, &yes, 1 },    { CKA_LABEL, label, strlen(label) } };
 	CK_ATTRIBUTE public[] = { { CKA_TOKEN, &yes, 1 },
 				  { CKA_VERIFY, &yes, 1 },
 				  { CKA_EC_PARAMS, p256, sizeof p256 },

@@ -52,7 +52,8 @@ static char *make_body(int number)
 	snprintf(cn, sizeof cn, "An Peeters %d", number);
 	const char *pairs[][2] = { { "C", "BE" }, { "SN", "Peeters" }, { "GN", "An" }, { "CN", cn } };
 	for (int i = 0; i < 4; i++)
-		if (X509_NAME_add_entry_by_txt(name, pairs[i][0], MBSTRING_UTF8, (const unsigned char *)pairs[i][1], -1, -1, 0) != 1)
+		if (X509_NAME_add_entry_by_txt(name, pairs[i][0], MBSTRING_UTF8, (const unsigned char *)pairs[i][1], -1, -1,
+					       0) != 1)
 			die("name");
 	BIO *out = BIO_new(BIO_s_mem());
 	if (X509_REQ_set_version(request, 0) != 1 || X509_REQ_set_subject_name(request, name) != 1 ||
@@ -73,7 +74,9 @@ static char *make_body(int number)
 
 static SSL *dial(void)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
 		die("connect");
@@ -87,8 +90,10 @@ static SSL *dial(void)
 static int ask(SSL *ssl, const char *body)
 {
 	char message[8192], answer[32768];
-	int len = snprintf(message, sizeof message, "POST /v1/cas/issuing/certificates HTTP/1.1\r\nHost: localhost\r\n"
-						    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body);
+	int len = snprintf(message, sizeof message,
+			   "POST /v1/cas/issuing/certificates HTTP/1.1\r\nHost: localhost\r\n"
+			   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+			   strlen(body), body);
 	if (SSL_write(ssl, message, len) != len)
 		die("write");
 	int have = 0, want = -1;
@@ -146,7 +151,8 @@ int main(int argc, char **argv)
 	int total = connections * per_connection, half[2] = { 0, 1 };
 	context = SSL_CTX_new(TLS_client_method());
 	if (context == NULL || SSL_CTX_use_certificate_chain_file(context, argv[2]) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(context, argv[3], SSL_FILETYPE_PEM) != 1 || SSL_CTX_load_verify_locations(context, argv[4], NULL) != 1)
+	    SSL_CTX_use_PrivateKey_file(context, argv[3], SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_load_verify_locations(context, argv[4], NULL) != 1)
 		die("credentials");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	bodies = calloc((size_t)total, sizeof *bodies);
@@ -167,11 +173,14 @@ int main(int argc, char **argv)
 		pthread_join(thread[i], NULL);
 	double took = now() - start;
 	getrusage(RUSAGE_SELF, &after);
-	double cpu = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
-		     (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;
+	double cpu =
+		(double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
+		(double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) /
+			1e6;
 	qsort(latencies, (size_t)total, sizeof *latencies, by_size);
 	printf("{\"certificates_per_second\": %.0f, \"p50_ms\": %.1f, \"p99_ms\": %.1f, \"generator_cpu_us\": %.0f, \"refused\": %d, "
-	       "\"seconds\": %.2f}\n", total / took, latencies[total / 2] * 1e3, latencies[total * 99 / 100] * 1e3, cpu * 1e6 / total,
+	       "\"seconds\": %.2f}\n",
+	       total / took, latencies[total / 2] * 1e3, latencies[total * 99 / 100] * 1e3, cpu * 1e6 / total,
 	       atomic_load(&refused), took);
 	return atomic_load(&refused) != 0;
 }

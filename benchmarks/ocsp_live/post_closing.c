@@ -33,7 +33,7 @@ static int once(unsigned char *mine)
 		abort();
 	int good = connect(fd, (struct sockaddr *)&server, sizeof server) == 0 &&
 		   write(fd, mine, head_len + request_len) == (ssize_t)(head_len + request_len);
-	for (ssize_t got = 1; good && got > 0 && have < sizeof answer; have += got > 0 ? (size_t)got : 0)
+	for (ssize_t got = 1; good && got > 0 && have<sizeof answer; have += got> 0 ? (size_t)got : 0)
 		got = read(fd, answer + have, sizeof answer - have);
 	close(fd);
 	return good && have > 300 && memcmp(answer + 8, " 200", 4) == 0;
@@ -62,9 +62,10 @@ int main(int argc, char **argv)
 	int threads = atoi(argv[2]);
 	seconds = atof(argv[3]);
 	nonce_at = (size_t)atoi(argv[5]);
-	head_len = (size_t)snprintf((char *)message, sizeof message,
-				    "POST / HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/ocsp-request\r\nContent-Length: %zu\r\n\r\n",
-				    request_len);
+	head_len = (size_t)snprintf(
+		(char *)message, sizeof message,
+		"POST / HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/ocsp-request\r\nContent-Length: %zu\r\n\r\n",
+		request_len);
 	memcpy(message + head_len, request, request_len);
 	pthread_t thread[64];
 	long count[64] = { 0 }, all = 0;

@@ -13,8 +13,8 @@ struct alg_key {
 	const char *name;
 	enum alg_family family;
 	unsigned bits;
-	span curve;             /* EC: content octets of the named curve's OID, else empty */
-	size_t coordinate;      /* EC: octets of one coordinate, else 0 */
+	span curve;        /* EC: content octets of the named curve's OID, else empty */
+	size_t coordinate; /* EC: octets of one coordinate, else 0 */
 };
 
 /* A signature algorithm. Names: "ecdsa-sha256", "ecdsa-sha384", "rsa-pss-sha256", "rsa-pss-sha384", "rsa-pkcs1-sha256",
@@ -25,11 +25,11 @@ struct alg_signature {
 	enum digest_alg digest; /* DIGEST_NONE: the key signs the message itself */
 	bool pss;
 	span identifier;
-	size_t max_signature;   /* octets of the value as X.509 carries it */
+	size_t max_signature; /* octets of the value as X.509 carries it */
 };
 
-const struct alg_key *alg_key_named(span name);             /* NULL when unknown */
-const struct alg_key *alg_key_at(size_t i);                 /* NULL behind the last: to list them */
+const struct alg_key *alg_key_named(span name); /* NULL when unknown */
+const struct alg_key *alg_key_at(size_t i);     /* NULL behind the last: to list them */
 const struct alg_signature *alg_signature_named(span name);
 const struct alg_signature *alg_signature_at(size_t i);
 const struct alg_signature *alg_signature_of_identifier(span whole);
@@ -63,13 +63,13 @@ st alg_ecdsa_der(struct scope *s, span raw, span *out);
 enum alg_use { ALG_USE_CA, ALG_USE_END_ENTITY, ALG_USE_STATUS, ALG_USE_TIME_STAMP, ALG_USE_LOG, ALG_USE_INTERNAL };
 /* One row of the dated policy. Moments; INT64_MAX is "no end". */
 struct alg_policy {
-	const char *key;        /* name of a key type */
-	const char *signature;  /* name of a signature algorithm */
-	unsigned uses;          /* bits 1 << enum alg_use */
+	const char *key;       /* name of a key type */
+	const char *signature; /* name of a signature algorithm */
+	unsigned uses;         /* bits 1 << enum alg_use */
 	int64_t from;
-	int64_t no_new_after;   /* no new key or certificate after this */
-	int64_t no_use_after;   /* no signature after this */
-	const char *source;     /* where the dates come from */
+	int64_t no_new_after; /* no new key or certificate after this */
+	int64_t no_use_after; /* no signature after this */
+	const char *source;   /* where the dates come from */
 };
 const struct alg_policy *alg_policy_at(size_t i);
 /* The row for this use, whatever its dates; NULL when there is none. */

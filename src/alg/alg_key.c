@@ -9,7 +9,7 @@ static const struct alg_key keys[] = {
 	{ .name = "ec-p384", .family = ALG_EC, .bits = 384, .curve = OCTETS(OID_P384), .coordinate = 48 },
 	{ .name = "ed25519", .family = ALG_ED25519, .bits = 256 },
 };
-#define KEYS	    (sizeof keys / sizeof keys[0])
+#define KEYS        (sizeof keys / sizeof keys[0])
 #define ED25519_LEN 32
 
 static const span oid_rsa = OCTETS(OID_RSA_ENCRYPTION);

@@ -4,21 +4,21 @@
  * The dated policy. Add a row when a standard adds an algorithm, put a date into a row when a standard ends one; nothing else
  * in the program knows which algorithms are fit.
  */
-#define CA	    (1u << ALG_USE_CA)
+#define CA          (1u << ALG_USE_CA)
 #define END_ENTITY  (1u << ALG_USE_END_ENTITY)
-#define STATUS	    (1u << ALG_USE_STATUS)
+#define STATUS      (1u << ALG_USE_STATUS)
 #define TIME_STAMP  (1u << ALG_USE_TIME_STAMP)
-#define LOG	    (1u << ALG_USE_LOG)
+#define LOG         (1u << ALG_USE_LOG)
 #define INTERNAL    (1u << ALG_USE_INTERNAL)
-#define ALL	    (CA | END_ENTITY | STATUS | TIME_STAMP | LOG | INTERNAL)
-#define NO_END	    INT64_MAX
+#define ALL         (CA | END_ENTITY | STATUS | TIME_STAMP | LOG | INTERNAL)
+#define NO_END      INT64_MAX
 #define END_OF_2026 (INT64_C(1798761599) * MOMENT_SECOND) /* 2026-12-31T23:59:59Z */
 #define END_OF_2028 (INT64_C(1861919999) * MOMENT_SECOND) /* 2028-12-31T23:59:59Z */
 
 #define RSA_SHORT "TS 119 312 V2.1.1 table 6: 1900 to 2999 bits, no new certificate after 2026, none valid after 2028"
 #define RSA_LONG  "TS 119 312 V2.1.1 table 6 (3000 bits and more recommended), 7.3 (PSS recommended)"
-#define RSA_OLD	  "TS 119 312 V2.1.1 table 6, 7.3 (PKCS#1 v1.5 is legacy: only where relying parties need it)"
-#define CURVES	  "TS 119 312 V2.1.1 6.2.2.3 (recommended curves), SHA-2 as wide as the curve"
+#define RSA_OLD   "TS 119 312 V2.1.1 table 6, 7.3 (PKCS#1 v1.5 is legacy: only where relying parties need it)"
+#define CURVES    "TS 119 312 V2.1.1 6.2.2.3 (recommended curves), SHA-2 as wide as the curve"
 
 static const struct alg_policy rows[] = {
 	{ "ec-p256", "ecdsa-sha256", ALL, 0, NO_END, NO_END, CURVES },
@@ -39,8 +39,8 @@ static const struct alg_policy rows[] = {
 
 static const char *const use_names[] = {
 	[ALG_USE_CA] = "certificate authorities", [ALG_USE_END_ENTITY] = "end entities",
-	[ALG_USE_STATUS] = "OCSP signers",	  [ALG_USE_TIME_STAMP] = "time-stamping units",
-	[ALG_USE_LOG] = "the audit log",	  [ALG_USE_INTERNAL] = "internal certificates",
+	[ALG_USE_STATUS] = "OCSP signers",        [ALG_USE_TIME_STAMP] = "time-stamping units",
+	[ALG_USE_LOG] = "the audit log",          [ALG_USE_INTERNAL] = "internal certificates",
 };
 
 const struct alg_policy *alg_policy_at(size_t i)

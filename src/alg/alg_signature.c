@@ -8,7 +8,7 @@
 	"\x05\x00\xa1\x1c\x30\x1a\x06\x09" OID_MGF1 "\x30\x0d\x06\x09" oid_of_digest "\x05\x00\xa2\x03\x02\x01" salt
 
 #define ECDSA_MAX 104 /* two INTEGERs of 49 octets (P-384) */
-#define RSA_MAX	  512
+#define RSA_MAX   512
 
 static const struct alg_signature signatures[] = {
 	{ .name = "ecdsa-sha256",
@@ -77,7 +77,7 @@ static const struct {
 	const char *signature;
 } defaults[] = {
 	{ "rsa-2048", "rsa-pss-sha256" }, { "rsa-3072", "rsa-pss-sha256" }, { "rsa-4096", "rsa-pss-sha384" },
-	{ "ec-p256", "ecdsa-sha256" },	  { "ec-p384", "ecdsa-sha384" },    { "ed25519", "ed25519" },
+	{ "ec-p256", "ecdsa-sha256" },    { "ec-p384", "ecdsa-sha384" },    { "ed25519", "ed25519" },
 };
 
 //= ts119312#7.3 PSS is the default for RSA; PKCS#1 v1.5 is legacy and has to be chosen

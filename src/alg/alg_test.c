@@ -14,7 +14,7 @@ static EVP_PKEY *new_key(const char *name)
 	} rows[] = {
 		{ "rsa-2048", "RSA", NULL, 2048 }, { "rsa-3072", "RSA", NULL, 3072 }, { "ec-p256", "EC", "P-256", 0 },
 		{ "ec-p384", "EC", "P-384", 0 },   { "ec-p521", "EC", "P-521", 0 },   { "ed25519", "ED25519", NULL, 0 },
-		{ "ed448", "ED448", NULL, 0 },	   { "rsa-2064", "RSA", NULL, 2064 },
+		{ "ed448", "ED448", NULL, 0 },     { "rsa-2064", "RSA", NULL, 2064 },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if (strcmp(rows[i].name, name) != 0)

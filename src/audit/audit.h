@@ -9,7 +9,7 @@
 #include "buf.h"
 
 #define AUDIT_RECORD_MAX 60000
-#define AUDIT_BATCH_MAX	 256
+#define AUDIT_BATCH_MAX  256
 
 enum audit_code {
 #define EVENT(symbol, name, class, fields, text) AUDIT_##symbol,

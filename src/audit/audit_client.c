@@ -13,7 +13,7 @@
 /* Longest wait for auditd's reply. */
 #define CALL_TIMEOUT_MS 10000
 /* After the connection was lost, auditd may be being restarted: try for so long before the operations that wait are refused. */
-#define RECONNECT_US	   (3 * MOMENT_SECOND)
+#define RECONNECT_US       (3 * MOMENT_SECOND)
 #define RECONNECT_PAUSE_US 20000
 #define ANCHOR_INTERVAL_US MOMENT_SECOND
 

@@ -10,11 +10,11 @@ const char *audit_socket(const struct audit *a);
 struct audit_local *audit_journal(const struct audit *a);
 
 struct audit_status {
-	uint64_t size;		 /* leaves acknowledged */
-	uint64_t signed_size;	 /* leaves under the newest checkpoint */
+	uint64_t size;           /* leaves acknowledged */
+	uint64_t signed_size;    /* leaves under the newest checkpoint */
 	int64_t checkpoint_time; /* 0: none yet */
-	int64_t waiting;	 /* microseconds that the oldest leaf not under a checkpoint has waited; 0: there is none */
-	span checkpoint;	 /* the signed note */
+	int64_t waiting;         /* microseconds that the oldest leaf not under a checkpoint has waited; 0: there is none */
+	span checkpoint;         /* the signed note */
 };
 st audit_status_get(struct scope *s, const char *socket, struct audit_status *out);
 /* Brings the records of an off-line journal into the log; those that are there already (by id) are counted, not repeated. */

@@ -11,7 +11,7 @@
 #include "buf.h"
 
 enum audit_file_type { AUDIT_FILE_TAIL = 1, AUDIT_FILE_JOURNAL = 2 };
-#define AUDIT_FILE_HEAD	     20
+#define AUDIT_FILE_HEAD      20
 #define AUDIT_GROUP_HEAD     52
 #define AUDIT_GROUP_BODY_MAX (8u << 20)
 
@@ -40,17 +40,17 @@ void audit_file_head(enum audit_file_type type, uint64_t first, uint8_t out[AUDI
 
 /* ---- reading ---- */
 struct audit_reader {
-	int fd;		  /* borrowed */
-	uint64_t first;	  /* index of the first record of the file */
+	int fd;           /* borrowed */
+	uint64_t first;   /* index of the first record of the file */
 	uint64_t offset;  /* behind the last good group */
-	uint64_t next;	  /* index of the next record */
+	uint64_t next;    /* index of the next record */
 	struct buf group; /* the body of the group that was read last */
-	uint32_t count;	  /* its records */
+	uint32_t count;   /* its records */
 	uint64_t group_first;
 };
 enum audit_read_outcome {
 	AUDIT_READ_GROUP, /* one more group, whole and checked */
-	AUDIT_READ_END,	  /* the file ends behind the last group */
+	AUDIT_READ_END,   /* the file ends behind the last group */
 	AUDIT_READ_TORN,  /* what follows is not a group: the writer died before its sync, or the file was damaged */
 };
 /* E_INPUT when the head is not that of such a file. */

@@ -12,7 +12,7 @@ struct audit_local {
 	char *path;
 	int fd;
 	pthread_mutex_t lock; /* flock() does not keep the threads of one process apart */
-	uint64_t next;	      /* index behind the last group known here, and where it ends */
+	uint64_t next;        /* index behind the last group known here, and where it ends */
 	uint64_t end;
 	struct audit_group group;
 };

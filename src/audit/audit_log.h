@@ -12,7 +12,7 @@
 
 #define AUDIT_TILE_WIDTH  256
 #define AUDIT_TILE_LEVELS 8
-#define AUDIT_ENTRIES	  (-1) /* as a level: entry bundles */
+#define AUDIT_ENTRIES     (-1) /* as a level: entry bundles */
 #define AUDIT_BUNDLE_MAX  (AUDIT_TILE_WIDTH * (size_t)(65535 + 2))
 
 /* Path of a tile or bundle; `width` 256 for a full one. */

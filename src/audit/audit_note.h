@@ -5,8 +5,8 @@
 #include "audit_tree.h"
 #include "buf.h"
 
-#define AUDIT_NOTE_MAX		  65536
-#define AUDIT_ORIGIN_MAX	  127
+#define AUDIT_NOTE_MAX            65536
+#define AUDIT_ORIGIN_MAX          127
 #define AUDIT_NOTE_SIGNATURES_MAX 32 /* at least 16 must be accepted */
 
 /* A public key that signs notes, with its name: "NAME+8 hex digits+base64(type octet, key)". */
@@ -25,7 +25,7 @@ st audit_key_parse(struct scope *s, span text, struct audit_key *out);
 char *audit_key_text(struct scope *s, const struct audit_key *key);
 
 struct audit_note {
-	span text;	 /* with its final newline: what is signed */
+	span text;       /* with its final newline: what is signed */
 	span signatures; /* the lines behind the blank one */
 };
 st audit_note_read(struct scope *s, span note, struct audit_note *out);

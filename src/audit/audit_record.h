@@ -5,8 +5,8 @@
 #include "audit_catalogue.h"
 
 #define AUDIT_ENVELOPE_VERSION 1
-#define AUDIT_NAME_MAX	       200   /* of a component and of a peer's name */
-#define AUDIT_LEAF_MAX	       65535 /* what an entry bundle can hold (c2sp tlog-tiles, "Log entries") */
+#define AUDIT_NAME_MAX         200   /* of a component and of a peer's name */
+#define AUDIT_LEAF_MAX         65535 /* what an entry bundle can hold (c2sp tlog-tiles, "Log entries") */
 
 struct audit_field {
 	span name;

@@ -16,7 +16,7 @@ struct check {
 	struct audit_hash edge[AUDIT_TILE_LEVELS][AUDIT_TILE_WIDTH];
 	unsigned width[AUDIT_TILE_LEVELS];
 	struct audit_checkpoint *anchor; /* same order as request->anchor */
-	uint64_t agreed;		 /* so far the log agrees with a signed tree */
+	uint64_t agreed;                 /* so far the log agrees with a signed tree */
 };
 
 /* The finding that ends the verification: in the report; E_CRYPTO only unwinds. */

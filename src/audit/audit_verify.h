@@ -34,10 +34,10 @@ struct audit_report {
 	uint64_t index;
 	char problem[SCOPE_MESSAGE_MAX]; /* empty when sound */
 	struct audit_checkpoint checkpoint;
-	uint64_t from;	      /* leaves [from, checkpoint.size) were read */
-	uint64_t tail;	      /* leaves behind the checkpoint, verified by their structure only */
+	uint64_t from;        /* leaves [from, checkpoint.size) were read */
+	uint64_t tail;        /* leaves behind the checkpoint, verified by their structure only */
 	bool tail_unfinished; /* the tail ends in a group whose writer is at it or died: not acknowledged */
-	size_t anchors;	      /* that agree with the log */
+	size_t anchors;       /* that agree with the log */
 };
 
 /* Fails only when it cannot be done (no such directory, disk errors); what is wrong with the log is in the report. */

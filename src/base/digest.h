@@ -4,14 +4,7 @@
 #pragma once
 #include "scope.h"
 
-enum digest_alg {
-	DIGEST_NONE,
-	DIGEST_SHA1,
-	DIGEST_SHA256,
-	DIGEST_SHA384,
-	DIGEST_SHA512,
-	DIGEST_COUNT
-};
+enum digest_alg { DIGEST_NONE, DIGEST_SHA1, DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512, DIGEST_COUNT };
 #define DIGEST_MAX 64
 
 /* Length in bytes; 0 for DIGEST_NONE. */

@@ -54,9 +54,9 @@ st file_write_all(struct scope *s, int fd, span bytes)
 st file_sync_directory_of(struct scope *s, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *directory = slash == NULL ? scope_printf(s, ".") :
-			  slash == path ? scope_printf(s, "/") :
-					  scope_cstr(s, span_of(path, (size_t)(slash - path)));
+	char *directory = slash == NULL   ? scope_printf(s, ".")
+			  : slash == path ? scope_printf(s, "/")
+					  : scope_cstr(s, span_of(path, (size_t)(slash - path)));
 	AUTO_FD fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd) != 0)
 		return fail_errno(s, E_IO, "syncing directory %s", directory);

@@ -94,9 +94,10 @@ st moment_parse(struct scope *s, span text, int64_t *out)
 	struct calendar c = { 0 };
 	int64_t micro = 0;
 	bool shape = text.len >= 20 && digits(text, 0, 4, &c.year) && text.data[4] == '-' && digits(text, 5, 2, &c.month) &&
-		     text.data[7] == '-' && digits(text, 8, 2, &c.day) && text.data[10] == 'T' && digits(text, 11, 2, &c.hour) &&
-		     text.data[13] == ':' && digits(text, 14, 2, &c.minute) && text.data[16] == ':' &&
-		     digits(text, 17, 2, &c.second) && text.data[text.len - 1] == 'Z' && fraction(text, 19, text.len - 1, &micro);
+		     text.data[7] == '-' && digits(text, 8, 2, &c.day) && text.data[10] == 'T' &&
+		     digits(text, 11, 2, &c.hour) && text.data[13] == ':' && digits(text, 14, 2, &c.minute) &&
+		     text.data[16] == ':' && digits(text, 17, 2, &c.second) && text.data[text.len - 1] == 'Z' &&
+		     fraction(text, 19, text.len - 1, &micro);
 	if (!shape || !moment_from_calendar(&c, out))
 		return fail(s, E_INPUT, "'%.*s' is not a UTC time as in 2026-11-22T17:46:00Z",
 			    (int)(text.len < 40 ? text.len : 40), (const char *)text.data);

@@ -5,10 +5,10 @@
 #include "scope.h"
 #include <pthread.h>
 
-#define MOMENT_SECOND INT64_C(1000000)
-#define MOMENT_MINUTE (60 * MOMENT_SECOND)
-#define MOMENT_HOUR (3600 * MOMENT_SECOND)
-#define MOMENT_DAY (86400 * MOMENT_SECOND)
+#define MOMENT_SECOND   INT64_C(1000000)
+#define MOMENT_MINUTE   (60 * MOMENT_SECOND)
+#define MOMENT_HOUR     (3600 * MOMENT_SECOND)
+#define MOMENT_DAY      (86400 * MOMENT_SECOND)
 #define MOMENT_TEXT_MAX 40
 
 struct calendar {

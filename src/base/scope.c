@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BLOCK_MIN 8192u
+#define BLOCK_MIN   8192u
 #define SCOPE_LIMIT (256u << 20)
 
 struct arena_block {
@@ -209,8 +209,8 @@ void scope_random(const struct scope *s, void *out, size_t len)
 	s->source->random(s->source->state, out, len);
 }
 
-__attribute__((format(printf, 4, 0)))
-static st fail_with(struct scope *s, enum code code, const char *tail, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static st fail_with(struct scope *s, enum code code, const char *tail, const char *format,
+							  va_list args)
 {
 	if (s->code == E_OK) {
 		s->code = code;
@@ -221,7 +221,7 @@ static st fail_with(struct scope *s, enum code code, const char *tail, const cha
 	return (st){ code };
 }
 
-st (fail)(struct scope *s, enum code code, const char *format, ...)
+st(fail)(struct scope *s, enum code code, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -230,7 +230,7 @@ st (fail)(struct scope *s, enum code code, const char *format, ...)
 	return status;
 }
 
-st (fail_errno)(struct scope *s, enum code code, const char *format, ...)
+st(fail_errno)(struct scope *s, enum code code, const char *format, ...)
 {
 	const char *why = strerror(errno);
 	va_list args;
@@ -240,7 +240,7 @@ st (fail_errno)(struct scope *s, enum code code, const char *format, ...)
 	return status;
 }
 
-st (fail_context)(struct scope *s, st status, const char *format, ...)
+st(fail_context)(struct scope *s, st status, const char *format, ...)
 {
 	if (status.code == E_OK)
 		return status;

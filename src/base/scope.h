@@ -30,7 +30,7 @@ typedef struct MUST_USE status {
 
 #define TRY(call)                                                                                                              \
 	do {                                                                                                                   \
-		st try_ = (call);                                                                                   \
+		st try_ = (call);                                                                                              \
 		if (try_.code != E_OK)                                                                                         \
 			return try_;                                                                                           \
 	} while (0)
@@ -82,11 +82,11 @@ struct arena_block;
 
 struct scope {
 	struct arena_block *blocks;
-	size_t used;          /* bytes handed out since the last reset */
-	size_t limit;         /* more than this at once is a bug of the caller: input limits come first */
+	size_t used;  /* bytes handed out since the last reset */
+	size_t limit; /* more than this at once is a bug of the caller: input limits come first */
 	const struct source *source;
-	uint8_t id[16];       /* random per piece of work; `tx` in audit records and log lines */
-	enum code code;       /* of the first failure since the last reset */
+	uint8_t id[16]; /* random per piece of work; `tx` in audit records and log lines */
+	enum code code; /* of the first failure since the last reset */
 	char message[SCOPE_MESSAGE_MAX];
 };
 
@@ -123,7 +123,7 @@ void scope_clear_error(struct scope *s);
 
 #ifdef __clang_analyzer__
 /* What the analyzer cannot see from a declaration: these return the failure they are given, never OK. */
-#define fail(s, code, ...) ((void)(fail)((s), (code), __VA_ARGS__), (st){ (code) == E_OK ? E_BUG : (code) })
+#define fail(s, code, ...)       ((void)(fail)((s), (code), __VA_ARGS__), (st){ (code) == E_OK ? E_BUG : (code) })
 #define fail_errno(s, code, ...) ((void)(fail_errno)((s), (code), __VA_ARGS__), (st){ (code) })
 #define fail_context(s, status, ...)                                                                                           \
 	({                                                                                                                     \

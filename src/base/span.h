@@ -52,5 +52,5 @@ static inline span span_first(span a, size_t n)
 	return span_of(a.data, n < a.len ? n : a.len);
 }
 
-#define SPAN_ARRAY(a) span_of((a), sizeof(a))
+#define SPAN_ARRAY(a)      span_of((a), sizeof(a))
 #define SPAN_LITERAL(text) span_of((text), sizeof(text) - 1)

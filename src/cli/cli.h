@@ -25,7 +25,7 @@ struct cli_command {
 	const char *verb;      /* NULL: the noun itself is the command */
 	const char *arguments; /* as the help shows them, "FILE" or "[FILE]"; NULL: none are taken */
 	const char *summary;
-	const char *example;   /* without the tool's name */
+	const char *example; /* without the tool's name */
 	const struct cli_option *options;
 	size_t option_count;
 	bool without_configuration; /* works outside an installation */
@@ -37,13 +37,13 @@ struct cli_noun {
 	const struct cli_command *commands;
 	size_t command_count;
 };
-#define CLI_OPTIONS(table) .options = (table), .option_count = sizeof(table) / sizeof((table)[0])
+#define CLI_OPTIONS(table)  .options = (table), .option_count = sizeof(table) / sizeof((table)[0])
 #define CLI_COMMANDS(table) .commands = (table), .command_count = sizeof(table) / sizeof((table)[0])
 extern const struct cli_noun *const cli_nouns[]; /* NULL-terminated, in the order of the help */
 
 /* One run of the tool. */
 struct cli {
-	const char *home;        /* directory of the installation */
+	const char *home; /* directory of the installation */
 	bool json;
 	const struct cli_noun *noun;
 	const struct cli_command *command;
@@ -54,9 +54,9 @@ struct cli {
 	size_t given_count;
 	const char *argument[CLI_VALUES_MAX];
 	size_t argument_count;
-	struct cli_conf conf;    /* read before a command that needs it */
-	const char *program;     /* path of this program, to find the daemons beside it */
-	int exit_code;           /* for outcomes that are no failure of the tool ("tail not anchored") */
+	struct cli_conf conf; /* read before a command that needs it */
+	const char *program;  /* path of this program, to find the daemons beside it */
+	int exit_code;        /* for outcomes that are no failure of the tool ("tail not anchored") */
 };
 
 /* Sort the words of the command line into noun, verb, options and arguments. `--help` anywhere leaves *out_help true. */

@@ -38,8 +38,10 @@ st cli_api_open_local(struct scope *s, const char *socket, struct cli_api **out)
 static st open_https(struct scope *s, const struct cli *c, struct cli_api **out)
 {
 	if (!file_exists(c->conf.api_certificate))
-		return fail(s, E_NOTFOUND, "no operator certificate at %s: this needs an operator of the ca; see api-certificate in "
-					   "chancery.conf", c->conf.api_certificate);
+		return fail(s, E_NOTFOUND,
+			    "no operator certificate at %s: this needs an operator of the ca; see api-certificate in "
+			    "chancery.conf",
+			    c->conf.api_certificate);
 	const struct client_settings settings = {
 		.base_url = c->conf.api_url,
 		.certificate = c->conf.api_certificate,

@@ -22,6 +22,7 @@ st cli_api_send(struct scope *s, struct cli_api *api, const char *method, const 
 /* The same for answers that are no JSON. */
 st cli_api_fetch(struct scope *s, struct cli_api *api, const char *path, span *out);
 /* A public URL, without TLS client authentication: OCSP, time-stamps, CRLs. */
-st cli_fetch(struct scope *s, const char *url, const char *method, const char *media_type, span body, struct client_answer *out);
+st cli_fetch(struct scope *s, const char *url, const char *method, const char *media_type, span body,
+	     struct client_answer *out);
 /* Text as a path or query component. */
 char *cli_escape(struct scope *s, const char *text);

@@ -37,7 +37,8 @@ static st add_leaf(struct scope *s, const struct audit_leaf *leaf, const struct 
 {
 	AUTO(json_t) *envelope = json_loadb((const char *)leaf->bytes.data, leaf->bytes.len, 0, NULL);
 	if (envelope == NULL)
-		return fail(s, E_CRYPTO, "record %llu is no JSON; see `chancery audit verify`", (unsigned long long)leaf->index);
+		return fail(s, E_CRYPTO, "record %llu is no JSON; see `chancery audit verify`",
+			    (unsigned long long)leaf->index);
 	if (wanted(w, leaf->bytes, json_object_get(envelope, "record")))
 		(void)json_array_append_new(w->rows, TAKE(envelope));
 	return OK;
@@ -48,10 +49,12 @@ static json_t *short_rows(const json_t *envelopes)
 	json_t *rows = json_array();
 	size_t i;
 	json_t *envelope;
-	json_array_foreach (envelopes, i, envelope) {
+	json_array_foreach(envelopes, i, envelope)
+	{
 		json_t *record = json_object_get(envelope, "record");
-		json_t *row = json_pack("{s:O, s:s, s:s, s:s}", "seq", json_object_get(envelope, "seq"), "time", cli_member(record, "time"), "event",
-					cli_member(record, "event"), "component", cli_member(record, "component"));
+		json_t *row = json_pack("{s:O, s:s, s:s, s:s}", "seq", json_object_get(envelope, "seq"), "time",
+					cli_member(record, "time"), "event", cli_member(record, "event"), "component",
+					cli_member(record, "component"));
 		const char *about = cli_member(record, "serial");
 		if (about[0] == 0)
 			about = cli_member(record, "key");
@@ -179,8 +182,9 @@ static st import(struct scope *s, struct cli *c)
 {
 	uint64_t count;
 	TRY(import_file(s, c, c->argument[0], &count));
-	return cli_print(s, c, json_pack("{s:s, s:I, s:s}", "journal", c->argument[0], "records", (json_int_t)count, "note",
-					 "records that the log had already were left out"));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:I, s:s}", "journal", c->argument[0], "records", (json_int_t)count, "note",
+				   "records that the log had already were left out"));
 }
 
 static st catalogue(struct scope *s, struct cli *c)
@@ -188,7 +192,8 @@ static st catalogue(struct scope *s, struct cli *c)
 	json_t *rows = json_array();
 	for (int code = 0; code < AUDIT_CODE_COUNT; code++) {
 		const struct audit_row *row = audit_row((enum audit_code)code);
-		(void)json_array_append_new(rows, json_pack("{s:s, s:s, s:s}", "event", row->name, "fields", row->fields, "meaning", row->text));
+		(void)json_array_append_new(
+			rows, json_pack("{s:s, s:s, s:s}", "event", row->name, "fields", row->fields, "meaning", row->text));
 	}
 	return cli_print(s, c, rows);
 }
@@ -203,18 +208,34 @@ static const struct cli_option show_options[] = {
 static const struct cli_option verify_options[] = {
 	{ .name = "log", .value = "DIR", .help = "the log to verify (default: this installation's)" },
 	{ .name = "key", .value = "FILE", .help = "verifier key of the log (default: this installation's)" },
-	{ .name = "anchor", .value = "FILE", .help = "a checkpoint kept outside: the log must be a continuation of it (may be repeated)" },
-	{ .name = "since", .value = "CHECKPOINT", .help = "a checkpoint verified earlier: only what follows it is read, and that it follows" },
+	{ .name = "anchor",
+	  .value = "FILE",
+	  .help = "a checkpoint kept outside: the log must be a continuation of it (may be repeated)" },
+	{ .name = "since",
+	  .value = "CHECKPOINT",
+	  .help = "a checkpoint verified earlier: only what follows it is read, and that it follows" },
 };
 static const struct cli_command commands[] = {
-	{ .verb = "show", .summary = "Show records of the audit log", .example = "audit show --event certificate.issued --limit 10",
-	  CLI_OPTIONS(show_options), .run = show },
+	{ .verb = "show",
+	  .summary = "Show records of the audit log",
+	  .example = "audit show --event certificate.issued --limit 10",
+	  CLI_OPTIONS(show_options),
+	  .run = show },
 	{ .verb = "verify",
-	  .summary = "Check the whole log off-line: hashes, order, checkpoints, and the checkpoints that daemons kept; exit 0 only if sound",
-	  .example = "audit verify", CLI_OPTIONS(verify_options), .run = cli_audit_verify },
-	{ .verb = "import", .arguments = "FILE", .summary = "Bring the journal of off-line work (the root's) into the log",
-	  .example = "audit import state/keyd-root/journal", .run = import },
-	{ .verb = "catalogue", .summary = "List the events that can be on record", .example = "audit catalogue", .without_configuration = true,
+	  .summary =
+		  "Check the whole log off-line: hashes, order, checkpoints, and the checkpoints that daemons kept; exit 0 only if sound",
+	  .example = "audit verify",
+	  CLI_OPTIONS(verify_options),
+	  .run = cli_audit_verify },
+	{ .verb = "import",
+	  .arguments = "FILE",
+	  .summary = "Bring the journal of off-line work (the root's) into the log",
+	  .example = "audit import state/keyd-root/journal",
+	  .run = import },
+	{ .verb = "catalogue",
+	  .summary = "List the events that can be on record",
+	  .example = "audit catalogue",
+	  .without_configuration = true,
 	  .run = catalogue },
 };
 const struct cli_noun cli_noun_audit = { "audit", "the audit log", CLI_COMMANDS(commands) };

@@ -65,7 +65,9 @@ st cli_audit_verify(struct scope *s, struct cli *c)
 	struct audit_key key;
 	TRY(read_key(s, c, &key));
 	struct audit_anchor anchors[ANCHORS_MAX];
-	struct audit_verify request = { .dir = cli_get_or(c, "log", c->conf.audit_log), .key = &key, .key_count = 1, .anchor = anchors };
+	struct audit_verify request = {
+		.dir = cli_get_or(c, "log", c->conf.audit_log), .key = &key, .key_count = 1, .anchor = anchors
+	};
 	TRY(read_anchors(s, c, anchors, &request.anchor_count));
 	if (cli_get(c, "since") != NULL)
 		TRY(file_read(s, cli_get(c, "since"), AUDIT_NOTE_MAX, &request.since));

@@ -63,8 +63,8 @@ static st copy_tree(struct scope *s, const char *from, const char *to, int depth
 	st copied = OK;
 	for (struct dirent *entry; copied.code == E_OK && (entry = readdir(entries)) != NULL;)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			copied = copy_entry(s, scope_printf(s, "%s/%s", from, entry->d_name), scope_printf(s, "%s/%s", to, entry->d_name),
-					    depth);
+			copied = copy_entry(s, scope_printf(s, "%s/%s", from, entry->d_name),
+					    scope_printf(s, "%s/%s", to, entry->d_name), depth);
 	(void)closedir(entries);
 	TRY(copied);
 	return file_sync_directory_of(s, scope_printf(s, "%s/x", to));
@@ -109,8 +109,9 @@ static st backup(struct scope *s, struct cli *c)
 	TRY(copy_tree(s, c->conf.audit_log, log, 0));
 	if (file_exists(c->conf.audit_key))
 		TRY(copy_file(s, c->conf.audit_key, scope_printf(s, "%s/log.vkey", to)));
-	return cli_print(s, c, json_pack("{s:s, s:s, s:I}", "backup", to, "database sha256", cli_member(database, "digest"), "database size",
-					 (json_int_t)cli_member_number(database, "size")));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:s, s:I}", "backup", to, "database sha256", cli_member(database, "digest"),
+				   "database size", (json_int_t)cli_member_number(database, "size")));
 }
 
 static st must_be_stopped(struct scope *s, const struct cli *c)
@@ -156,21 +157,28 @@ static st restore(struct scope *s, struct cli *c)
 		TRY(move_aside(s, c->conf.audit_log, stamp));
 		TRY(copy_tree(s, log_copy, c->conf.audit_log, 0));
 	}
-	return cli_print(s, c, json_pack("{s:s, s:b, s:b, s:s}", "restored from", from, "database", database, "log", log, "next",
-					 "chancery run; then chancery audit verify"));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:b, s:b, s:s}", "restored from", from, "database", database, "log", log, "next",
+				   "chancery run; then chancery audit verify"));
 }
 
 static const struct cli_option restore_options[] = {
-	{ .name = "database-only", .help = "leave the audit log as it is: the usual case, the ca then catches up from the log" },
+	{ .name = "database-only",
+	  .help = "leave the audit log as it is: the usual case, the ca then catches up from the log" },
 	{ .name = "log-only", .help = "leave the database as it is" },
 };
 static const struct cli_command backup_commands[] = {
-	{ .arguments = "DIR", .summary = "Copy the database and the audit log into a new directory while everything runs",
-	  .example = "backup /srv/backup/2026-11-22", .run = backup },
+	{ .arguments = "DIR",
+	  .summary = "Copy the database and the audit log into a new directory while everything runs",
+	  .example = "backup /srv/backup/2026-11-22",
+	  .run = backup },
 };
 static const struct cli_command restore_commands[] = {
-	{ .arguments = "DIR", .summary = "Put a backup back while the daemons are stopped; what was there is moved aside",
-	  .example = "restore /srv/backup/2026-11-22 --database-only", CLI_OPTIONS(restore_options), .run = restore },
+	{ .arguments = "DIR",
+	  .summary = "Put a backup back while the daemons are stopped; what was there is moved aside",
+	  .example = "restore /srv/backup/2026-11-22 --database-only",
+	  CLI_OPTIONS(restore_options),
+	  .run = restore },
 };
 const struct cli_noun cli_noun_backup = { "backup", "copy database and audit log", CLI_COMMANDS(backup_commands) };
 const struct cli_noun cli_noun_restore = { "restore", "put a backup back", CLI_COMMANDS(restore_commands) };

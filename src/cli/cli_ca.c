@@ -21,10 +21,9 @@ static st list(struct scope *s, struct cli *c)
 	json_t *rows = json_array();
 	size_t i;
 	json_t *ca;
-	json_array_foreach (cas, i, ca)
-		(void)json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s}", "ca", cli_member(ca, "name"), "profile",
-							    cli_member(ca, "profile"), "state", cli_member(ca, "state"), "subject",
-							    cli_member(ca, "subject")));
+	json_array_foreach(cas, i, ca)(void) json_array_append_new(
+		rows, json_pack("{s:s, s:s, s:s, s:s}", "ca", cli_member(ca, "name"), "profile", cli_member(ca, "profile"),
+				"state", cli_member(ca, "state"), "subject", cli_member(ca, "subject")));
 	return cli_print(s, c, rows);
 }
 
@@ -45,12 +44,13 @@ static json_t *urls_like_issuing(struct scope *s, const struct cli *c, const cha
 	json_t *body = json_object();
 	(void)json_object_set_new(body, "ocsp_url", json_string(c->conf.ocsp_url));
 	(void)json_object_set_new(body, "crl_url", json_string(scope_printf(s, "%scrl/%s.crl", c->conf.repository_url, name)));
-	(void)json_object_set_new(body, "issuer_url", json_string(scope_printf(s, "%sca/%s.crt", c->conf.repository_url, name)));
+	(void)json_object_set_new(body, "issuer_url",
+				  json_string(scope_printf(s, "%sca/%s.crt", c->conf.repository_url, name)));
 	return body;
 }
 
-st cli_ca_request(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile, const char *subject,
-		  json_t *more, json_t **out)
+st cli_ca_request(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile,
+		  const char *subject, json_t *more, json_t **out)
 {
 	json_t *body = json_pack("{s:s, s:s, s:s, s:s}", "name", name, "profile", profile, "subject", subject, "key", name);
 	AUTO(json_t) *urls = urls_like_issuing(s, c, name);
@@ -62,14 +62,12 @@ st cli_ca_request(struct scope *s, const struct cli *c, struct cli_api *api, con
 	const char *member;
 	json_t *value;
 	void *next;
-	json_object_foreach_safe (body, next, member, value)
-		if (json_is_null(value))
-			(void)json_object_del(body, member);
+	json_object_foreach_safe(body, next, member, value) if (json_is_null(value))(void) json_object_del(body, member);
 	return cli_api_call(s, api, "POST", "/v1/cas", body, out);
 }
 
-st cli_ca_certify(struct scope *s, const struct cli *c, struct cli_api *api, struct cli_root *root, const char *name, const char *profile,
-		  const char *request)
+st cli_ca_certify(struct scope *s, const struct cli *c, struct cli_api *api, struct cli_root *root, const char *name,
+		  const char *profile, const char *request)
 {
 	const char *certificate, *chain;
 	TRY(cli_root_sign(s, root, profile, request, &certificate, &chain));
@@ -106,8 +104,9 @@ static st create(struct scope *s, struct cli *c)
 	TRY(cli_found_member(s, made, "request", &request));
 	if (cli_get(c, "request-out") != NULL) {
 		TRY(cli_write_out(s, c, cli_get(c, "request-out"), span_str(request)));
-		return cli_print(s, c, json_pack("{s:s, s:s, s:s}", "ca", name, "state", "waiting", "next",
-						 "have the request certified, then `chancery ca complete NAME --cert FILE`"));
+		return cli_print(s, c,
+				 json_pack("{s:s, s:s, s:s}", "ca", name, "state", "waiting", "next",
+					   "have the request certified, then `chancery ca complete NAME --cert FILE`"));
 	}
 	cli_progress(c, "Certificate by the off-line root ...");
 	TRY(certify_with_root(s, c, api, name, profile, request));
@@ -115,8 +114,9 @@ static st create(struct scope *s, struct cli *c)
 	TRY(cli_found_ocsp_signer(s, c, api, name, cli_get_or(c, "ocsp-subject", scope_printf(s, "%s OCSP", subject)), 0));
 	AUTO(json_t) *crl = NULL;
 	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, name)), json_object(), &crl));
-	return cli_print(s, c, json_pack("{s:s, s:s, s:s}", "ca", name, "state", "active", "certificate",
-					 scope_printf(s, "%s/%s.pem", c->conf.certificates, name)));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:s, s:s}", "ca", name, "state", "active", "certificate",
+				   scope_printf(s, "%s/%s.pem", c->conf.certificates, name)));
 }
 
 static st complete(struct scope *s, struct cli *c)
@@ -146,7 +146,9 @@ static const struct cli_option create_options[] = {
 	{ .name = "subject", .value = "NAME", .required = true, .help = "its name: 'C=BE, O=Example, CN=Example CA 2'" },
 	{ .name = "profile", .value = "PROFILE", .help = "default: issuing-ca" },
 	{ .name = "type", .value = "TYPE", .help = "of its key: ec-p256 (default), ec-p384, rsa-3072, rsa-4096" },
-	{ .name = "ocsp-subject", .value = "NAME", .help = "name of its OCSP signer (default: the CA's, with OCSP behind its CN)" },
+	{ .name = "ocsp-subject",
+	  .value = "NAME",
+	  .help = "name of its OCSP signer (default: the CA's, with OCSP behind its CN)" },
 	{ .name = "request-out", .value = "FILE", .help = "stop at the request: the root is kept elsewhere" },
 };
 static const struct cli_option complete_options[] = {
@@ -156,12 +158,24 @@ static const struct cli_option complete_options[] = {
 };
 static const struct cli_command commands[] = {
 	{ .verb = "list", .summary = "List the logical CAs", .example = "ca list", .run = list },
-	{ .verb = "show", .arguments = "NAME", .summary = "Show a CA", .example = "ca show issuing", CLI_OPTIONS(show_options), .run = show },
-	{ .verb = "create", .arguments = "NAME",
+	{ .verb = "show",
+	  .arguments = "NAME",
+	  .summary = "Show a CA",
+	  .example = "ca show issuing",
+	  CLI_OPTIONS(show_options),
+	  .run = show },
+	{ .verb = "create",
+	  .arguments = "NAME",
 	  .summary = "Add a CA below the root: token, key, certificate, OCSP signer and first CRL in one command",
-	  .example = "ca create seals --subject 'C=BE, O=Example NV, organizationIdentifier=NTRBE-0123456789, CN=Example Seal CA'",
-	  CLI_OPTIONS(create_options), .run = create },
-	{ .verb = "complete", .arguments = "NAME", .summary = "Bring a CA the certificate that a root kept elsewhere made for its request",
-	  .example = "ca complete seals --cert seals.pem --chain root.pem", CLI_OPTIONS(complete_options), .run = complete },
+	  .example =
+		  "ca create seals --subject 'C=BE, O=Example NV, organizationIdentifier=NTRBE-0123456789, CN=Example Seal CA'",
+	  CLI_OPTIONS(create_options),
+	  .run = create },
+	{ .verb = "complete",
+	  .arguments = "NAME",
+	  .summary = "Bring a CA the certificate that a root kept elsewhere made for its request",
+	  .example = "ca complete seals --cert seals.pem --chain root.pem",
+	  CLI_OPTIONS(complete_options),
+	  .run = complete },
 };
 const struct cli_noun cli_noun_ca = { "ca", "logical certification authorities", CLI_COMMANDS(commands) };

@@ -20,8 +20,9 @@ static json_t *extensions_json(struct scope *s, const struct pki_certificate *ce
 		if (ops == NULL || ops->print == NULL || ops->print(s, extension->value, &text).code != E_OK)
 			text = hex_text(s, extension->value);
 		scope_clear_error(s);
-		(void)json_array_append_new(out, json_pack("{s:s, s:b, s:s}", "extension", ops == NULL ? hex_text(s, extension->oid) : ops->name,
-							   "critical", extension->critical, "value", text));
+		(void)json_array_append_new(out, json_pack("{s:s, s:b, s:s}", "extension",
+							   ops == NULL ? hex_text(s, extension->oid) : ops->name, "critical",
+							   extension->critical, "value", text));
 	}
 	return out;
 }
@@ -43,9 +44,10 @@ st cli_certificate_json(struct scope *s, const struct pki_certificate *cert, jso
 	const struct alg_signature *algorithm = alg_signature_of_identifier(cert->signature_identifier);
 	char from[MOMENT_TEXT_MAX], to[MOMENT_TEXT_MAX];
 	uint8_t digest[DIGEST_MAX];
-	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "serial", cli_serial_text(s, cert->serial), "subject", subject,
-			 "issuer", issuer, "not_before", moment_text(cert->not_before, from), "not_after", moment_text(cert->not_after, to),
-			 "key", key->name, "signed_with", algorithm == NULL ? "unknown" : algorithm->name, "sha256",
+	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "serial", cli_serial_text(s, cert->serial), "subject",
+			 subject, "issuer", issuer, "not_before", moment_text(cert->not_before, from), "not_after",
+			 moment_text(cert->not_after, to), "key", key->name, "signed_with",
+			 algorithm == NULL ? "unknown" : algorithm->name, "sha256",
 			 hex_text(s, digest_of(DIGEST_SHA256, cert->der, digest)), "extensions", extensions_json(s, cert));
 	return OK;
 }
@@ -76,7 +78,9 @@ static st wanted_serial(struct scope *s, const struct cli *c, const char **out)
 
 static const char *ca_of_profile(const struct cli *c, const struct pki_profile *profile)
 {
-	static const char *const standard[] = { [PKI_SELF_SIGNED] = "root", [PKI_BY_ROOT] = "root", [PKI_BY_ISSUING] = "issuing",
+	static const char *const standard[] = { [PKI_SELF_SIGNED] = "root",
+						[PKI_BY_ROOT] = "root",
+						[PKI_BY_ISSUING] = "issuing",
 						[PKI_BY_MANAGEMENT] = "management" };
 	return cli_get_or(c, "ca", standard[profile->issuer]);
 }
@@ -95,13 +99,19 @@ static st issue_body(struct scope *s, const struct cli *c, const struct pki_prof
 	span request;
 	TRY(file_read(s, cli_get(c, "csr"), 65536, &request));
 	span der;
-	TRY(fail_context(s, pki_pem_or_der(s, request, memmem(request.data, request.len, "BEGIN NEW", 9) != NULL ?
-							       "NEW CERTIFICATE REQUEST" : "CERTIFICATE REQUEST", &der),
+	TRY(fail_context(s,
+			 pki_pem_or_der(s, request,
+					memmem(request.data, request.len, "BEGIN NEW", 9) != NULL ? "NEW CERTIFICATE REQUEST"
+												  : "CERTIFICATE REQUEST",
+					&der),
 			 "%s", cli_get(c, "csr")));
-	json_t *body = json_pack("{s:s, s:s}", "profile", profile->name, "request", pki_pem_write(s, "CERTIFICATE REQUEST", der));
+	json_t *body =
+		json_pack("{s:s, s:s}", "profile", profile->name, "request", pki_pem_write(s, "CERTIFICATE REQUEST", der));
 	static const struct {
 		const char *option, *member;
-	} texts[] = { { "subject", "subject" }, { "request-id", "request_id" }, { "role", "role" }, { "identity", "identity" } };
+	} texts[] = {
+		{ "subject", "subject" }, { "request-id", "request_id" }, { "role", "role" }, { "identity", "identity" }
+	};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (cli_get(c, texts[i].option) != NULL)
 			(void)json_object_set_new(body, texts[i].member, json_string(cli_get(c, texts[i].option)));
@@ -141,8 +151,8 @@ static st issue(struct scope *s, struct cli *c)
 	AUTO(cli_api) *api = NULL;
 	TRY(cli_api_open(s, c, &api));
 	AUTO(json_t) *answer = NULL;
-	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/certificates", cli_escape(s, ca_of_profile(c, profile))), TAKE(body),
-			 &answer));
+	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/certificates", cli_escape(s, ca_of_profile(c, profile))),
+			 TAKE(body), &answer));
 	char *pem = with_chain(s, c, answer);
 	const char *out = cli_get(c, "out");
 	if (out != NULL)
@@ -151,7 +161,9 @@ static st issue(struct scope *s, struct cli *c)
 		return cli_print(s, c, TAKE(answer));
 	if (out == NULL)
 		return cli_write_out(s, c, NULL, span_str(pem));
-	return cli_print(s, c, json_pack("{s:s, s:s, s:s}", "serial", cli_member(answer, "serial"), "profile", profile->name, "written to", out));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:s, s:s}", "serial", cli_member(answer, "serial"), "profile", profile->name,
+				   "written to", out));
 }
 
 /* An answer of the ca with the certificate decoded into it. */
@@ -260,7 +272,8 @@ static st profile_for_lint(struct scope *s, struct cli *c, const struct pki_cert
 	if (name == NULL) {
 		AUTO(cli_api) *api = NULL;
 		TRY(cli_api_open(s, c, &api));
-		TRY(cli_api_call(s, api, "GET", scope_printf(s, "/v1/certificates/%s", cli_serial_text(s, cert->serial)), NULL, &answer));
+		TRY(cli_api_call(s, api, "GET", scope_printf(s, "/v1/certificates/%s", cli_serial_text(s, cert->serial)), NULL,
+				 &answer));
 		name = cli_member(answer, "profile");
 	}
 	*out = pki_profile_named(span_str(name));
@@ -277,20 +290,26 @@ static st lint(struct scope *s, struct cli *c)
 		.profile = profile,
 		.issuer_not_after = INT64_MAX,
 		.algorithm = alg_signature_of_identifier(cert.signature_identifier),
-		.ext = { .profile = profile, .subject_spki = cert.spki, .not_before = cert.not_before, .not_after = cert.not_after },
+		.ext = { .profile = profile,
+			 .subject_spki = cert.spki,
+			 .not_before = cert.not_before,
+			 .not_after = cert.not_after },
 	};
 	AUTO(json_t) *findings = json_array();
 	TRY(pki_profile_lint(s, &issue, cert.tbs, add_finding, findings));
 	bool clean = json_array_size(findings) == 0;
 	if (!clean)
 		c->exit_code = code_row(E_CRYPTO)->exit_code;
-	return cli_print(s, c, json_pack("{s:s, s:s, s:b, s:O}", "file", cli_get(c, "cert"), "profile", profile->name, "clean", clean,
-					 "findings", findings));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:s, s:b, s:O}", "file", cli_get(c, "cert"), "profile", profile->name, "clean", clean,
+				   "findings", findings));
 }
 
+/* clang-format off */
 #define SERIAL { .name = "serial", .value = "HEX", .help = "serial number of the certificate" }
 #define CERT(needed, text) { .name = "cert", .value = "FILE", .required = needed, .help = text }
 #define CHAIN { .name = "chain", .help = "also the certificates up to the root" }
+/* clang-format on */
 static const struct cli_option issue_options[] = {
 	{ .name = "profile", .value = "PROFILE", .required = true, .help = "kind of certificate; see `chancery profile list`" },
 	{ .name = "csr", .value = "FILE", .required = true, .help = "certification request, PKCS#10 in PEM or DER" },
@@ -306,7 +325,9 @@ static const struct cli_option issue_options[] = {
 	{ .name = "identity", .value = "NAME", .help = "reference of the subject's registration" },
 };
 static const struct cli_option show_options[] = {
-	SERIAL, CERT(false, "a certificate file instead; needs no ca"), CHAIN,
+	SERIAL,
+	CERT(false, "a certificate file instead; needs no ca"),
+	CHAIN,
 	{ .name = "out", .value = "FILE", .help = "write the certificate there" },
 };
 static const struct cli_option list_options[] = {
@@ -321,8 +342,11 @@ static const struct cli_option find_options[] = {
 	{ .name = "limit", .value = "N", .help = "at most so many (default 100)" },
 };
 static const struct cli_option revoke_options[] = {
-	SERIAL, CERT(false, "the certificate to revoke, as a file"),
-	{ .name = "reason", .value = "REASON", .required = true,
+	SERIAL,
+	CERT(false, "the certificate to revoke, as a file"),
+	{ .name = "reason",
+	  .value = "REASON",
+	  .required = true,
 	  .help = "keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn, unspecified" },
 	{ .name = "invalidity-date", .value = "TIME", .help = "since when the key is suspect, 2026-11-22T10:00:00Z" },
 };
@@ -331,17 +355,36 @@ static const struct cli_option lint_options[] = {
 	{ .name = "profile", .value = "PROFILE", .help = "judge by this profile (default: the one the ca issued it under)" },
 };
 static const struct cli_command commands[] = {
-	{ .verb = "issue", .summary = "Issue a certificate for a certification request",
-	  .example = "cert issue --profile ncp-plus-n --csr request.pem --out certificate.pem", CLI_OPTIONS(issue_options), .run = issue },
-	{ .verb = "show", .summary = "Show a certificate, and its state when the ca is asked by serial",
-	  .example = "cert show --serial 4be1f2", CLI_OPTIONS(show_options), .run = show },
-	{ .verb = "find", .summary = "Find certificates by subject", .example = "cert find --subject 'Jansen'", CLI_OPTIONS(find_options),
+	{ .verb = "issue",
+	  .summary = "Issue a certificate for a certification request",
+	  .example = "cert issue --profile ncp-plus-n --csr request.pem --out certificate.pem",
+	  CLI_OPTIONS(issue_options),
+	  .run = issue },
+	{ .verb = "show",
+	  .summary = "Show a certificate, and its state when the ca is asked by serial",
+	  .example = "cert show --serial 4be1f2",
+	  CLI_OPTIONS(show_options),
+	  .run = show },
+	{ .verb = "find",
+	  .summary = "Find certificates by subject",
+	  .example = "cert find --subject 'Jansen'",
+	  CLI_OPTIONS(find_options),
 	  .run = list },
-	{ .verb = "list", .summary = "List certificates", .example = "cert list --state revoked --limit 20", CLI_OPTIONS(list_options),
+	{ .verb = "list",
+	  .summary = "List certificates",
+	  .example = "cert list --state revoked --limit 20",
+	  CLI_OPTIONS(list_options),
 	  .run = list },
-	{ .verb = "revoke", .summary = "Revoke a certificate; returns when the revocation is durable, OCSP and CRL follow within seconds",
-	  .example = "cert revoke --serial 4be1f2 --reason keyCompromise", CLI_OPTIONS(revoke_options), .run = revoke },
-	{ .verb = "lint", .without_configuration = false, .summary = "Check a certificate against its profile and name every finding",
-	  .example = "cert lint --cert certificate.pem --profile ncp-plus-n", CLI_OPTIONS(lint_options), .run = lint },
+	{ .verb = "revoke",
+	  .summary = "Revoke a certificate; returns when the revocation is durable, OCSP and CRL follow within seconds",
+	  .example = "cert revoke --serial 4be1f2 --reason keyCompromise",
+	  CLI_OPTIONS(revoke_options),
+	  .run = revoke },
+	{ .verb = "lint",
+	  .without_configuration = false,
+	  .summary = "Check a certificate against its profile and name every finding",
+	  .example = "cert lint --cert certificate.pem --profile ncp-plus-n",
+	  CLI_OPTIONS(lint_options),
+	  .run = lint },
 };
 const struct cli_noun cli_noun_cert = { "cert", "certificates: issue, look up, revoke", CLI_COMMANDS(commands) };

@@ -3,7 +3,8 @@
 #define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct cli_conf, member_, name_, __VA_ARGS__)
 static const struct conf_row head_rows[] = {
 	ROW(CONF_STRING, name, "name", .help = "Name of the provider, as people read it."),
-	ROW(CONF_BOOLEAN, test, "test", .standard = "no", .help = "A test installation: everything it makes carries a TEST mark."),
+	ROW(CONF_BOOLEAN, test, "test", .standard = "no",
+	    .help = "A test installation: everything it makes carries a TEST mark."),
 	ROW(CONF_PATH, run_directory, "run-directory", .standard = "../run", .help = "Pid files and local sockets."),
 	ROW(CONF_PATH, log_directory, "log-directory", .standard = "",
 	    .help = "The supervisor writes each daemon's log here; empty: to its own standard error."),
@@ -16,17 +17,21 @@ static const struct conf_row head_rows[] = {
 	ROW(CONF_PATH, api_server_ca, "api-server-ca", .standard = "../tls/management-ca.pem",
 	    .help = "Certificate that the ca's own certificate must lead to."),
 	ROW(CONF_STRING, ocsp_url, "ocsp-url", .standard = "http://127.0.0.1:8080/ocsp", .help = "Where OCSP is asked."),
-	ROW(CONF_STRING, tsa_url, "tsa-url", .standard = "http://127.0.0.1:8081/tsa", .help = "Where time-stamps are asked for."),
+	ROW(CONF_STRING, tsa_url, "tsa-url", .standard = "http://127.0.0.1:8081/tsa",
+	    .help = "Where time-stamps are asked for."),
 	ROW(CONF_STRING, crl_url, "crl-url", .standard = "http://127.0.0.1:8080/crl/issuing.crl",
 	    .help = "The published CRL of the issuing CA."),
-	ROW(CONF_STRING, repository_url, "repository-url", .standard = "http://127.0.0.1:8080/", .help = "The repository page."),
-	ROW(CONF_PATH, certificates, "certificates", .standard = "../certificates", .help = "Directory of the CA certificates."),
+	ROW(CONF_STRING, repository_url, "repository-url", .standard = "http://127.0.0.1:8080/",
+	    .help = "The repository page."),
+	ROW(CONF_PATH, certificates, "certificates", .standard = "../certificates",
+	    .help = "Directory of the CA certificates."),
 	ROW(CONF_PATH, audit_log, "audit-log", .standard = "../state/auditd/log", .help = "Directory of the audit log."),
 	ROW(CONF_PATH, audit_key, "audit-key", .standard = "../certificates/log.vkey",
 	    .help = "Verifier key of the audit log's checkpoints."),
 	ROW(CONF_PATHS, anchors, "anchor", .standard = "",
 	    .help = "File in which a daemon keeps the last checkpoint it was acknowledged under; `audit verify` holds the log to it."),
-	ROW(CONF_PATH, database, "database", .standard = "../state/ca/ca.db", .help = "Database of the ca, for backup and restore."),
+	ROW(CONF_PATH, database, "database", .standard = "../state/ca/ca.db",
+	    .help = "Database of the ca, for backup and restore."),
 };
 #undef ROW
 
@@ -44,15 +49,24 @@ static const struct conf_row daemon_rows[] = {
 		    "descriptor."),
 	ROW(CONF_LIST, environment, "environment", .standard = "",
 	    .help = "NAME=VALUE in its environment, for PKCS#11 modules that are steered by it. Never a secret."),
-	ROW(CONF_BOOLEAN, supervised, "supervised", .standard = "yes", .help = "Started by `chancery run`, in the order of this file."),
+	ROW(CONF_BOOLEAN, supervised, "supervised", .standard = "yes",
+	    .help = "Started by `chancery run`, in the order of this file."),
 };
 #undef ROW
 
 static const struct conf_section sections[] = {
-	{ .name = "", .size = sizeof(struct cli_conf), .rows = head_rows, .row_count = sizeof head_rows / sizeof head_rows[0],
+	{ .name = "",
+	  .size = sizeof(struct cli_conf),
+	  .rows = head_rows,
+	  .row_count = sizeof head_rows / sizeof head_rows[0],
 	  .help = "The installation as the command-line tool sees it." },
-	{ .name = "daemon", .many = true, .size = sizeof(struct cli_daemon), .offset = offsetof(struct cli_conf, daemons),
-	  .rows = daemon_rows, .row_count = sizeof daemon_rows / sizeof daemon_rows[0], .help = "One daemon of this host." },
+	{ .name = "daemon",
+	  .many = true,
+	  .size = sizeof(struct cli_daemon),
+	  .offset = offsetof(struct cli_conf, daemons),
+	  .rows = daemon_rows,
+	  .row_count = sizeof daemon_rows / sizeof daemon_rows[0],
+	  .help = "One daemon of this host." },
 };
 
 const struct conf_schema cli_conf_schema = {

@@ -5,20 +5,20 @@
 #include "conf.h"
 
 struct cli_daemon {
-	const char *label;    /* "keyd-ca" */
-	const char *program;  /* "chancery-keyd" */
+	const char *label;   /* "keyd-ca" */
+	const char *program; /* "chancery-keyd" */
 	const char *config;
-	const char *zone;     /* keyd: its zone; NULL */
-	const char *socket;   /* local socket, for key and audit commands; NULL */
-	const char *health;   /* URL of /healthz; NULL */
-	const char *pin_directory; /* keyd: a file per token; NULL */
-	bool pin_prompt;      /* keyd: ask on the terminal */
+	const char *zone;             /* keyd: its zone; NULL */
+	const char *socket;           /* local socket, for key and audit commands; NULL */
+	const char *health;           /* URL of /healthz; NULL */
+	const char *pin_directory;    /* keyd: a file per token; NULL */
+	bool pin_prompt;              /* keyd: ask on the terminal */
 	struct conf_list environment; /* "NAME=VALUE" for modules that are steered by it (SOFTHSM2_CONF) */
-	bool supervised;      /* started by `chancery run` */
+	bool supervised;              /* started by `chancery run` */
 };
 
 struct cli_conf {
-	const char *name;          /* of the provider */
+	const char *name; /* of the provider */
 	bool test;
 	const char *run_directory;
 	const char *log_directory; /* NULL: standard error */
@@ -31,11 +31,11 @@ struct cli_conf {
 	const char *tsa_url;
 	const char *crl_url;
 	const char *repository_url;
-	const char *certificates;  /* directory */
-	const char *audit_log;     /* directory of the tiles */
-	const char *audit_key;     /* public key of the log, verifier line file */
-	struct conf_list anchors;  /* files in which daemons keep the last checkpoint */
-	const char *database;      /* of the ca, for backup and restore */
+	const char *certificates; /* directory */
+	const char *audit_log;    /* directory of the tiles */
+	const char *audit_key;    /* public key of the log, verifier line file */
+	struct conf_list anchors; /* files in which daemons keep the last checkpoint */
+	const char *database;     /* of the ca, for backup and restore */
 	struct conf_group daemons;
 };
 extern const struct conf_schema cli_conf_schema;

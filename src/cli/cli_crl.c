@@ -21,7 +21,8 @@ static st issue(struct scope *s, struct cli *c)
 	if (cli_get(c, "next-update") != NULL)
 		(void)json_object_set_new(body, "next_update", json_string(cli_get(c, "next-update")));
 	AUTO(json_t) *answer = NULL;
-	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, cli_get_or(c, "ca", "issuing"))), body, &answer));
+	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, cli_get_or(c, "ca", "issuing"))),
+			 body, &answer));
 	return cli_print(s, c, TAKE(answer));
 }
 
@@ -58,8 +59,8 @@ static st check_issuer(struct scope *s, const struct cli *c, const struct pki_cr
 	struct pki_key *key;
 	TRY(pki_key_new(s, issuer.spki, &key));
 	const struct alg_signature *algorithm = alg_signature_of_identifier(crl->signature_identifier);
-	st good = algorithm == NULL ? fail(s, E_CRYPTO, "the CRL is signed with an algorithm we do not know") :
-				      pki_key_verify(s, key, algorithm, crl->tbs, crl->signature);
+	st good = algorithm == NULL ? fail(s, E_CRYPTO, "the CRL is signed with an algorithm we do not know")
+				    : pki_key_verify(s, key, algorithm, crl->tbs, crl->signature);
 	pki_key_free(key);
 	return good;
 }
@@ -77,9 +78,10 @@ static st show(struct scope *s, struct cli *c)
 	char *issuer;
 	TRY(pki_name_text(s, crl.issuer, &issuer));
 	char from[MOMENT_TEXT_MAX], to[MOMENT_TEXT_MAX];
-	AUTO(json_t) *out = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I}", "issuer", issuer, "number", (json_int_t)crl.number, "this_update",
-				      moment_text(crl.this_update, from), "next_update", moment_text(crl.next_update, to), "entries",
-				      (json_int_t)crl.entries, "size", (json_int_t)der.len);
+	AUTO(json_t) *out =
+		json_pack("{s:s, s:I, s:s, s:s, s:I, s:I}", "issuer", issuer, "number", (json_int_t)crl.number, "this_update",
+			  moment_text(crl.this_update, from), "next_update", moment_text(crl.next_update, to), "entries",
+			  (json_int_t)crl.entries, "size", (json_int_t)der.len);
 	if (cli_get(c, "issuer") != NULL)
 		(void)json_object_set_new(out, "signature", json_string("good"));
 	if (cli_get(c, "serial") != NULL) {
@@ -109,9 +111,16 @@ static const struct cli_option show_options[] = {
 	{ .name = "out", .value = "FILE", .help = "write the CRL there" },
 };
 static const struct cli_command commands[] = {
-	{ .verb = "issue", .summary = "Sign and publish a new CRL now", .example = "crl issue --ca issuing", CLI_OPTIONS(issue_options),
+	{ .verb = "issue",
+	  .summary = "Sign and publish a new CRL now",
+	  .example = "crl issue --ca issuing",
+	  CLI_OPTIONS(issue_options),
 	  .run = issue },
-	{ .verb = "show", .arguments = "[FILE]", .summary = "Show a CRL: a file's, the published one, or the ca's own",
-	  .example = "crl show --serial 4be1f2", CLI_OPTIONS(show_options), .run = show },
+	{ .verb = "show",
+	  .arguments = "[FILE]",
+	  .summary = "Show a CRL: a file's, the published one, or the ca's own",
+	  .example = "crl show --serial 4be1f2",
+	  CLI_OPTIONS(show_options),
+	  .run = show },
 };
 const struct cli_noun cli_noun_crl = { "crl", "certificate revocation lists", CLI_COMMANDS(commands) };

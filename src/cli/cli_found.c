@@ -11,7 +11,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define PIN_MAX 128
+#define PIN_MAX  128
 #define READY_MS 30000
 
 static st pin_prompt(struct scope *s, const char *what, const char *token, span *out)
@@ -79,7 +79,8 @@ st cli_found_request(struct scope *s, const struct cli *c, const char *zone, con
 	const struct alg_signature *algorithm = alg_signature_default(key.type);
 	span info, signature, request;
 	TRY(pki_request_build_info(s, subject, key.spki, &info));
-	TRY(fail_context(s, key_sign(s, client, label, KEY_FOR_REQUEST, algorithm, info, &signature), "request for key %s", label));
+	TRY(fail_context(s, key_sign(s, client, label, KEY_FOR_REQUEST, algorithm, info, &signature), "request for key %s",
+			 label));
 	TRY(pki_request_assemble(s, info, algorithm, signature, &request));
 	*out_pem = pki_pem_write(s, "CERTIFICATE REQUEST", request);
 	return OK;
@@ -94,9 +95,9 @@ static st profile_of(struct scope *s, const char *name, const struct pki_profile
 /* The longest validity of anything that a CA of this profile issues. */
 static uint32_t longest_validity(const struct pki_profile *ca)
 {
-	enum pki_issuer_kind kind = strcmp(ca->name, "root") == 0	     ? PKI_BY_ROOT :
-				    strcmp(ca->name, "management-ca") == 0 ? PKI_BY_MANAGEMENT :
-									       PKI_BY_ISSUING;
+	enum pki_issuer_kind kind = strcmp(ca->name, "root") == 0            ? PKI_BY_ROOT
+				    : strcmp(ca->name, "management-ca") == 0 ? PKI_BY_MANAGEMENT
+									     : PKI_BY_ISSUING;
 	int64_t longest = ca->issuer == PKI_SELF_SIGNED ? ca->max_validity : 0;
 	const struct pki_profile *p;
 	for (size_t i = 0; (p = pki_profile_at(i)) != NULL; i++)
@@ -110,7 +111,8 @@ st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, cons
 {
 	const struct pki_profile *profile;
 	TRY(profile_of(s, profile_name, &profile));
-	struct key_info want = { .type = alg_key_named(span_str(type)), .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_REQUEST };
+	struct key_info want = { .type = alg_key_named(span_str(type)),
+				 .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_REQUEST };
 	if (want.type == NULL)
 		return fail(s, E_INPUT, "'%s' is no type of key", type);
 	if (strlen(name) > KEY_LABEL_MAX)
@@ -126,7 +128,8 @@ st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, cons
 	return cli_found_key(s, c, strcmp(name, "root") == 0 ? "root" : "ca", &want, &made);
 }
 
-st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject, uint64_t lives)
+st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject,
+			 uint64_t lives)
 {
 	char *label = scope_printf(s, "ocsp-%s", ca);
 	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_OCSP | KEY_FOR_REQUEST };
@@ -141,8 +144,8 @@ st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *a
 	char *request;
 	TRY(pki_name_parse(s, span_str(subject), &name));
 	TRY(cli_found_request(s, c, "status", label, name, &request));
-	json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", label, "ca", ca, "profile", "ocsp-signer", "key", label, "request",
-				 request);
+	json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", label, "ca", ca, "profile", "ocsp-signer", "key", label,
+				 "request", request);
 	if (lives > 0)
 		(void)json_object_set_new(body, "validity_seconds", json_integer((json_int_t)lives));
 	AUTO(json_t) *answer = NULL;
@@ -171,7 +174,8 @@ static st start(struct scope *s, const struct cli *c, const char *label, struct 
 {
 	const struct cli_daemon *daemon = cli_conf_daemon(&c->conf, label);
 	if (daemon == NULL)
-		return fail(s, E_NOTFOUND, "chancery.conf has no daemon %s: the root is kept elsewhere; bring it requests by file", label);
+		return fail(s, E_NOTFOUND,
+			    "chancery.conf has no daemon %s: the root is kept elsewhere; bring it requests by file", label);
 	AUTO_BUF pins;
 	buf_init(&pins, 32768);
 	TRY(cli_pins(s, daemon, &pins));
@@ -205,8 +209,8 @@ void cli_root_close(struct cli_root *root)
 	*root = (struct cli_root){ .keyd = { .ready_fd = -1 }, .ca = { .ready_fd = -1 } };
 }
 
-st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem, const char **out_certificate,
-		 const char **out_chain)
+st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem,
+		 const char **out_certificate, const char **out_chain)
 {
 	AUTO(json_t) *answer = NULL;
 	TRY(cli_api_call(s, root->api, "POST", "/v1/cas/root/certificates",

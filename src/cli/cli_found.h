@@ -15,10 +15,12 @@ st cli_found_key(struct scope *s, const struct cli *c, const char *zone, const s
 /* PKCS#10 for a key of a zone, signed by that key, as PEM. */
 st cli_found_request(struct scope *s, const struct cli *c, const char *zone, const char *label, span subject, char **out_pem);
 /* A CA key's limits: its own name as issuer, the longest validity of its profiles. `subject` as text. */
-st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile, const char *type, const char *subject);
+st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile, const char *type,
+		    const char *subject);
 /* Token, key, request and enrolment of the OCSP signer of a CA; the ca renews it from then on. `lives`: seconds; 0: as the profile
  * says. */
-st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject, uint64_t lives);
+st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject,
+			 uint64_t lives);
 /* A certificate (PEM) to its place in the installation. */
 st cli_found_keep(struct scope *s, const struct cli *c, const char *name, const char *pem);
 /* A member of an answer that must be there. */
@@ -32,7 +34,7 @@ struct cli_root {
 st cli_root_open(struct scope *s, const struct cli *c, struct cli_root *out);
 /* Stops it, also after a failure; the journal of what it did stays for `audit import`. */
 void cli_root_close(struct cli_root *root);
-st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem, const char **out_certificate,
-		 const char **out_chain);
+st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem,
+		 const char **out_certificate, const char **out_chain);
 /* A new CRL of the root, published through the on-line ca. */
 st cli_root_crl(struct scope *s, struct cli_root *root, struct cli_api *online, json_t **out);

@@ -42,7 +42,8 @@ static void help_noun(struct buf *out, const struct cli_noun *noun)
 {
 	put(out, "chancery %s - %s\n\n", noun->name, noun->summary);
 	for (size_t i = 0; i < noun->command_count; i++)
-		put(out, "  %-10s %s\n", noun->commands[i].verb == NULL ? "" : noun->commands[i].verb, noun->commands[i].summary);
+		put(out, "  %-10s %s\n", noun->commands[i].verb == NULL ? "" : noun->commands[i].verb,
+		    noun->commands[i].summary);
 	put(out, "\nExample:  chancery %s\n", noun->commands[0].example);
 }
 
@@ -76,16 +77,17 @@ static void reference_command(struct buf *out, const struct cli_noun *noun, cons
 	put(out, "`\n%s.\n\n", command->summary);
 	for (size_t i = 0; i < command->option_count; i++) {
 		const struct cli_option *option = &command->options[i];
-		put(out, "- `--%s%s%s` %s%s\n", option->name, option->value == NULL ? "" : " ", option->value == NULL ? "" : option->value,
-		    option->help, option->required ? " (needed)" : "");
+		put(out, "- `--%s%s%s` %s%s\n", option->name, option->value == NULL ? "" : " ",
+		    option->value == NULL ? "" : option->value, option->help, option->required ? " (needed)" : "");
 	}
 	put(out, "%sExample: `chancery %s`\n\n", command->option_count > 0 ? "\n" : "", command->example);
 }
 
 void cli_help_reference(struct buf *out)
 {
-	put(out, "# Commands\n\nPrinted by `chancery reference commands`; do not edit. Every command takes `--home DIR`, `--json` and "
-		 "`--help`.\n\n");
+	put(out,
+	    "# Commands\n\nPrinted by `chancery reference commands`; do not edit. Every command takes `--home DIR`, `--json` and "
+	    "`--help`.\n\n");
 	for (size_t i = 0; cli_nouns[i] != NULL; i++) {
 		put(out, "## %s\n%s.\n\n", cli_nouns[i]->name, cli_nouns[i]->summary);
 		for (size_t k = 0; k < cli_nouns[i]->command_count; k++)

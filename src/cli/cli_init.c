@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define READY_MS 30000
+#define READY_MS   30000
 #define KEYD_COUNT 5
 
 struct founding {
@@ -77,14 +77,16 @@ static st make_ca_keys(struct scope *s, struct founding *f)
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		TRY(cli_found_token(s, f->c, rows[i].zone, rows[i].name));
-		TRY(cli_found_ca_key(s, f->c, rows[i].name, rows[i].profile, rows[i].type, cli_init_subject(s, f->want, rows[i].cn)));
+		TRY(cli_found_ca_key(s, f->c, rows[i].name, rows[i].profile, rows[i].type,
+				     cli_init_subject(s, f->want, rows[i].cn)));
 	}
 	return OK;
 }
 
 static st make_time_key(struct scope *s, struct founding *f)
 {
-	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_TIME_STAMP | KEY_FOR_REQUEST };
+	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")),
+				 .purposes = KEY_FOR_TIME_STAMP | KEY_FOR_REQUEST };
 	TRY(der_oid_parse(s, span_str(f->want->tsa_policy), &want.limits.policies[0]));
 	want.limits.policy_count = 1;
 	want.limits.accuracy_ms = 1000;
@@ -98,7 +100,8 @@ static st make_root(struct scope *s, struct founding *f)
 	TRY(cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "root-ca")->socket, &f->root_api));
 	AUTO(json_t) *made = NULL;
 	/* What the root issues points to the root's own CRL and certificate; it has no OCSP. */
-	TRY(cli_ca_request(s, f->c, f->root_api, "root", "root", cli_init_subject(s, f->want, "Root CA"), json_pack("{s:n}", "ocsp_url"), &made));
+	TRY(cli_ca_request(s, f->c, f->root_api, "root", "root", cli_init_subject(s, f->want, "Root CA"),
+			   json_pack("{s:n}", "ocsp_url"), &made));
 	const char *pem;
 	TRY(cli_found_member(s, made, "certificate", &pem));
 	return cli_found_keep(s, f->c, "root", pem);
@@ -131,7 +134,8 @@ static st make_management(struct scope *s, struct founding *f)
 
 static st make_status_signer(struct scope *s, struct founding *f)
 {
-	return cli_found_ocsp_signer(s, f->c, f->api, "issuing", cli_init_subject(s, f->want, "OCSP Responder"), f->want->lives);
+	return cli_found_ocsp_signer(s, f->c, f->api, "issuing", cli_init_subject(s, f->want, "OCSP Responder"),
+				     f->want->lives);
 }
 
 static st make_time_unit(struct scope *s, struct founding *f)
@@ -141,7 +145,8 @@ static st make_time_unit(struct scope *s, struct founding *f)
 	TRY(pki_name_parse(s, span_str(cli_init_subject(s, f->want, "Time-Stamp Unit")), &subject));
 	TRY(cli_found_request(s, f->c, "time", "tsu", subject, &request));
 	AUTO(json_t) *made = NULL;
-	TRY(cli_api_call(s, f->api, "POST", "/v1/cas/issuing/certificates", json_pack("{s:s, s:s}", "profile", "tsu", "request", request), &made));
+	TRY(cli_api_call(s, f->api, "POST", "/v1/cas/issuing/certificates",
+			 json_pack("{s:s, s:s}", "profile", "tsu", "request", request), &made));
 	const char *pem, *chain;
 	TRY(cli_found_member(s, made, "certificate", &pem));
 	TRY(cli_found_member(s, made, "chain", &chain));
@@ -151,13 +156,15 @@ static st make_time_unit(struct scope *s, struct founding *f)
 
 /* A software key and its certificate from the management CA: tls/NAME.key and tls/NAME.pem. With `identity` the ca renews the
  * certificate by itself and pushes it there. */
-static st make_tls(struct scope *s, struct founding *f, const char *name, const char *profile, const char *role, json_t *identity)
+static st make_tls(struct scope *s, struct founding *f, const char *name, const char *profile, const char *role,
+		   json_t *identity)
 {
 	AUTO(json_t) *body = identity != NULL ? identity : json_object();
 	span key, subject, request;
 	TRY(cli_soft_key_new(s, &key));
 	TRY(file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.key", name)), key, 0600));
-	TRY(pki_name_parse(s, span_str(scope_printf(s, "O=%s, CN=%s%s", f->want->organisation, f->want->mark, name)), &subject));
+	TRY(pki_name_parse(s, span_str(scope_printf(s, "O=%s, CN=%s%s", f->want->organisation, f->want->mark, name)),
+			   &subject));
 	TRY(cli_soft_key_request(s, key, subject, &request));
 	if (f->want->lives > 0)
 		(void)json_object_set_new(body, "validity_seconds", json_integer((json_int_t)f->want->lives));
@@ -169,7 +176,8 @@ static st make_tls(struct scope *s, struct founding *f, const char *name, const 
 		(void)json_object_set_new(body, "ip_addresses", json_pack("[s]", f->want->host));
 	}
 	AUTO(json_t) *made = NULL;
-	TRY(cli_api_call(s, f->api, "POST", identity != NULL ? "/v1/identities" : "/v1/cas/management/certificates", TAKE(body), &made));
+	TRY(cli_api_call(s, f->api, "POST", identity != NULL ? "/v1/identities" : "/v1/cas/management/certificates", TAKE(body),
+			 &made));
 	const char *pem;
 	TRY(cli_found_member(s, made, "certificate", &pem));
 	return file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.pem", name)), span_str(pem), 0644);
@@ -177,8 +185,9 @@ static st make_tls(struct scope *s, struct founding *f, const char *name, const 
 
 static st make_tls_all(struct scope *s, struct founding *f)
 {
-	TRY(make_tls(s, f, "ca", "tls-server", "ca",
-		     json_pack("{s:s, s:s, s:s}", "name", "tls-ca", "ca", "management", "file", cli_path(s, f->c, "tls/ca.pem"))));
+	TRY(make_tls(
+		s, f, "ca", "tls-server", "ca",
+		json_pack("{s:s, s:s, s:s}", "name", "tls-ca", "ca", "management", "file", cli_path(s, f->c, "tls/ca.pem"))));
 	TRY(make_tls(s, f, "va", "tls-server", "va",
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-va", "ca", "management", "push_url",
 			       scope_printf(s, "https://%s:%u", f->want->host, f->want->va_push))));
@@ -195,7 +204,8 @@ static st publish_root(struct scope *s, struct founding *f)
 	TRY(file_read(s, scope_printf(s, "%s/root.pem", f->c->conf.certificates), 65536, &pem));
 	AUTO(json_t) *taken = NULL;
 	TRY(cli_api_call(s, f->api, "POST", "/v1/cas",
-			 json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len), &taken));
+			 json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len),
+			 &taken));
 	struct cli_root root = { .api = f->root_api };
 	AUTO(json_t) *crl = NULL;
 	return cli_root_crl(s, &root, f->api, &crl);
@@ -296,8 +306,11 @@ static st look_before(struct scope *s, const struct cli *c)
 	}
 	if (file_exists(marker)) {
 		TRY(file_read(s, marker, 1024, &step));
-		return fail(s, E_STATE, "an earlier init of %s was interrupted at '%.*s' and nothing of it is in use; `chancery init --start-over ...` "
-					"moves it aside and begins anew", c->home, (int)step.len - 1, (const char *)step.data);
+		return fail(
+			s, E_STATE,
+			"an earlier init of %s was interrupted at '%.*s' and nothing of it is in use; `chancery init --start-over ...` "
+			"moves it aside and begins anew",
+			c->home, (int)step.len - 1, (const char *)step.data);
 	}
 	if (file_exists(cli_path(s, c, "etc/chancery.conf")))
 		return fail(s, E_CONFLICT, "%s holds an installation already; start it with `chancery run`", c->home);
@@ -307,7 +320,9 @@ static st look_before(struct scope *s, const struct cli *c)
 /* "127.0.0.1" and a base port; the standard ports have no common base. */
 static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
 {
-	*want = (struct cli_init){ .va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445, .tsa_management = 8446 };
+	*want = (struct cli_init){
+		.va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445, .tsa_management = 8446
+	};
 	uint64_t base;
 	TRY(cli_get_number(s, c, "port-base", 0, 65529, &base));
 	if (base > 0) {
@@ -333,7 +348,8 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 	if (name == NULL && !want->test)
 		return fail(s, E_INPUT, "--name NAME is needed: the provider's name as it stands in certificates");
 	if (!want->test && (cli_get(c, "organisation-identifier") == NULL || cli_get(c, "tsa-policy") == NULL))
-		return fail(s, E_INPUT, "a provider that is no test (--test) needs --organisation-identifier and --tsa-policy of its own");
+		return fail(s, E_INPUT,
+			    "a provider that is no test (--test) needs --organisation-identifier and --tsa-policy of its own");
 	if (name == NULL)
 		name = "TEST Demo Provider";
 	want->mark = want->test ? "TEST " : "";
@@ -362,26 +378,35 @@ static st init(struct scope *s, struct cli *c)
 	st founded = run_steps(s, &f);
 	stop_all(&f);
 	TRY(founded);
-	return cli_print(s, c, json_pack("{s:s, s:s, s:b, s:s}", "provider", want.name, "directory", c->home, "test", want.test, "next",
-					 scope_printf(s, "chancery --home %s run", c->home)));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:s, s:b, s:s}", "provider", want.name, "directory", c->home, "test", want.test,
+				   "next", scope_printf(s, "chancery --home %s run", c->home)));
 }
 
 static const struct cli_option init_options[] = {
-	{ .name = "test", .help = "a test installation: TEST in every name, random PINs kept in test-secrets, time-stamps from an unchecked clock" },
+	{ .name = "test",
+	  .help = "a test installation: TEST in every name, random PINs kept in test-secrets, time-stamps from an unchecked clock" },
 	{ .name = "name", .value = "NAME", .help = "the provider's name, as it stands in certificates" },
 	{ .name = "country", .value = "CC", .help = "its country (default BE)" },
 	{ .name = "organisation-identifier", .value = "ID", .help = "its registered identifier, NTRBE-0123456789" },
 	{ .name = "tsa-policy", .value = "OID", .help = "time-stamp policy" },
 	{ .name = "address", .value = "IP", .help = "address of all listeners (default 127.0.0.1)" },
-	{ .name = "port-base", .value = "N", .help = "six ports from here: va, tsa, ca, va push, tsa HTTPS, tsa management (default 8080 8081 8443 8444 8445 8446)" },
+	{ .name = "port-base",
+	  .value = "N",
+	  .help = "six ports from here: va, tsa, ca, va push, tsa HTTPS, tsa management (default 8080 8081 8443 8444 8445 8446)" },
 	{ .name = "public-url", .value = "URL", .help = "where relying parties reach the va (default http://ADDRESS:PORT/)" },
 	{ .name = "clock", .value = "KIND", .help = "kernel, or test (only with --test)" },
 	{ .name = "module", .value = "FILE", .help = "PKCS#11 module (default SoftHSM 2)" },
-	{ .name = "test-lives", .value = "SECONDS", .help = "only with --test: certificates that are renewed by themselves live so long" },
+	{ .name = "test-lives",
+	  .value = "SECONDS",
+	  .help = "only with --test: certificates that are renewed by themselves live so long" },
 	{ .name = "start-over", .help = "move an interrupted installation aside and begin anew" },
 };
 static const struct cli_command commands[] = {
 	{ .summary = "Set up a complete provider: keys, CAs, OCSP signer, time-stamp unit, TLS certificates, configuration",
-	  .example = "--home var/first init --test --name 'First Steps'", CLI_OPTIONS(init_options), .without_configuration = true, .run = init },
+	  .example = "--home var/first init --test --name 'First Steps'",
+	  CLI_OPTIONS(init_options),
+	  .without_configuration = true,
+	  .run = init },
 };
 const struct cli_noun cli_noun_init = { "init", "set up a provider", CLI_COMMANDS(commands) };

@@ -6,18 +6,18 @@
 
 struct cli_init {
 	bool test;
-	const char *name;          /* "TEST Demo Provider" */
+	const char *name; /* "TEST Demo Provider" */
 	const char *country;
-	const char *organisation;  /* TEST in front for test installations */
+	const char *organisation; /* TEST in front for test installations */
 	const char *organisation_identifier;
-	const char *mark;          /* "TEST " or "" in front of every CN */
-	const char *host;          /* address of all listeners */
+	const char *mark;                                                         /* "TEST " or "" in front of every CN */
+	const char *host;                                                         /* address of all listeners */
 	unsigned va_http, va_push, tsa_http, tsa_https, tsa_management, ca_https; /* ports */
-	const char *public_url;    /* "http://127.0.0.1:8080/" */
-	const char *tsa_policy;    /* dotted */
-	const char *clock;         /* kernel or test */
+	const char *public_url;                                                   /* "http://127.0.0.1:8080/" */
+	const char *tsa_policy;                                                   /* dotted */
+	const char *clock;                                                        /* kernel or test */
 	const char *module;
-	uint64_t lives;            /* seconds that OCSP signers', daemons' and operators' certificates live; 0: as their profiles say */
+	uint64_t lives; /* seconds that OCSP signers', daemons' and operators' certificates live; 0: as their profiles say */
 };
 
 /* All configuration files. `founding`: the keyds and the ca write their records to journals, and the ca has no listener. */

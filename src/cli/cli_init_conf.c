@@ -36,12 +36,14 @@ static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init
 {
 	static const struct {
 		const char *zone, *token;
-	} tokens[] = { { "log", "log" }, { "root", "root" }, { "ca", "issuing" }, { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" } };
+	} tokens[] = { { "log", "log" },       { "root", "root" },           { "ca", "issuing" },
+		       { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" } };
 	AUTO_BUF out;
 	buf_init(&out, 0);
 	char *daemon = scope_printf(s, "keyd-%s", zone);
-	put(&out, "# Holds the keys of zone %s.\nzone = %s\nmodule = %s\nsocket = ../run/%s.sock\nstate-directory = ../state/%s\n", zone, zone,
-	    want->module, daemon, daemon);
+	put(&out,
+	    "# Holds the keys of zone %s.\nzone = %s\nmodule = %s\nsocket = ../run/%s.sock\nstate-directory = ../state/%s\n",
+	    zone, zone, want->module, daemon, daemon);
 	for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
 		if (strcmp(tokens[i].zone, zone) == 0)
 			put(&out, "token = %s\n", tokens[i].token);
@@ -52,15 +54,19 @@ static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init
 	return keep(s, c, scope_printf(s, "%s.conf", daemon), &out);
 }
 
-static st write_ca(struct scope *s, const struct cli *c, const struct cli_init *want, const char *name, const char *zone, bool founding)
+static st write_ca(struct scope *s, const struct cli *c, const struct cli_init *want, const char *name, const char *zone,
+		   bool founding)
 {
 	bool root = strcmp(name, "root-ca") == 0;
 	AUTO_BUF out;
 	buf_init(&out, 0);
-	put(&out, "# %s\ndatabase = ../state/%s/ca.db\nstate-directory = ../state/%s\nsocket = ../run/%s.sock\nkeyd-socket = ../run/keyd-%s.sock\n",
-	    root ? "The off-line root's ca: runs only while the root works." : "Issues, revokes and lists.", name, name, name, zone);
+	put(&out,
+	    "# %s\ndatabase = ../state/%s/ca.db\nstate-directory = ../state/%s\nsocket = ../run/%s.sock\nkeyd-socket = ../run/keyd-%s.sock\n",
+	    root ? "The off-line root's ca: runs only while the root works." : "Issues, revokes and lists.", name, name, name,
+	    zone);
 	if (!root && !founding)
-		put(&out, "listen = %s:%u\ntls-certificate = ../tls/ca.pem\ntls-key = ../tls/ca.key\ntls-ca = ../tls/management-ca.pem\n",
+		put(&out,
+		    "listen = %s:%u\ntls-certificate = ../tls/ca.pem\ntls-key = ../tls/ca.key\ntls-ca = ../tls/management-ca.pem\n",
 		    want->host, want->ca_https);
 	put_audit(&out, name, root || founding);
 	if (root)
@@ -74,8 +80,9 @@ static st write_auditd(struct scope *s, const struct cli *c, const struct cli_in
 {
 	AUTO_BUF out;
 	buf_init(&out, 0);
-	put(&out, "# Sole writer of the audit log.\nsocket = ../run/auditd.sock\nlog-directory = ../state/auditd/log\n"
-		  "origin = %s\nkeyd-socket = ../run/keyd-log.sock\nkey = log\nfounding-journal = ../state/founding.journal\n",
+	put(&out,
+	    "# Sole writer of the audit log.\nsocket = ../run/auditd.sock\nlog-directory = ../state/auditd/log\n"
+	    "origin = %s\nkeyd-socket = ../run/keyd-log.sock\nkey = log\nfounding-journal = ../state/founding.journal\n",
 	    cli_init_origin(want));
 	for (size_t i = 0; cli_init_zones[i] != NULL; i++)
 		put(&out, "founding-journal = ../state/keyd-%s/journal\n", cli_init_zones[i]);
@@ -87,14 +94,16 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 {
 	AUTO_BUF out;
 	buf_init(&out, 0);
-	put(&out, "# Publishes status: OCSP, CRLs, CA certificates.\nlisten = %s:%u\npush-listen = %s:%u\ntls-certificate = ../tls/va.pem\n"
-		  "tls-key = ../tls/va.key\ntls-ca = ../tls/management-ca.pem\nstate-directory = ../state/va\nkeyd-socket = ../run/keyd-status.sock\n",
+	put(&out,
+	    "# Publishes status: OCSP, CRLs, CA certificates.\nlisten = %s:%u\npush-listen = %s:%u\ntls-certificate = ../tls/va.pem\n"
+	    "tls-key = ../tls/va.key\ntls-ca = ../tls/management-ca.pem\nstate-directory = ../state/va\nkeyd-socket = ../run/keyd-status.sock\n",
 	    want->host, want->va_http, want->host, want->va_push);
 	put_audit(&out, "va", false);
 	TRY(keep(s, c, "va.conf", &out));
-	put(&out, "# Time-stamping authority.\nlisten = %s:%u\nlisten-https = %s:%u\ntls-certificate = ../tls/tsa.pem\ntls-key = ../tls/tsa.key\n"
-		  "tls-ca = ../tls/management-ca.pem\nkeyd-socket = ../run/keyd-time.sock\nkey = tsu\ncertificate = ../certificates/tsu.pem\n"
-		  "chain = ../certificates/chain.pem\nmanagement-listen = %s:%u\nclock = %s\n%s = %s\n",
+	put(&out,
+	    "# Time-stamping authority.\nlisten = %s:%u\nlisten-https = %s:%u\ntls-certificate = ../tls/tsa.pem\ntls-key = ../tls/tsa.key\n"
+	    "tls-ca = ../tls/management-ca.pem\nkeyd-socket = ../run/keyd-time.sock\nkey = tsu\ncertificate = ../certificates/tsu.pem\n"
+	    "chain = ../certificates/chain.pem\nmanagement-listen = %s:%u\nclock = %s\n%s = %s\n",
 	    want->host, want->tsa_http, want->host, want->tsa_https, want->host, want->tsa_management, want->clock,
 	    strcmp(want->clock, "test") == 0 ? "test-policy" : "policy", want->tsa_policy);
 	put_audit(&out, "tsa", false);
@@ -103,8 +112,9 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 
 static void put_keyd_row(struct buf *out, const struct cli_init *want, const char *zone, bool supervised)
 {
-	put(out, "\n[daemon keyd-%s]\nprogram = chancery-keyd\nconfig = keyd-%s.conf\nzone = %s\nsocket = ../run/keyd-%s.sock\n", zone, zone, zone,
-	    zone);
+	put(out,
+	    "\n[daemon keyd-%s]\nprogram = chancery-keyd\nconfig = keyd-%s.conf\nzone = %s\nsocket = ../run/keyd-%s.sock\n",
+	    zone, zone, zone, zone);
 	put(out, want->test ? "pin-directory = ../test-secrets/%s\n" : "pin-prompt = yes\n# zone %s\n", zone);
 	if (!supervised)
 		put(out, "supervised = no\n");
@@ -119,11 +129,12 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 {
 	AUTO_BUF out;
 	buf_init(&out, 0);
-	put(&out, "# This installation, for the command-line tool and the supervisor. Daemons start in the order of this file.\n"
-		  "name = %s\ntest = %s\nlog-directory = ../log\nmodule = %s\napi-url = https://%s:%u\nocsp-url = %socsp\ntsa-url = http://%s:%u/tsa\n"
-		  "crl-url = %scrl/issuing.crl\nrepository-url = %s\n",
-	    want->name, want->test ? "yes" : "no", want->module, want->host, want->ca_https, want->public_url, want->host, want->tsa_http,
-	    want->public_url, want->public_url);
+	put(&out,
+	    "# This installation, for the command-line tool and the supervisor. Daemons start in the order of this file.\n"
+	    "name = %s\ntest = %s\nlog-directory = ../log\nmodule = %s\napi-url = https://%s:%u\nocsp-url = %socsp\ntsa-url = http://%s:%u/tsa\n"
+	    "crl-url = %scrl/issuing.crl\nrepository-url = %s\n",
+	    want->name, want->test ? "yes" : "no", want->module, want->host, want->ca_https, want->public_url, want->host,
+	    want->tsa_http, want->public_url, want->public_url);
 	static const char *const anchored[] = { "ca", "va", "tsa", "keyd-ca", "keyd-status", "keyd-time", "keyd-log" };
 	for (size_t i = 0; i < sizeof anchored / sizeof anchored[0]; i++)
 		put(&out, "anchor = ../state/%s/anchor\n", anchored[i]);
@@ -134,8 +145,9 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 		put_keyd_row(&out, want, later[i], true);
 	put_service_row(&out, "va", "va", scope_printf(s, "health = %shealthz\n", want->public_url));
 	put_service_row(&out, "tsa", "tsa", scope_printf(s, "health = http://%s:%u/healthz\n", want->host, want->tsa_http));
-	put_service_row(&out, "ca", "ca",
-			scope_printf(s, "socket = ../run/ca.sock\nhealth = https://%s:%u/healthz\n", want->host, want->ca_https));
+	put_service_row(
+		&out, "ca", "ca",
+		scope_printf(s, "socket = ../run/ca.sock\nhealth = https://%s:%u/healthz\n", want->host, want->ca_https));
 	put_keyd_row(&out, want, "root", false);
 	put_service_row(&out, "root-ca", "ca", "socket = ../run/root-ca.sock\nsupervised = no\n");
 	return keep(s, c, "chancery.conf", &out);
@@ -148,7 +160,9 @@ st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *w
 		TRY(file_make_directory(s, cli_path(s, c, scope_printf(s, "state/keyd-%s/tokens", cli_init_zones[i])), 0700));
 		TRY(write_keyd(s, c, want, cli_init_zones[i], founding));
 	}
-	static const char *const states[] = { "state/auditd/log", "state/ca", "state/root-ca", "state/va", "state/tsa", "run", "log" };
+	static const char *const states[] = {
+		"state/auditd/log", "state/ca", "state/root-ca", "state/va", "state/tsa", "run", "log"
+	};
 	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
 		TRY(file_make_directory(s, cli_path(s, c, states[i]), 0755));
 	TRY(write_ca(s, c, want, "root-ca", "root", founding));
@@ -162,14 +176,18 @@ st cli_init_write_env(struct scope *s, const struct cli *c, const struct cli_ini
 {
 	AUTO_BUF out;
 	buf_init(&out, 0);
-	put(&out, "CHANCERY=\"%s --home %s\"\nCHANCERY_OCSP_URL=%socsp\nCHANCERY_TSA_URL=http://%s:%u/tsa\nCHANCERY_CRL_URL=%scrl/issuing.crl\n"
-		  "CHANCERY_REPOSITORY_URL=%s\nCHANCERY_API_URL=https://%s:%u\n",
-	    c->program, c->home, want->public_url, want->host, want->tsa_http, want->public_url, want->public_url, want->host, want->ca_https);
-	put(&out, "CHANCERY_ROOT_PEM=%s/certificates/root.pem\nCHANCERY_ISSUING_PEM=%s/certificates/issuing.pem\n"
-		  "CHANCERY_TSU_PEM=%s/certificates/tsu.pem\n",
+	put(&out,
+	    "CHANCERY=\"%s --home %s\"\nCHANCERY_OCSP_URL=%socsp\nCHANCERY_TSA_URL=http://%s:%u/tsa\nCHANCERY_CRL_URL=%scrl/issuing.crl\n"
+	    "CHANCERY_REPOSITORY_URL=%s\nCHANCERY_API_URL=https://%s:%u\n",
+	    c->program, c->home, want->public_url, want->host, want->tsa_http, want->public_url, want->public_url, want->host,
+	    want->ca_https);
+	put(&out,
+	    "CHANCERY_ROOT_PEM=%s/certificates/root.pem\nCHANCERY_ISSUING_PEM=%s/certificates/issuing.pem\n"
+	    "CHANCERY_TSU_PEM=%s/certificates/tsu.pem\n",
 	    c->home, c->home, c->home);
-	put(&out, "export CHANCERY CHANCERY_OCSP_URL CHANCERY_TSA_URL CHANCERY_CRL_URL CHANCERY_REPOSITORY_URL CHANCERY_API_URL\n"
-		  "export CHANCERY_ROOT_PEM CHANCERY_ISSUING_PEM CHANCERY_TSU_PEM\n");
+	put(&out,
+	    "export CHANCERY CHANCERY_OCSP_URL CHANCERY_TSA_URL CHANCERY_CRL_URL CHANCERY_REPOSITORY_URL CHANCERY_API_URL\n"
+	    "export CHANCERY_ROOT_PEM CHANCERY_ISSUING_PEM CHANCERY_TSU_PEM\n");
 	return file_replace(s, cli_path(s, c, "env"), buf_span(&out), 0644);
 }
 

@@ -14,7 +14,8 @@ st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_clie
 		*out = key_client_new(keyd->socket);
 		return OK;
 	}
-	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s; the zones are in chancery.conf, [daemon keyd-...]", zone);
+	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s; the zones are in chancery.conf, [daemon keyd-...]",
+		    zone);
 }
 
 static json_t *purposes(unsigned bits)
@@ -29,9 +30,9 @@ static json_t *purposes(unsigned bits)
 static json_t *key_json(struct scope *s, const char *zone, const struct key_info *key, bool whole)
 {
 	char created[MOMENT_TEXT_MAX];
-	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "zone", zone, "token", key->token, "key", key->label, "type",
-				key->type->name, "backup", key->backup == KEY_BACKUP_WRAPPED ? "wrapped" : "none", "usable", key->usable,
-				"created", moment_text(key->created, created));
+	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "zone", zone, "token", key->token, "key", key->label,
+				"type", key->type->name, "backup", key->backup == KEY_BACKUP_WRAPPED ? "wrapped" : "none",
+				"usable", key->usable, "created", moment_text(key->created, created));
 	if (!whole)
 		return out;
 	(void)json_object_set_new(out, "purposes", purposes(key->purposes));
@@ -95,8 +96,10 @@ static st parse_purposes(struct scope *s, const char *text, unsigned *out)
 		size_t len = strcspn(at, ",");
 		enum key_purpose purpose = key_purpose_named(span_of(at, len));
 		if (purpose == 0)
-			return fail(s, E_INPUT, "'%.*s' is no purpose of a key; there are certificate, crl, ocsp, time-stamp, log, identity, request",
-				    (int)len, at);
+			return fail(
+				s, E_INPUT,
+				"'%.*s' is no purpose of a key; there are certificate, crl, ocsp, time-stamp, log, identity, request",
+				(int)len, at);
 		bits |= purpose;
 		at += len + (at[len] == ',');
 	}
@@ -108,7 +111,8 @@ static st generate(struct scope *s, struct cli *c)
 {
 	struct key_info want = { .type = alg_key_named(span_str(cli_get_or(c, "type", "ec-p256"))), .missing = "" };
 	if (want.type == NULL)
-		return fail(s, E_INPUT, "'%s' is no type of key; there are ec-p256, ec-p384, rsa-3072, rsa-4096, ed25519", cli_get(c, "type"));
+		return fail(s, E_INPUT, "'%s' is no type of key; there are ec-p256, ec-p384, rsa-3072, rsa-4096, ed25519",
+			    cli_get(c, "type"));
 	const char *label = c->argument[0];
 	const char *token = cli_get(c, "token");
 	if (strlen(label) > KEY_LABEL_MAX || strlen(token) > KEY_LABEL_MAX)
@@ -147,31 +151,51 @@ static st probe(struct scope *s, struct cli *c)
 	return cli_run_command(s, c, keyd, arguments, &c->exit_code);
 }
 
+/* clang-format off */
 #define ZONE(needed) { .name = "zone", .value = "ZONE", .required = needed, .help = "ca, status, time, log or root" }
+/* clang-format on */
 static const struct cli_option list_options[] = { ZONE(false) };
 static const struct cli_option show_options[] = { ZONE(true) };
 static const struct cli_option generate_options[] = {
 	ZONE(true),
 	{ .name = "token", .value = "TOKEN", .required = true, .help = "the token (key group) it is generated on" },
-	{ .name = "purposes", .value = "LIST", .required = true, .help = "what it may sign: certificate,crl,ocsp,time-stamp,log,request" },
+	{ .name = "purposes",
+	  .value = "LIST",
+	  .required = true,
+	  .help = "what it may sign: certificate,crl,ocsp,time-stamp,log,request" },
 	{ .name = "type", .value = "TYPE", .help = "ec-p256 (default), ec-p384, rsa-3072, rsa-4096, ed25519" },
 	{ .name = "backup", .value = "KIND", .help = "none (default) or wrapped; cannot be changed later" },
 	{ .name = "validity-days", .value = "N", .help = "longest validity it may sign" },
 	{ .name = "rate", .value = "N", .help = "most signatures per second" },
 };
 static const struct cli_command key_commands[] = {
-	{ .verb = "list", .summary = "List the keys of all zones that run here", .example = "key list", CLI_OPTIONS(list_options), .run = list },
-	{ .verb = "show", .arguments = "KEY", .summary = "Show a key with its purposes and limits", .example = "key show --zone ca issuing",
-	  CLI_OPTIONS(show_options), .run = show },
-	{ .verb = "generate", .arguments = "KEY", .summary = "Generate a key on its token; purposes, limits and backup are fixed for good",
+	{ .verb = "list",
+	  .summary = "List the keys of all zones that run here",
+	  .example = "key list",
+	  CLI_OPTIONS(list_options),
+	  .run = list },
+	{ .verb = "show",
+	  .arguments = "KEY",
+	  .summary = "Show a key with its purposes and limits",
+	  .example = "key show --zone ca issuing",
+	  CLI_OPTIONS(show_options),
+	  .run = show },
+	{ .verb = "generate",
+	  .arguments = "KEY",
+	  .summary = "Generate a key on its token; purposes, limits and backup are fixed for good",
 	  .example = "key generate --zone ca --token issuing --purposes certificate,crl,request issuing-2027",
-	  CLI_OPTIONS(generate_options), .run = generate },
+	  CLI_OPTIONS(generate_options),
+	  .run = generate },
 };
 const struct cli_noun cli_noun_key = { "key", "keys in the tokens of this host's zones", CLI_COMMANDS(key_commands) };
 
 static const struct cli_command hsm_commands[] = {
-	{ .verb = "probe", .arguments = "[TOKEN]",
-	  .summary = "Tell mechanism by mechanism and attribute by attribute what the PKCS#11 module can do for us, and what is missing",
-	  .example = "hsm probe --zone ca", CLI_OPTIONS(list_options), .run = probe },
+	{ .verb = "probe",
+	  .arguments = "[TOKEN]",
+	  .summary =
+		  "Tell mechanism by mechanism and attribute by attribute what the PKCS#11 module can do for us, and what is missing",
+	  .example = "hsm probe --zone ca",
+	  CLI_OPTIONS(list_options),
+	  .run = probe },
 };
 const struct cli_noun cli_noun_hsm = { "hsm", "the PKCS#11 module behind the keys", CLI_COMMANDS(hsm_commands) };

@@ -25,7 +25,8 @@ char *cli_program(struct scope *s, const struct cli *c, const char *name)
 	if (strchr(name, '/') != NULL)
 		return scope_printf(s, "%s", name);
 	const char *slash = strrchr(c->program, '/');
-	return scope_printf(s, "%.*s/%s", slash == NULL ? 1 : (int)(slash - c->program), slash == NULL ? "." : c->program, name);
+	return scope_printf(s, "%.*s/%s", slash == NULL ? 1 : (int)(slash - c->program), slash == NULL ? "." : c->program,
+			    name);
 }
 
 st cli_read_certificate(struct scope *s, const char *path, struct pki_certificate *out)
@@ -67,8 +68,11 @@ static st read_conf(struct scope *s, struct cli *c)
 {
 	char *path = cli_path(s, c, "etc/chancery.conf");
 	if (!file_exists(path))
-		return fail(s, E_CONFIG, "no installation at %s (etc/chancery.conf is missing): name one with --home DIR, or set one up with "
-					 "chancery --home DIR init", c->home);
+		return fail(
+			s, E_CONFIG,
+			"no installation at %s (etc/chancery.conf is missing): name one with --home DIR, or set one up with "
+			"chancery --home DIR init",
+			c->home);
 	return conf_read(s, &cli_conf_schema, path, &c->conf);
 }
 

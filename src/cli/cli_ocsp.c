@@ -13,8 +13,11 @@
 static const uint8_t ocsp_signing[] = { 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x09 };
 static const uint8_t ext_key_usage[] = { 0x55, 0x1d, 0x25 };
 
-static const char *const status_words[] = { [PKI_OCSP_GOOD] = "good", [PKI_OCSP_REVOKED] = "revoked", [PKI_OCSP_UNKNOWN] = "unknown" };
-static const char *const error_words[] = { "successful", "malformedRequest", "internalError", "tryLater", "", "sigRequired", "unauthorized" };
+static const char *const status_words[] = {
+	[PKI_OCSP_GOOD] = "good", [PKI_OCSP_REVOKED] = "revoked", [PKI_OCSP_UNKNOWN] = "unknown"
+};
+static const char *const error_words[] = { "successful", "malformedRequest", "internalError", "tryLater",
+					   "",           "sigRequired",      "unauthorized" };
 
 static st verify(struct scope *s, span spki, span identifier, span message, span signature)
 {
@@ -83,8 +86,9 @@ static st query(struct scope *s, struct cli *c)
 	const struct pki_ocsp_single *single = &response.single[0];
 	char produced[MOMENT_TEXT_MAX], from[MOMENT_TEXT_MAX], to[MOMENT_TEXT_MAX], at[MOMENT_TEXT_MAX];
 	AUTO(json_t) *out = json_pack("{s:s, s:s, s:s, s:s, s:s}", "serial", cli_serial_text(s, cert.serial), "status",
-				      status_words[single->status], "produced_at", moment_text(response.produced_at, produced), "this_update",
-				      moment_text(single->this_update, from), "next_update", moment_text(single->next_update, to));
+				      status_words[single->status], "produced_at", moment_text(response.produced_at, produced),
+				      "this_update", moment_text(single->this_update, from), "next_update",
+				      moment_text(single->next_update, to));
 	if (single->status == PKI_OCSP_REVOKED) {
 		(void)json_object_set_new(out, "revoked_at", json_string(moment_text(single->revoked_at, at)));
 		(void)json_object_set_new(out, "reason", json_string(pki_reason_name(single->reason)));
@@ -103,7 +107,10 @@ static const struct cli_option query_options[] = {
 	{ .name = "out", .value = "FILE", .help = "write the OCSPResponse there" },
 };
 static const struct cli_command commands[] = {
-	{ .verb = "query", .summary = "Ask for a certificate's status and verify the answer; exit 0 only for good, 1 for revoked and unknown",
-	  .example = "ocsp query --cert certificate.pem", CLI_OPTIONS(query_options), .run = query },
+	{ .verb = "query",
+	  .summary = "Ask for a certificate's status and verify the answer; exit 0 only for good, 1 for revoked and unknown",
+	  .example = "ocsp query --cert certificate.pem",
+	  CLI_OPTIONS(query_options),
+	  .run = query },
 };
 const struct cli_noun cli_noun_ocsp = { "ocsp", "ask the OCSP responder", CLI_COMMANDS(commands) };

@@ -37,8 +37,7 @@ static const struct cli_option *option_in(const struct cli_option *options, size
 
 static const struct cli_option *option_named(const struct cli *c, span name)
 {
-	const struct cli_option *found =
-		option_in(global_options, sizeof global_options / sizeof global_options[0], name);
+	const struct cli_option *found = option_in(global_options, sizeof global_options / sizeof global_options[0], name);
 	if (found == NULL && c->command != NULL)
 		found = option_in(c->command->options, c->command->option_count, name);
 	return found;
@@ -69,8 +68,9 @@ static st take_option(struct scope *s, struct cli *c, int argc, char **argv, int
 	span name = equals == NULL ? span_str(word) : span_of(word, (size_t)(equals - word));
 	const struct cli_option *option = option_named(c, name);
 	if (option == NULL)
-		return fail(s, E_INPUT, "there is no option --%.*s here; see chancery %s%s%s --help", (int)name.len, (const char *)name.data,
-			    c->noun == NULL ? "" : c->noun->name, c->command != NULL && c->command->verb != NULL ? " " : "",
+		return fail(s, E_INPUT, "there is no option --%.*s here; see chancery %s%s%s --help", (int)name.len,
+			    (const char *)name.data, c->noun == NULL ? "" : c->noun->name,
+			    c->command != NULL && c->command->verb != NULL ? " " : "",
 			    c->command != NULL && c->command->verb != NULL ? c->command->verb : "");
 	if (option->value == NULL && equals != NULL)
 		return fail(s, E_INPUT, "--%s takes no value", option->name);
@@ -97,7 +97,8 @@ static st take_word(struct scope *s, struct cli *c, const char *word)
 	if (c->command == NULL) {
 		c->command = command_named(c->noun, word);
 		if (c->command == NULL)
-			return fail(s, E_INPUT, "%s has no command %s; see chancery %s --help", c->noun->name, word, c->noun->name);
+			return fail(s, E_INPUT, "%s has no command %s; see chancery %s --help", c->noun->name, word,
+				    c->noun->name);
 		return OK;
 	}
 	if (c->command->arguments == NULL)
@@ -117,8 +118,8 @@ static st check_complete(struct scope *s, const struct cli *c)
 	for (size_t i = 0; i < c->command->option_count; i++) {
 		const struct cli_option *option = &c->command->options[i];
 		if (option->required && cli_get(c, option->name) == NULL)
-			return fail(s, E_INPUT, "--%s %s is needed: %s. Example: chancery %s", option->name, option->value, option->help,
-				    c->command->example);
+			return fail(s, E_INPUT, "--%s %s is needed: %s. Example: chancery %s", option->name, option->value,
+				    option->help, c->command->example);
 	}
 	if (c->command->arguments != NULL && c->command->arguments[0] != '[' && c->argument_count == 0)
 		return fail(s, E_INPUT, "%s is needed. Example: chancery %s", c->command->arguments, c->command->example);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define COLUMNS_MAX 16
+#define COLUMNS_MAX      16
 #define COLUMN_WIDTH_MAX 60
 
 static void put(struct buf *out, const char *text)
@@ -59,7 +59,8 @@ static size_t table_columns(const json_t *rows, const char *names[COLUMNS_MAX], 
 	size_t count = 0;
 	const char *name;
 	json_t *member;
-	json_object_foreach (json_array_get(rows, 0), name, member) {
+	json_object_foreach(json_array_get(rows, 0), name, member)
+	{
 		if (count < COLUMNS_MAX && !json_is_object(member) && !json_is_array(member)) {
 			names[count] = name;
 			widths[count++] = strlen(name);
@@ -100,9 +101,9 @@ static void text_object(struct buf *out, const json_t *object)
 	size_t width = 0;
 	const char *name;
 	json_t *member;
-	json_object_foreach ((json_t *)(uintptr_t)object, name, member)
-		width = strlen(name) > width ? strlen(name) : width;
-	json_object_foreach ((json_t *)(uintptr_t)object, name, member) {
+	json_object_foreach((json_t *)(uintptr_t)object, name, member) width = strlen(name) > width ? strlen(name) : width;
+	json_object_foreach((json_t *)(uintptr_t)object, name, member)
+	{
 		bool long_text = json_is_string(member) && strchr(json_string_value(member), '\n') != NULL;
 		if (is_table(member) || json_is_object(member) || long_text) {
 			put(out, "\n");
@@ -188,7 +189,9 @@ char *cli_age(struct scope *s, int64_t moment)
 	static const struct {
 		int64_t unit;
 		const char *name;
-	} units[] = { { MOMENT_DAY, "days" }, { MOMENT_HOUR, "hours" }, { MOMENT_MINUTE, "minutes" }, { MOMENT_SECOND, "seconds" } };
+	} units[] = {
+		{ MOMENT_DAY, "days" }, { MOMENT_HOUR, "hours" }, { MOMENT_MINUTE, "minutes" }, { MOMENT_SECOND, "seconds" }
+	};
 	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
 		if (size >= 2 * units[i].unit || i == 3)
 			return scope_printf(s, apart < 0 ? "%lld %s ago" : "in %lld %s", (long long)(size / units[i].unit),

@@ -14,8 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define PIN_MAX 256u
-#define PINS_MAX 32768u /* fits a pipe, so that writing before the daemon reads cannot block */
+#define PIN_MAX       256u
+#define PINS_MAX      32768u /* fits a pipe, so that writing before the daemon reads cannot block */
 #define ARGUMENTS_MAX 64u
 
 static st pins_add(struct scope *s, struct buf *out, const char *token, span pin)
@@ -65,8 +65,10 @@ static bool read_hidden(char *line, size_t room)
 static st pins_of_prompt(struct scope *s, const struct cli_daemon *daemon, struct buf *out)
 {
 	if (!isatty(STDIN_FILENO))
-		return fail(s, E_CONFIG, "%s wants its PINs from a terminal and standard input is none; set pin-directory, or let "
-					 "systemd hand them over as credentials", daemon->label);
+		return fail(s, E_CONFIG,
+			    "%s wants its PINs from a terminal and standard input is none; set pin-directory, or let "
+			    "systemd hand them over as credentials",
+			    daemon->label);
 	for (;;) {
 		char token[PIN_MAX], pin[PIN_MAX];
 		(void)fprintf(stderr, "%s: name of a token to open (empty: no more): ", daemon->label);
@@ -138,7 +140,8 @@ static st pin_pipe(struct scope *s, span pins, int *out_fd)
 	return OK;
 }
 
-st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd, struct cli_child *out)
+st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd,
+	     struct cli_child *out)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) != 0)
@@ -192,7 +195,8 @@ st cli_wait_ready(struct scope *s, struct cli_child *child, int timeout_ms)
 	if (ready)
 		return OK;
 	if (got == 0)
-		return fail(s, E_UNAVAILABLE, "%s is not ready after %d s; its log says why", child->daemon->label, timeout_ms / 1000);
+		return fail(s, E_UNAVAILABLE, "%s is not ready after %d s; its log says why", child->daemon->label,
+			    timeout_ms / 1000);
 	return fail(s, E_UNAVAILABLE, "%s ended before it was ready; its log says why", child->daemon->label);
 }
 
@@ -277,7 +281,8 @@ st cli_run_program(struct scope *s, const char *path, const char *const *argumen
 	return OK;
 }
 
-st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments, int *out_exit)
+st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments,
+		   int *out_exit)
 {
 	AUTO_BUF pins;
 	buf_init(&pins, PINS_MAX);

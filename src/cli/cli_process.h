@@ -15,7 +15,8 @@ struct cli_child {
  * Empty when it needs none. */
 st cli_pins(struct scope *s, const struct cli_daemon *daemon, struct buf *out);
 /* Start with --config, --pid-file, --ready-fd and, with PINs, --pin-fd. `log_fd` becomes its standard error; -1: ours. */
-st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd, struct cli_child *out);
+st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd,
+	     struct cli_child *out);
 /* Wait until it says it is ready. E_UNAVAILABLE when it ended or takes longer. */
 st cli_wait_ready(struct scope *s, struct cli_child *child, int timeout_ms);
 /* SIGTERM, and SIGKILL after `grace_ms`; waits for its end. A child that is not running is fine. */
@@ -24,6 +25,7 @@ void cli_stop(struct cli_child *child, int grace_ms);
 st cli_run_program(struct scope *s, const char *path, const char *const *arguments, const struct conf_list *environment,
 		   struct buf *out, int *out_exit);
 /* One of a daemon's own commands ("probe"), with its configuration and PINs; prints to our standard output. */
-st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments, int *out_exit);
+st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments,
+		   int *out_exit);
 /* The log file of a daemon, opened for appending; -1 when the installation has no log directory. */
 st cli_open_log(struct scope *s, const struct cli *c, const char *name, int *out_fd);

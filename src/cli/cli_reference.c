@@ -35,7 +35,8 @@ static st configuration_page(struct scope *s, struct cli *c)
 	buf_init(&page, 0);
 	(void)put(&page, "# Configuration\n\nPrinted by `chancery reference configuration`; do not edit.\n\n");
 	conf_reference(&page, &cli_conf_schema);
-	static const char *const programs[] = { "chancery-keyd", "chancery-auditd", "chancery-ca", "chancery-va", "chancery-tsa" };
+	static const char *const programs[] = { "chancery-keyd", "chancery-auditd", "chancery-ca", "chancery-va",
+						"chancery-tsa" };
 	static const char *const arguments[] = { "--reference", NULL };
 	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
 		int code;
@@ -51,11 +52,20 @@ static st configuration_page(struct scope *s, struct cli *c)
 }
 
 static const struct cli_command commands[] = {
-	{ .verb = "configuration", .summary = "Print every configuration name of every program", .example = "reference configuration",
-	  .without_configuration = true, .run = configuration_page },
-	{ .verb = "events", .summary = "Print the catalogue of audit events", .example = "reference events", .without_configuration = true,
+	{ .verb = "configuration",
+	  .summary = "Print every configuration name of every program",
+	  .example = "reference configuration",
+	  .without_configuration = true,
+	  .run = configuration_page },
+	{ .verb = "events",
+	  .summary = "Print the catalogue of audit events",
+	  .example = "reference events",
+	  .without_configuration = true,
 	  .run = events_page },
-	{ .verb = "commands", .summary = "Print every command of this tool", .example = "reference commands", .without_configuration = true,
+	{ .verb = "commands",
+	  .summary = "Print every command of this tool",
+	  .example = "reference commands",
+	  .without_configuration = true,
 	  .run = commands_page },
 };
 const struct cli_noun cli_noun_reference = { "reference", "print the reference pages", CLI_COMMANDS(commands) };

@@ -19,12 +19,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define UNITS_MAX 32
+#define UNITS_MAX      32
 #define BACK_OFF_FIRST (200 * INT64_C(1000))
-#define BACK_OFF_MOST (30 * MOMENT_SECOND)
-#define STABLE_AFTER (30 * MOMENT_SECOND)
-#define READY_WITHIN (120 * MOMENT_SECOND)
-#define STOP_GRACE_MS 15000
+#define BACK_OFF_MOST  (30 * MOMENT_SECOND)
+#define STABLE_AFTER   (30 * MOMENT_SECOND)
+#define READY_WITHIN   (120 * MOMENT_SECOND)
+#define STOP_GRACE_MS  15000
 #define DETACH_WAIT_MS 90000
 
 enum unit_state { UNIT_DOWN, UNIT_STARTING, UNIT_READY };
@@ -47,7 +47,7 @@ struct supervisor {
 	size_t count;
 	int signals;
 	int lock;
-	int told;      /* descriptor on which a detaching parent waits; -1 */
+	int told; /* descriptor on which a detaching parent waits; -1 */
 	bool stopping;
 	bool announced;
 	st outcome;
@@ -126,7 +126,8 @@ static void unit_ended(struct supervisor *v, pid_t pid, int status)
 		if (v->stopping)
 			return;
 		log_put(LOG_LEVEL_WARNING, "%s ended with %s %d; starting it again in %lld ms", u->child.daemon->label,
-			WIFSIGNALED(status) ? "signal" : "exit code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+			WIFSIGNALED(status) ? "signal" : "exit code",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
 			(long long)((u->due - moment_monotonic()) / 1000));
 		/* A configuration that does not stand will not get better by trying again. */
 		if (!u->was_ready && WIFEXITED(status) && WEXITSTATUS(status) == code_row(E_CONFIG)->exit_code) {
@@ -247,7 +248,9 @@ static st lock_installation(struct scope *s, struct supervisor *v)
 	if (fd < 0)
 		return fail_errno(s, E_IO, "%s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return fail(s, E_STATE, "a supervisor of this installation is running already (%s); end it with `chancery run --stop`", path);
+		return fail(s, E_STATE,
+			    "a supervisor of this installation is running already (%s); end it with `chancery run --stop`",
+			    path);
 	char *text = scope_printf(s, "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) != 0)
 		return fail_errno(s, E_IO, "%s", path);
@@ -354,8 +357,9 @@ static st say_running(struct scope *s, struct cli *c)
 	int pid;
 	TRY(running_supervisor(s, c, &fd, &pid));
 	c->exit_code = pid > 0 ? 0 : 1;
-	return cli_print(s, c, pid > 0 ? json_pack("{s:s, s:i}", "supervisor", "running", "pid", pid) :
-					 json_pack("{s:s}", "supervisor", "not running"));
+	return cli_print(s, c,
+			 pid > 0 ? json_pack("{s:s, s:i}", "supervisor", "running", "pid", pid)
+				 : json_pack("{s:s}", "supervisor", "not running"));
 }
 
 static st stop_running(struct scope *s, struct cli *c)
@@ -396,7 +400,9 @@ static st run(struct scope *s, struct cli *c)
 		supervise(&v);
 		log_put(LOG_LEVEL_NOTICE, "stopped; last state of %s: %s", v.unit[0].child.daemon->label,
 			unit_state_names[v.unit[0].state]);
-		result = v.outcome.code == E_OK ? OK : fail(s, v.outcome.code, "a daemon refused its configuration; its log says why");
+		result = v.outcome.code == E_OK
+				 ? OK
+				 : fail(s, v.outcome.code, "a daemon refused its configuration; its log says why");
 	}
 	supervisor_done(&v);
 	if (result.code == E_OK && parent)
@@ -411,6 +417,8 @@ static const struct cli_option run_options[] = {
 };
 static const struct cli_command commands[] = {
 	{ .summary = "Start the daemons of this installation in order and keep them running",
-	  .example = "--home var/first run", CLI_OPTIONS(run_options), .run = run },
+	  .example = "--home var/first run",
+	  CLI_OPTIONS(run_options),
+	  .run = run },
 };
 const struct cli_noun cli_noun_run = { "run", "run the daemons of this host under a supervisor", CLI_COMMANDS(commands) };

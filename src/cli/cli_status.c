@@ -107,9 +107,9 @@ static json_t *daemons(struct scope *s, const struct cli *c, bool *well, const c
 		(void)json_object_set_new(row, "health", json_string(health));
 		(void)json_array_append_new(rows, row);
 	}
-	*out_separation = shared >= 0	   ? scope_printf(s, "NOT SEPARATED: daemons share uid %d", shared) :
-			  seen_count == 0 ? "no daemon runs" :
-					    "each daemon has its own uid";
+	*out_separation = shared >= 0       ? scope_printf(s, "NOT SEPARATED: daemons share uid %d", shared)
+			  : seen_count == 0 ? "no daemon runs"
+					    : "each daemon has its own uid";
 	return rows;
 }
 
@@ -168,9 +168,9 @@ static void add_clock(struct scope *s, const struct cli *c, json_t *out)
 {
 	struct timex kernel = { 0 };
 	int state = ntp_adjtime(&kernel);
-	const char *text = state < 0 || state == TIME_ERROR ?
-				   "NOT SYNCHRONISED (kernel)" :
-				   scope_printf(s, "synchronised, error at most %.3f ms (kernel)", (double)kernel.maxerror / 1000.0);
+	const char *text = state < 0 || state == TIME_ERROR ? "NOT SYNCHRONISED (kernel)"
+							    : scope_printf(s, "synchronised, error at most %.3f ms (kernel)",
+									   (double)kernel.maxerror / 1000.0);
 	if (c->conf.test)
 		text = scope_printf(s, "%s; time-stamps use `clock = test`", text);
 	(void)json_object_set_new(out, "clock", json_string(text));
@@ -184,8 +184,9 @@ static void add_audit_head(struct scope *s, const struct cli *c, json_t *out, bo
 		char *all = scope_cstr(s, note);
 		char *size = strchr(all, '\n');
 		char *root = size == NULL ? NULL : strchr(size + 1, '\n');
-		text = root == NULL ? "checkpoint is not readable" :
-				      scope_printf(s, "%.*s records, root %.16s...", (int)(root - size - 1), size + 1, root + 1);
+		text = root == NULL
+			       ? "checkpoint is not readable"
+			       : scope_printf(s, "%.*s records, root %.16s...", (int)(root - size - 1), size + 1, root + 1);
 	} else {
 		text = scope_printf(s, "NO CHECKPOINT: %s", s->message);
 		*well = false;
@@ -228,14 +229,18 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well
 	json_t *cas = json_array();
 	size_t i;
 	json_t *ca;
-	json_array_foreach (json_object_get(status, "cas"), i, ca) {
+	json_array_foreach(json_object_get(status, "cas"), i, ca)
+	{
 		const json_t *crl = json_object_get(ca, "last_crl");
 		(void)json_array_append_new(cas, json_pack("{s:s, s:s, s:I, s:s}", "ca", cli_member(ca, "name"), "state",
-							   cli_member(ca, "state"), "CRL", (json_int_t)cli_member_number(crl, "number"),
-							   "next update", cli_member(crl, "next_update")));
+							   cli_member(ca, "state"), "CRL",
+							   (json_int_t)cli_member_number(crl, "number"), "next update",
+							   cli_member(crl, "next_update")));
 	}
 	(void)json_object_set_new(out, "CAs", cas);
-	static const char *const kept[][2] = { { "vas", "status feed" }, { "certificates", "certificates" }, { "outbox", "records to relay" } };
+	static const char *const kept[][2] = { { "vas", "status feed" },
+					       { "certificates", "certificates" },
+					       { "outbox", "records to relay" } };
 	for (size_t k = 0; k < sizeof kept / sizeof kept[0]; k++)
 		if (json_object_get(status, kept[k][0]) != NULL)
 			(void)json_object_set(out, kept[k][1], json_object_get(status, kept[k][0]));
@@ -259,7 +264,9 @@ static st status(struct scope *s, struct cli *c)
 }
 
 static const struct cli_command commands[] = {
-	{ .summary = "Show daemons, keys, CRL and OCSP age, clock and audit head on one screen; exit 1 when something is not well",
-	  .example = "status", .run = status },
+	{ .summary =
+		  "Show daemons, keys, CRL and OCSP age, clock and audit head on one screen; exit 1 when something is not well",
+	  .example = "status",
+	  .run = status },
 };
 const struct cli_noun cli_noun_status = { "status", "how this installation is", CLI_COMMANDS(commands) };

@@ -28,7 +28,8 @@ static void words_become_noun_verb_options_and_arguments(void **state)
 	scope_init(&s, NULL);
 	struct cli c;
 	bool help;
-	assert_ok(&s, parse(&s, &c, &help, "--home /x cert issue --profile p --csr=f --dns-name a --dns-name b --chain --json"));
+	assert_ok(&s,
+		  parse(&s, &c, &help, "--home /x cert issue --profile p --csr=f --dns-name a --dns-name b --chain --json"));
 	assert_string_equal(c.noun->name, "cert");
 	assert_string_equal(c.command->verb, "issue");
 	assert_string_equal(c.home, "/x");
@@ -105,7 +106,8 @@ static void every_command_has_a_summary_an_example_that_parses_and_a_handler(voi
 			assert_non_null(command->run);
 			assert_true(command->verb != NULL || cli_nouns[i]->command_count == 1);
 			for (size_t o = 0; o < command->option_count; o++)
-				assert_true(command->options[o].help != NULL && (command->options[o].value != NULL || !command->options[o].required));
+				assert_true(command->options[o].help != NULL &&
+					    (command->options[o].value != NULL || !command->options[o].required));
 			if (strchr(command->example, '\'') != NULL)
 				continue; /* quoted: for a shell to split */
 			AUTO_SCOPE s;
@@ -120,8 +122,8 @@ static void every_command_has_a_summary_an_example_that_parses_and_a_handler(voi
 static void text_shows_objects_as_lines_and_lists_as_tables(void **state)
 {
 	(void)state;
-	AUTO(json_t) *value = json_pack("{s:s, s:b, s:[{s:s, s:i}, {s:s, s:i}]}", "name", "x", "well", 1, "rows", "a", "one", "b", 1, "a",
-					"eleven", "b", 22);
+	AUTO(json_t) *value = json_pack("{s:s, s:b, s:[{s:s, s:i}, {s:s, s:i}]}", "name", "x", "well", 1, "rows", "a", "one",
+					"b", 1, "a", "eleven", "b", 22);
 	AUTO_BUF out;
 	buf_init(&out, 0);
 	cli_text(&out, value);

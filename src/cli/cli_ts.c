@@ -58,8 +58,8 @@ static st granted(struct scope *s, span body, struct pki_time_stamp_response *ou
 	TRY(pki_time_stamp_response_read(s, body, out));
 	if (out->status > 1)
 		return fail(s, out->failure == PKI_TIME_NOT_AVAILABLE ? E_CLOCK : E_UNAVAILABLE,
-			    "the time-stamping authority refuses: status %d, failure %d%s (rfc3161#2.4.2)", out->status, out->failure,
-			    out->failure == PKI_TIME_NOT_AVAILABLE ? ", timeNotAvailable" : "");
+			    "the time-stamping authority refuses: status %d, failure %d%s (rfc3161#2.4.2)", out->status,
+			    out->failure, out->failure == PKI_TIME_NOT_AVAILABLE ? ", timeNotAvailable" : "");
 	return OK;
 }
 
@@ -103,7 +103,8 @@ static st verify(struct scope *s, span spki, span identifier, span message, span
 }
 
 //= rfc3161#2.3 the extension is critical and holds timeStamping alone
-static st check_unit(struct scope *s, const struct pki_certificate *unit, const struct pki_certificate *issuer, int64_t gen_time)
+static st check_unit(struct scope *s, const struct pki_certificate *unit, const struct pki_certificate *issuer,
+		     int64_t gen_time)
 {
 	TRY(fail_context(s, verify(s, issuer->spki, unit->signature_identifier, unit->tbs, unit->signature),
 			 "certificate of the time-stamping unit"));
@@ -125,9 +126,12 @@ static st check_signature(struct scope *s, const struct pki_time_stamp_response 
 	span expected;
 	TRY(pki_time_stamp_attributes(s, algorithm->digest, r->tst_info, unit->der, &expected));
 	if (!span_equal(expected, r->signed_attributes))
-		return fail(s, E_CRYPTO, "the signed attributes are not those of this content and this unit (rfc5816#2.2.1); tokens of other "
-					 "makers are verified with `openssl ts -verify`");
-	return fail_context(s, verify(s, unit->spki, r->signature_identifier, r->signed_attributes, r->signature), "the token's signature");
+		return fail(
+			s, E_CRYPTO,
+			"the signed attributes are not those of this content and this unit (rfc5816#2.2.1); tokens of other "
+			"makers are verified with `openssl ts -verify`");
+	return fail_context(s, verify(s, unit->spki, r->signature_identifier, r->signed_attributes, r->signature),
+			    "the token's signature");
 }
 
 static st check_imprint(struct scope *s, const char *file, span imprint)
@@ -138,7 +142,8 @@ static st check_imprint(struct scope *s, const char *file, span imprint)
 		if (imprint.len > hash.len && span_equal(span_from(imprint, imprint.len - hash.len), hash))
 			return OK;
 	}
-	return fail(s, E_CRYPTO, "the token is about other data than %s: its hash is not the message imprint (rfc3161#2.4.2)", file);
+	return fail(s, E_CRYPTO, "the token is about other data than %s: its hash is not the message imprint (rfc3161#2.4.2)",
+		    file);
 }
 
 static st verify_token(struct scope *s, struct cli *c)
@@ -173,9 +178,17 @@ static const struct cli_option verify_options[] = {
 	{ .name = "issuer", .value = "FILE", .help = "certificate of the unit's CA (default: this installation's)" },
 };
 static const struct cli_command commands[] = {
-	{ .verb = "request", .arguments = "FILE", .summary = "Have a file time-stamped; only its hash is sent", .example = "ts request contract.pdf",
-	  CLI_OPTIONS(request_options), .run = request },
-	{ .verb = "verify", .arguments = "FILE", .summary = "Verify a time-stamp over a file: content, unit, signature",
-	  .example = "ts verify contract.pdf --token contract.pdf.tsr", CLI_OPTIONS(verify_options), .run = verify_token },
+	{ .verb = "request",
+	  .arguments = "FILE",
+	  .summary = "Have a file time-stamped; only its hash is sent",
+	  .example = "ts request contract.pdf",
+	  CLI_OPTIONS(request_options),
+	  .run = request },
+	{ .verb = "verify",
+	  .arguments = "FILE",
+	  .summary = "Verify a time-stamp over a file: content, unit, signature",
+	  .example = "ts verify contract.pdf --token contract.pdf.tsr",
+	  CLI_OPTIONS(verify_options),
+	  .run = verify_token },
 };
 const struct cli_noun cli_noun_ts = { "ts", "time-stamps", CLI_COMMANDS(commands) };

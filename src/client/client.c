@@ -171,7 +171,8 @@ static void set_upload(struct options *o, struct upload *upload)
 }
 
 /* The options of the last call must not reach into this one. */
-static void set_call(struct options *o, const struct client *c, const char *method, const char *url, struct buf *into, uint64_t octets)
+static void set_call(struct options *o, const struct client *c, const char *method, const char *url, struct buf *into,
+		     uint64_t octets)
 {
 	SET(o, CURLOPT_UPLOAD, 0L);
 	SET(o, CURLOPT_POST, 0L);
@@ -188,9 +189,11 @@ static st perform(struct scope *s, struct client *c, const char *method, const c
 	c->error[0] = 0;
 	CURLcode result = curl_easy_perform(c->curl);
 	if (result == CURLE_WRITE_ERROR)
-		return fail(s, E_LIMIT, "%s %s: the answer has more than the %zu bytes expected (%zu came)", method, url, c->max_body, body->len);
+		return fail(s, E_LIMIT, "%s %s: the answer has more than the %zu bytes expected (%zu came)", method, url,
+			    c->max_body, body->len);
 	if (result != CURLE_OK)
-		return fail(s, E_UNAVAILABLE, "%s %s: no answer: %s", method, url, c->error[0] != 0 ? c->error : curl_easy_strerror(result));
+		return fail(s, E_UNAVAILABLE, "%s %s: no answer: %s", method, url,
+			    c->error[0] != 0 ? c->error : curl_easy_strerror(result));
 	return OK;
 }
 
@@ -201,7 +204,9 @@ static st take_answer(struct scope *s, struct client *c, const struct buf *body,
 	if (curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK ||
 	    curl_easy_getinfo(c->curl, CURLINFO_CONTENT_TYPE, &type) != CURLE_OK)
 		return fail(s, E_BUG, "libcurl does not tell the status");
-	*out = (struct client_answer){ .status = status, .content_type = scope_copy(s, span_str(type)), .body = scope_copy(s, buf_span(body)) };
+	*out = (struct client_answer){ .status = status,
+				       .content_type = scope_copy(s, span_str(type)),
+				       .body = scope_copy(s, buf_span(body)) };
 	return OK;
 }
 

@@ -5,13 +5,13 @@
 #include "buf.h"
 
 struct client_settings {
-	const char *base_url;      /* "https://127.0.0.1:8443" */
-	const char *unix_socket;   /* instead of TCP; NULL */
-	const char *certificate;   /* PEM chain and key of this side; NULL without TLS client authentication */
+	const char *base_url;    /* "https://127.0.0.1:8443" */
+	const char *unix_socket; /* instead of TCP; NULL */
+	const char *certificate; /* PEM chain and key of this side; NULL without TLS client authentication */
 	const char *key;
-	const char *server_ca;     /* PEM the server's certificate must lead to */
+	const char *server_ca; /* PEM the server's certificate must lead to */
 	long timeout_ms;
-	size_t max_body;           /* of answers */
+	size_t max_body; /* of answers */
 };
 struct client;
 st client_new(struct scope *s, const struct client_settings *settings, struct client **out);

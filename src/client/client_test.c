@@ -86,8 +86,9 @@ static st about(struct scope *s, const struct http_request *request, struct http
 		peer = scope_printf(s, "%s", name);
 	}
 	reply->content_type = "text/plain";
-	reply->body = span_str(scope_printf(s, "%d %s %llu %.*s", (int)request->method, peer, (unsigned long long)request->body_len,
-					    request->body.len > 0 ? (int)request->body.len : 0, (const char *)request->body.data));
+	reply->body =
+		span_str(scope_printf(s, "%d %s %llu %.*s", (int)request->method, peer, (unsigned long long)request->body_len,
+				      request->body.len > 0 ? (int)request->body.len : 0, (const char *)request->body.data));
 	return OK;
 }
 
@@ -109,13 +110,23 @@ static const struct http_route routes[] = {
 	{ .method = HTTP_GET, .path = "/about", .handle = about },
 	{ .method = HTTP_DELETE, .path = "/about", .handle = about },
 	{ .method = HTTP_POST, .path = "/about", .media_type = "text/plain", .max_body = 100, .handle = about },
-	{ .method = HTTP_PUT, .path = "/file", .media_type = "application/pkix-crl", .max_body = 5000000, .spool = true, .handle = about },
+	{ .method = HTTP_PUT,
+	  .path = "/file",
+	  .media_type = "application/pkix-crl",
+	  .max_body = 5000000,
+	  .spool = true,
+	  .handle = about },
 	{ .method = HTTP_PUT, .path = "/small", .media_type = "text/plain", .max_body = 10, .handle = about },
 	{ .method = HTTP_GET, .path = "/denies", .handle = denies },
 	{ .method = HTTP_GET, .path = "/big", .handle = big },
 };
-static const struct http_settings settings = { .loops = 1, .workers = 2, .max_connections = 20, .max_header = 4000, .idle_seconds = 5,
-					       .spool_directory = "/tmp", .routes = routes,
+static const struct http_settings settings = { .loops = 1,
+					       .workers = 2,
+					       .max_connections = 20,
+					       .max_header = 4000,
+					       .idle_seconds = 5,
+					       .spool_directory = "/tmp",
+					       .routes = routes,
 					       .route_count = sizeof routes / sizeof routes[0] };
 static struct http_server *server;
 static const char *urls[3]; /* plain, mutual TLS, TLS */
@@ -131,14 +142,15 @@ static int set_up(void **state)
 	struct identity ca = make_identity("test CA", NULL, true, 1);
 	struct identity other_ca = make_identity("other CA", NULL, true, 1);
 	struct identity serving = make_identity("server", &ca, false, 2);
-	struct identity operator = make_identity("operator", &ca, false, 3);
+	struct identity operator= make_identity("operator", &ca, false, 3);
 	struct identity stranger = make_identity("stranger", &other_ca, false, 4);
 	write_identity("ca", &ca);
 	write_identity("other", &other_ca);
 	write_identity("server", &serving);
 	write_identity("operator", &operator);
 	write_identity("stranger", &stranger);
-	struct http_tls_settings tls = { in_directory(s, "server.pem"), in_directory(s, "server.key"), in_directory(s, "ca.pem") };
+	struct http_tls_settings tls = { in_directory(s, "server.pem"), in_directory(s, "server.key"),
+					 in_directory(s, "ca.pem") };
 	struct http_tls_settings open_tls = { tls.certificate, tls.key, NULL };
 	assert_ok(s, http_server_new(s, &settings, &server));
 	assert_ok(s, http_listen(s, server, "127.0.0.1:0", NULL));
@@ -148,7 +160,7 @@ static int set_up(void **state)
 	assert_ok(s, http_server_start(s, server));
 	for (size_t i = 0; i < 3; i++)
 		urls[i] = scope_printf(s, "%s://%s", i == 0 ? "http" : "https", http_server_address(server, i));
-	struct identity *all[] = { &ca, &other_ca, &serving, &operator, &stranger };
+	struct identity *all[] = { &ca, &other_ca, &serving, &operator, & stranger };
 	for (size_t i = 0; i < 5; i++)
 		drop_identity(all[i]);
 	return 0;
@@ -316,7 +328,9 @@ static int handshake(const char *url, int highest, const char *protocol, X509 **
 	SSL *ssl = SSL_new(context);
 	assert_int_equal(SSL_set_alpn_protos(ssl, (const unsigned char *)protocol, (unsigned)strlen(protocol)), 0);
 	AUTO_FD fd = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)tcp_port(url)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)tcp_port(url)),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof at), 0);
 	assert_int_equal(SSL_set_fd(ssl, fd), 1);
 	if (SSL_connect(ssl) == 1)

@@ -123,12 +123,16 @@ static st read_section_line(struct scope *s, struct reading *r, span line)
 	span label = trim(span_from(inside, name_len));
 	const struct conf_section *section = find_section(r->schema, span_first(inside, name_len));
 	if (section == NULL || section->name[0] == 0)
-		return fail(s, E_CONFIG, "there is no section [%s]; sections are: %s", scope_cstr(s, inside), section_names(s, r->schema));
+		return fail(s, E_CONFIG, "there is no section [%s]; sections are: %s", scope_cstr(s, inside),
+			    section_names(s, r->schema));
 	if (section->many && !is_label(label))
-		return fail(s, E_CONFIG, "write [%s LABEL], the label of letters, digits, '-', '_' and '.', at most 64", section->name);
+		return fail(s, E_CONFIG, "write [%s LABEL], the label of letters, digits, '-', '_' and '.', at most 64",
+			    section->name);
 	if (!section->many && label.len > 0)
 		return fail(s, E_CONFIG, "section [%s] has no label", section->name);
-	struct occurrence new = { .section = section, .label = section->many ? scope_cstr(s, label) : NULL, .line = r->line,
+	struct occurrence new = { .section = section,
+				  .label = section->many ? scope_cstr(s, label) : NULL,
+				  .line = r->line,
 				  .entries = r->next_entry };
 	TRY(check_section_is_new(s, r, &new));
 	r->occurrences[r->count++] = new;
@@ -147,7 +151,8 @@ static st check_name_is_new(struct scope *s, const struct occurrence *in, const 
 {
 	for (size_t i = 0; i < in->count; i++)
 		if (in->entries[i].row == row && !conf_type_repeats(row->type))
-			return fail(s, E_CONFIG, "'%s' is set already, in line %zu; keep one of them", row->name, in->entries[i].line);
+			return fail(s, E_CONFIG, "'%s' is set already, in line %zu; keep one of them", row->name,
+				    in->entries[i].line);
 	return OK;
 }
 
@@ -185,7 +190,8 @@ static st read_line(struct scope *s, struct reading *r, span line)
 	return read_value_line(s, r, line);
 }
 
-static st fill_value(struct scope *s, const struct reading *r, const struct conf_row *row, size_t line, span value, void *target)
+static st fill_value(struct scope *s, const struct reading *r, const struct conf_row *row, size_t line, span value,
+		     void *target)
 {
 	st set = conf_value_set(s, row, value, r->directory, target);
 	if (set.code == E_OK)
@@ -193,7 +199,8 @@ static st fill_value(struct scope *s, const struct reading *r, const struct conf
 	return fail_context(s, set, "%s:%zu: %s = %s", r->name, line, row->name, scope_cstr(s, span_first(value, 80)));
 }
 
-static st fill_default(struct scope *s, const struct reading *r, const struct occurrence *o, const struct conf_row *row, void *target)
+static st fill_default(struct scope *s, const struct reading *r, const struct occurrence *o, const struct conf_row *row,
+		       void *target)
 {
 	if (row->standard == NULL)
 		return fail(s, E_CONFIG, "%s:%zu: '%s' is missing in %s: %s. Write %s = %s", r->name, o->line, row->name,
@@ -205,7 +212,8 @@ static st fill_default(struct scope *s, const struct reading *r, const struct oc
 	return fail_context(s, set, "default of '%s'", row->name);
 }
 
-static st fill_row(struct scope *s, const struct reading *r, const struct occurrence *o, const struct conf_row *row, void *target)
+static st fill_row(struct scope *s, const struct reading *r, const struct occurrence *o, const struct conf_row *row,
+		   void *target)
 {
 	if (conf_type_repeats(row->type))
 		*(struct conf_list *)target = (struct conf_list){ .item = scope_alloc(s, (o->count + 1) * sizeof(char *)) };

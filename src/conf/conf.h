@@ -28,33 +28,34 @@ struct conf_list {
 struct conf_row {
 	const char *name;
 	enum conf_type type;
-	size_t offset;        /* into the section's struct */
-	const char *standard; /* default as it would be written; NULL: required; "": optional, and then NULL, 0, false or no items */
-	int64_t min, max;     /* INTEGER and DURATION (microseconds); both 0: not limited */
-	const char *choices;  /* CHOICE: words, space separated */
-	const char *help;     /* one sentence */
-	const char *clause;   /* the standard's clause behind it, or NULL */
+	size_t offset; /* into the section's struct */
+	/* Default as it would be written; NULL: required; "": optional, and then NULL, 0, false or no items. */
+	const char *standard;
+	int64_t min, max;    /* INTEGER and DURATION (microseconds); both 0: not limited */
+	const char *choices; /* CHOICE: words, space separated */
+	const char *help;    /* one sentence */
+	const char *clause;  /* the standard's clause behind it, or NULL */
 };
 /* A section: name "" is the head of the file. `many`: may occur any number of times, each with a label of its own; else it has
  * no label, and when the file has none of it, its defaults hold (an error if one of its rows is required). */
 struct conf_section {
 	const char *name;
 	bool many;
-	size_t size;          /* of the struct one occurrence fills; its first member is `const char *label` when many */
-	size_t offset;        /* of the struct (not many) or of a struct conf_group (many) in the whole */
+	size_t size;   /* of the struct one occurrence fills; its first member is `const char *label` when many */
+	size_t offset; /* of the struct (not many) or of a struct conf_group (many) in the whole */
 	const struct conf_row *rows;
 	size_t row_count;
 	const char *help;
 };
 struct conf_group {
-	void *item;           /* array of `count` structs */
+	void *item; /* array of `count` structs */
 	size_t count;
 };
 struct conf_schema {
 	const char *service;
 	const struct conf_section *sections;
 	size_t section_count;
-	size_t size;          /* of the whole struct */
+	size_t size; /* of the whole struct */
 };
 /* Read and check; everything lives in the scope. E_CONFIG names file, line, what is wrong and what would be right. `path` may
  * be relative to the working directory; relative paths inside are relative to the file's directory. Unknown names, missing
@@ -63,4 +64,6 @@ st conf_read(struct scope *s, const struct conf_schema *schema, const char *path
 st conf_parse(struct scope *s, const struct conf_schema *schema, const char *name, span text, void *out);
 /* The reference, as Markdown, from the rows. */
 void conf_reference(struct buf *out, const struct conf_schema *schema);
+/* clang-format off */
 #define CONF_ROW(type_, struct_, member_, name_, ...) { .name = name_, .type = type_, .offset = offsetof(struct_, member_), __VA_ARGS__ }
+/* clang-format on */

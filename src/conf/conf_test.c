@@ -45,9 +45,15 @@ static const struct conf_row place_rows[] = {
 static const struct conf_section sections[] = {
 	{ .name = "", .size = sizeof(struct whole), .offset = 0, ROWS(head_rows), .help = "What holds for all." },
 	{ .name = "server", .size = sizeof(struct server), .offset = offsetof(struct whole, server), ROWS(server_rows) },
-	{ .name = "place", .many = true, .size = sizeof(struct place), .offset = offsetof(struct whole, place), ROWS(place_rows) },
+	{ .name = "place",
+	  .many = true,
+	  .size = sizeof(struct place),
+	  .offset = offsetof(struct whole, place),
+	  ROWS(place_rows) },
 };
-static const struct conf_schema schema = { .service = "test", .sections = sections, .section_count = 3, .size = sizeof(struct whole) };
+static const struct conf_schema schema = {
+	.service = "test", .sections = sections, .section_count = 3, .size = sizeof(struct whole)
+};
 
 static void a_complete_file_fills_the_struct(void **state)
 {
@@ -55,8 +61,9 @@ static void a_complete_file_fills_the_struct(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct whole w;
-	const char *text = "# comment\nname =  two words \nstrict=no\nworkers = 8\r\ntag = a\ntag = b # not a comment\njournal = j1\n"
-			   "\n[server]\nlisten = [::1]:8443\nidle = 5m\n[place one]\npath = x/y\n[place two]\npath = /z\nweight = 7";
+	const char *text =
+		"# comment\nname =  two words \nstrict=no\nworkers = 8\r\ntag = a\ntag = b # not a comment\njournal = j1\n"
+		"\n[server]\nlisten = [::1]:8443\nidle = 5m\n[place one]\npath = x/y\n[place two]\npath = /z\nweight = 7";
 	assert_ok(&s, conf_parse(&s, &schema, "etc/test.conf", span_str(text), &w));
 	assert_string_equal(w.name, "two words");
 	assert_string_equal(w.mode, "plain");
@@ -199,12 +206,9 @@ static void the_reference_has_every_row(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_complete_file_fills_the_struct),
-		cmocka_unit_test(a_section_left_out_has_its_defaults),
-		cmocka_unit_test(faults_are_named_with_their_line),
-		cmocka_unit_test(socket_paths_start_at_the_file),
-		cmocka_unit_test(a_missing_file_is_named),
-		cmocka_unit_test(the_reference_has_every_row),
+		cmocka_unit_test(a_complete_file_fills_the_struct), cmocka_unit_test(a_section_left_out_has_its_defaults),
+		cmocka_unit_test(faults_are_named_with_their_line), cmocka_unit_test(socket_paths_start_at_the_file),
+		cmocka_unit_test(a_missing_file_is_named),          cmocka_unit_test(the_reference_has_every_row),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,9 @@ static st set_integer(struct scope *s, const struct conf_row *row, span text, in
 static const struct {
 	const char *unit;
 	int64_t microseconds;
-} units[] = { { "ms", 1000 }, { "s", 1000000 }, { "m", 60000000 }, { "h", INT64_C(3600000000) }, { "d", INT64_C(86400000000) } };
+} units[] = {
+	{ "ms", 1000 }, { "s", 1000000 }, { "m", 60000000 }, { "h", INT64_C(3600000000) }, { "d", INT64_C(86400000000) }
+};
 
 const char *conf_duration_text(struct scope *s, int64_t value)
 {
@@ -91,7 +93,8 @@ static st set_duration(struct scope *s, const struct conf_row *row, span text, i
 	if (!parse_duration(s, text, &value))
 		return fail(s, E_CONFIG, "write %s", types[CONF_DURATION].like);
 	if ((row->min != 0 || row->max != 0) && (value < row->min || value > row->max))
-		return fail(s, E_CONFIG, "write a duration from %s to %s", conf_duration_text(s, row->min), conf_duration_text(s, row->max));
+		return fail(s, E_CONFIG, "write a duration from %s to %s", conf_duration_text(s, row->min),
+			    conf_duration_text(s, row->max));
 	*out = value;
 	return OK;
 }
@@ -126,7 +129,8 @@ static st set_address(struct scope *s, span text, const char *directory, const c
 		const char *path;
 		TRY(set_path(s, span_from(text, 5), directory, &path));
 		if (strlen(path) > UNIX_PATH_MAX_BYTES)
-			return fail(s, E_CONFIG, "the path of a socket may have %d bytes, %s has more", UNIX_PATH_MAX_BYTES, path);
+			return fail(s, E_CONFIG, "the path of a socket may have %d bytes, %s has more", UNIX_PATH_MAX_BYTES,
+				    path);
 		*out = scope_printf(s, "unix:%s", path);
 		return OK;
 	}
@@ -162,7 +166,8 @@ static bool is_oid(span text)
 		bool leading_zero = digits > 1 && text.data[0] == '0';
 		bool root_too_large = arcs == 0 && (digits != 1 || text.data[0] > '2');
 		bool dot = digits < text.len && text.data[digits] == '.';
-		if (digits == 0 || leading_zero || root_too_large || (digits < text.len && !dot) || (dot && digits + 1 == text.len))
+		if (digits == 0 || leading_zero || root_too_large || (digits < text.len && !dot) ||
+		    (dot && digits + 1 == text.len))
 			return false;
 		arcs++;
 		text = span_from(text, digits + dot);

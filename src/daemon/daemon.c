@@ -75,8 +75,11 @@ static st take_ready_fd(struct scope *s, struct invocation *call, const char *va
 
 static st take_log_level(struct scope *s, struct invocation *call, const char *value)
 {
-	static const char *const words[] = { [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
-					     [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug" };
+	static const char *const words[] = { [LOG_LEVEL_ERROR] = "error",
+					     [LOG_LEVEL_WARNING] = "warning",
+					     [LOG_LEVEL_NOTICE] = "notice",
+					     [LOG_LEVEL_INFO] = "info",
+					     [LOG_LEVEL_DEBUG] = "debug" };
 	for (size_t i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++) {
 		if (strcmp(value, words[i]) == 0) {
 			call->level = (enum log_level)i;
@@ -112,7 +115,8 @@ static st show_help(struct scope *s, struct invocation *call, const char *value)
 	       "Without a command it serves until SIGTERM or SIGINT; SIGHUP reads the configuration again.\n\noptions:\n",
 	       d->name, d->summary, d->name);
 	for (size_t i = 0; i < OWN_OPTIONS; i++) {
-		struct daemon_option shown[] = { { own_options[i].name, own_options[i].value, own_options[i].help, NULL }, { 0 } };
+		struct daemon_option shown[] = { { own_options[i].name, own_options[i].value, own_options[i].help, NULL },
+						 { 0 } };
 		print_options(shown);
 	}
 	print_options(d->options);

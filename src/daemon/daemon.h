@@ -8,27 +8,28 @@
 
 /* An option of one service only, such as keyd's --pin-fd N. Options are taken before the configuration is read. */
 struct daemon_option {
-	const char *name;                   /* "--pin-fd" */
-	const char *value;                  /* what stands for its value in --help ("N"); NULL: it has none */
+	const char *name;  /* "--pin-fd" */
+	const char *value; /* what stands for its value in --help ("N"); NULL: it has none */
 	const char *help;
 	st (*set)(struct scope *s, const char *value);
 };
 
 struct daemon {
-	const char *name;                   /* "ca" */
-	const char *summary;                /* for --help */
+	const char *name;    /* "ca" */
+	const char *summary; /* for --help */
 	const struct conf_schema *schema;
 	/* Everything up to ready; returns quickly with threads running. `conf` is the service's struct. */
 	st (*start)(struct scope *s, const void *conf, void **out_state);
 	/* SIGHUP: a new, valid configuration; what cannot change at run time is refused with E_STATE and logged. NULL: not offered.
 	 * Every configuration that was handed over stays valid until the process ends. */
 	st (*reload)(struct scope *s, void *state, const void *conf);
-	void (*stop)(void *state);          /* in order; a process that does not come to its end in 30 s is ended */
+	void (*stop)(void *state); /* in order; a process that does not come to its end in 30 s is ended */
 	/* Extra one-shot commands: "chancery-keyd --config F probe ..."; NULL-terminated, may be NULL. */
 	const struct daemon_command *commands;
 	const struct daemon_option *options; /* NULL-terminated by name, may be NULL */
-	bool may_connect_internet;          /* sandbox: AF_INET sockets at all */
-	bool (*needs_internet)(const void *conf); /* the same where the configuration decides (a network HSM); NULL: it does not */
+	bool may_connect_internet;           /* sandbox: AF_INET sockets at all */
+	bool (*needs_internet)(
+		const void *conf); /* the same where the configuration decides (a network HSM); NULL: it does not */
 };
 struct daemon_command {
 	const char *name;

@@ -9,6 +9,7 @@
 #include <seccomp.h>
 #include <sys/socket.h>
 
+/* clang-format off */
 static const char *const refused[] = {
 	/* start or look into other processes */
 	"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp",
@@ -22,6 +23,7 @@ static const char *const refused[] = {
 	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key",
 	"request_key", "open_by_handle_at", "unshare", "setns", "personality", "lookup_dcookie", "vhangup",
 };
+/* clang-format on */
 
 static st refuse_calls(struct scope *s, scmp_filter_ctx filter)
 {

@@ -24,7 +24,9 @@ static const struct conf_row rows[] = {
 	CONF_ROW(CONF_PATH, struct settings, file, "file"),
 };
 static const struct conf_section sections[] = { { .name = "", .size = sizeof(struct settings), .rows = rows, .row_count = 2 } };
-static const struct conf_schema schema = { .service = "test", .sections = sections, .section_count = 1, .size = sizeof(struct settings) };
+static const struct conf_schema schema = {
+	.service = "test", .sections = sections, .section_count = 1, .size = sizeof(struct settings)
+};
 
 static const char *option_seen = "-";
 
@@ -107,10 +109,21 @@ static const struct daemon_command commands[] = { { "forbidden", "tries what is 
 						  { "privileges", "looks at itself", try_privileges },
 						  { 0 } };
 static const struct daemon_option options[] = { { "--word", "WORD", "a word", set_option }, { 0 } };
-static const struct daemon shut = { .name = "shut", .summary = "test", .schema = &schema, .start = start, .reload = on_reload,
-				    .stop = stop, .commands = commands, .options = options };
-static const struct daemon open_to_net = { .name = "open", .summary = "test", .schema = &schema, .start = start, .stop = stop,
-					   .commands = commands, .may_connect_internet = true };
+static const struct daemon shut = { .name = "shut",
+				    .summary = "test",
+				    .schema = &schema,
+				    .start = start,
+				    .reload = on_reload,
+				    .stop = stop,
+				    .commands = commands,
+				    .options = options };
+static const struct daemon open_to_net = { .name = "open",
+					   .summary = "test",
+					   .schema = &schema,
+					   .start = start,
+					   .stop = stop,
+					   .commands = commands,
+					   .may_connect_internet = true };
 
 struct place {
 	struct scope scope;
@@ -128,7 +141,8 @@ static void place_make(struct place *p, const char *greeting)
 	p->conf = scope_printf(&p->scope, "%s/conf", p->directory);
 	p->file = scope_printf(&p->scope, "%s/file", p->directory);
 	p->pid_file = scope_printf(&p->scope, "%s/pid", p->directory);
-	assert_ok(&p->scope, file_create(&p->scope, p->conf, span_str(scope_printf(&p->scope, "greeting = %s\nfile = file\n", greeting)), 0600));
+	assert_ok(&p->scope, file_create(&p->scope, p->conf,
+					 span_str(scope_printf(&p->scope, "greeting = %s\nfile = file\n", greeting)), 0600));
 }
 
 static void place_remove(struct place *p)

@@ -24,7 +24,7 @@ enum {
 	DER_SET = 0x31,
 };
 /* Context tags: primitive (IMPLICIT of a primitive type) and constructed. */
-#define DER_CONTEXT(n) (0x80 | (n))
+#define DER_CONTEXT(n)             (0x80 | (n))
 #define DER_CONTEXT_CONSTRUCTED(n) (0xa0 | (n))
 
 /* ---- reading ---- */

@@ -50,16 +50,16 @@ static void what_is_not_der_is_refused(void **state)
 		const char *bytes;
 		size_t len;
 	} bad[] = {
-		{ "\x02\x81\x01\x05", 4 },                     /* length not in shortest form */
-		{ "\x02\x80\x05\x00\x00", 5 },                 /* indefinite length */
-		{ "\x02\x02\x00\x05", 4 },                     /* integer with a needless zero */
-		{ "\x02\x00", 2 },                             /* empty integer */
-		{ "\x02\x02\x05", 3 },                         /* cut short */
-		{ "\x02\x01\x05\x00", 4 },                     /* trailing byte */
-		{ "\x1f\x02\x01\x05", 4 },                     /* long tag */
-		{ "\x02\x84\xff\xff\xff\xff\x01", 7 },         /* longer than what is there */
-		{ "\x02\x85\x01\x00\x00\x00\x00\x01", 8 },     /* more than four length octets */
-		{ "\x02\x01\xff", 3 },                         /* negative */
+		{ "\x02\x81\x01\x05", 4 },                 /* length not in shortest form */
+		{ "\x02\x80\x05\x00\x00", 5 },             /* indefinite length */
+		{ "\x02\x02\x00\x05", 4 },                 /* integer with a needless zero */
+		{ "\x02\x00", 2 },                         /* empty integer */
+		{ "\x02\x02\x05", 3 },                     /* cut short */
+		{ "\x02\x01\x05\x00", 4 },                 /* trailing byte */
+		{ "\x1f\x02\x01\x05", 4 },                 /* long tag */
+		{ "\x02\x84\xff\xff\xff\xff\x01", 7 },     /* longer than what is there */
+		{ "\x02\x85\x01\x00\x00\x00\x00\x01", 8 }, /* more than four length octets */
+		{ "\x02\x01\xff", 3 },                     /* negative */
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct der_rd r = der_read(span_of(bad[i].bytes, bad[i].len));
@@ -77,9 +77,12 @@ static void times_follow_rfc_5280(void **state)
 		const char *rfc3339;
 		const char *der;
 	} rows[] = {
-		{ "2049-12-31T23:59:59Z", "\x17\x0d" "491231235959Z" },
-		{ "2050-01-01T00:00:00Z", "\x18\x0f" "20500101000000Z" },
-		{ "1950-01-01T00:00:00Z", "\x17\x0d" "500101000000Z" },
+		{ "2049-12-31T23:59:59Z", "\x17\x0d"
+					  "491231235959Z" },
+		{ "2050-01-01T00:00:00Z", "\x18\x0f"
+					  "20500101000000Z" },
+		{ "1950-01-01T00:00:00Z", "\x17\x0d"
+					  "500101000000Z" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		int64_t moment;
@@ -92,7 +95,12 @@ static void times_follow_rfc_5280(void **state)
 		assert_true(der_get_time(&r) == moment);
 		assert_ok(&s, der_done(&s, &r, "time"));
 	}
-	static const char *const bad[] = { "\x18\x0f" "20490101000000Z", "\x17\x0b" "4901010000Z", "\x17\x0d" "490230000000Z" };
+	static const char *const bad[] = { "\x18\x0f"
+					   "20490101000000Z",
+					   "\x17\x0b"
+					   "4901010000Z",
+					   "\x17\x0d"
+					   "490230000000Z" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct der_rd r = der_read(span_str(bad[i]));
 		(void)der_get_time(&r);
@@ -107,13 +115,16 @@ static void fractions_have_no_trailing_zero(void **state)
 	AUTO_BUF b = { 0 };
 	struct der_wr w = der_write(&b);
 	der_put_generalized_fraction(&w, 1230000);
-	assert_true(span_is(buf_span(&b), "\x18\x12" "19700101000001.23Z"));
+	assert_true(span_is(buf_span(&b), "\x18\x12"
+					  "19700101000001.23Z"));
 	struct der_rd r = der_read(buf_span(&b));
 	assert_true(der_get_generalized(&r, true) == 1230000);
 	buf_clear(&b);
 	der_put_generalized_fraction(&w, 10 * MOMENT_SECOND);
-	assert_true(span_is(buf_span(&b), "\x18\x0f" "19700101000010Z"));
-	r = der_read(span_str("\x18\x12" "19700101000001.20Z"));
+	assert_true(span_is(buf_span(&b), "\x18\x0f"
+					  "19700101000010Z"));
+	r = der_read(span_str("\x18\x12"
+			      "19700101000001.20Z"));
 	(void)der_get_generalized(&r, true);
 	assert_true(r.bad);
 }
@@ -140,7 +151,8 @@ static void object_identifiers_read_as_text(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	static const char *const good[] = { "2.5.29.15", "1.2.840.113549.1.1.11", "0.4.0.2042.1.2", "2.999.1", "1.3.6.1.4.1.47718.2.0.1.1" };
+	static const char *const good[] = { "2.5.29.15", "1.2.840.113549.1.1.11", "0.4.0.2042.1.2", "2.999.1",
+					    "1.3.6.1.4.1.47718.2.0.1.1" };
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
 		span content;
 		char *text;
@@ -157,12 +169,9 @@ static void object_identifiers_read_as_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers_survive_the_round_trip),
-		cmocka_unit_test(lengths_grow_with_their_content),
-		cmocka_unit_test(what_is_not_der_is_refused),
-		cmocka_unit_test(times_follow_rfc_5280),
-		cmocka_unit_test(fractions_have_no_trailing_zero),
-		cmocka_unit_test(named_bits_are_trimmed),
+		cmocka_unit_test(numbers_survive_the_round_trip),  cmocka_unit_test(lengths_grow_with_their_content),
+		cmocka_unit_test(what_is_not_der_is_refused),      cmocka_unit_test(times_follow_rfc_5280),
+		cmocka_unit_test(fractions_have_no_trailing_zero), cmocka_unit_test(named_bits_are_trimmed),
 		cmocka_unit_test(object_identifiers_read_as_text),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

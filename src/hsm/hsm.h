@@ -10,8 +10,8 @@
 /* ---- a module ---- */
 struct hsm;
 struct hsm_settings {
-	const char *module;	    /* path of the PKCS#11 library */
-	const char *init_args;	    /* CK_C_INITIALIZE_ARGS.pReserved for modules that need it, or NULL */
+	const char *module;         /* path of the PKCS#11 library */
+	const char *init_args;      /* CK_C_INITIALIZE_ARGS.pReserved for modules that need it, or NULL */
 	const char *sync_directory; /* synced after every change of a token: SoftHSM never does it itself; or NULL */
 };
 /* One module a process; its own threads and locks are allowed. */
@@ -50,7 +50,7 @@ enum hsm_backup { HSM_BACKUP_NONE, HSM_BACKUP_WRAPPED };
 /* What the module said of a new key's attributes. */
 struct hsm_report {
 	const char *attributes; /* "TOKEN=1 PRIVATE=1 ...", as read back */
-	const char *missing;	/* names the module does not provide, comma separated; empty when all are */
+	const char *missing;    /* names the module does not provide, comma separated; empty when all are */
 };
 /* Generate on the token, read the attributes back, sign and verify once; durable when it returns. A key that is not
  * as requirements 7.1 want it is destroyed and refused (E_CRYPTO). E_CONFLICT when the label is taken. */

@@ -240,9 +240,9 @@ static st sign_once(struct hsm_key *key)
 static void losses_of_the_session_are_mended_once_by_a_new_login(void **state)
 {
 	(void)state;
-	static const CK_RV lost[] = { CKR_DEVICE_REMOVED,	  CKR_DEVICE_ERROR,   CKR_TOKEN_NOT_PRESENT,
+	static const CK_RV lost[] = { CKR_DEVICE_REMOVED,         CKR_DEVICE_ERROR,   CKR_TOKEN_NOT_PRESENT,
 				      CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_USER_NOT_LOGGED_IN,
-				      CKR_KEY_HANDLE_INVALID,	  CKR_GENERAL_ERROR };
+				      CKR_KEY_HANDLE_INVALID,     CKR_GENERAL_ERROR };
 	struct hsm_key *key;
 	assert_ok(&s, hsm_find(&s, token, "k", &key));
 	for (size_t i = 0; i < sizeof lost / sizeof lost[0]; i++) {
@@ -337,9 +337,9 @@ static st generate(void)
 static void a_key_with_any_wrong_attribute_is_destroyed_and_refused(void **state)
 {
 	(void)state;
-	static const CK_ATTRIBUTE_TYPE required[] = { CKA_TOKEN,       CKA_PRIVATE,	     CKA_SENSITIVE,
+	static const CK_ATTRIBUTE_TYPE required[] = { CKA_TOKEN,       CKA_PRIVATE,          CKA_SENSITIVE,
 						      CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE,
-						      CKA_SIGN,	       CKA_DECRYPT,	     CKA_UNWRAP,
+						      CKA_SIGN,        CKA_DECRYPT,          CKA_UNWRAP,
 						      CKA_DERIVE };
 	for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
 		m.wrong = required[i];

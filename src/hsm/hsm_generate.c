@@ -7,7 +7,7 @@
 #include "hsm_internal.h"
 
 #define TEMPLATE_MAX 24
-#define ID_LEN	     16
+#define ID_LEN       16
 
 struct attribute_row {
 	const char *name;

@@ -46,11 +46,11 @@ struct hsm_token {
 	pthread_cond_t returned;
 	bool ready;
 	bool pin_refused;
-	int64_t retry_at;		/* monotonic */
+	int64_t retry_at;               /* monotonic */
 	char reason[SCOPE_MESSAGE_MAX]; /* why it is not ready */
 	CK_SLOT_ID slot;
 	unsigned generation; /* of the module when it was opened */
-	unsigned epoch;	     /* counts openings: handles of an earlier one are void */
+	unsigned epoch;      /* counts openings: handles of an earlier one are void */
 	CK_SESSION_HANDLE *idle;
 	size_t idle_count, open_count, max;
 };

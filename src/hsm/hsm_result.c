@@ -65,7 +65,7 @@ const char *hsm_rv_name(struct scope *s, CK_RV rv)
 	return row != NULL ? row->name : scope_printf(s, "CKR 0x%lx", (unsigned long)rv);
 }
 
-st (hsm_fail)(struct scope *s, CK_RV rv, const char *doing)
+st(hsm_fail)(struct scope *s, CK_RV rv, const char *doing)
 {
 	const struct result_row *row = result_of(rv);
 	return fail(s, row != NULL ? row->code : E_UNAVAILABLE, "%s: %s", doing, hsm_rv_name(s, rv));

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define SESSIONS_MAX   128
-#define PIN_MAX	       255
+#define PIN_MAX        255
 #define RETRY_INTERVAL MOMENT_SECOND
 
 /* A page that is never swapped and in no dump, for one PIN. */

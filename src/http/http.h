@@ -11,22 +11,22 @@
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
 
 #define HTTP_PARTS_MAX 4
-#define HTTP_ROLE_MAX 32
+#define HTTP_ROLE_MAX  32
 struct http_request {
 	enum http_method method;
-	span path;                    /* as sent, before '?', not decoded */
-	span part[HTTP_PARTS_MAX];    /* what the {name}s of the route's path matched, percent-decoded */
+	span path;                 /* as sent, before '?', not decoded */
+	span part[HTTP_PARTS_MAX]; /* what the {name}s of the route's path matched, percent-decoded */
 	span query;
 	span body;
-	span content_type;            /* without parameters; empty when absent */
+	span content_type; /* without parameters; empty when absent */
 	const char *peer_address;
-	span peer_certificate;        /* DER of the verified client certificate; empty without one */
-	bool local;                   /* came over a Unix socket */
-	uid_t peer_uid;               /* of a local peer */
-	bool on_worker;               /* a worker runs the handler and it may block; false on a loop thread */
-	int body_file;                /* `spool` routes: the whole body in an unlinked file, at offset 0; else -1 */
-	uint64_t body_len;            /* of body or body_file */
-	void *state;                  /* given to http_server_new */
+	span peer_certificate; /* DER of the verified client certificate; empty without one */
+	bool local;            /* came over a Unix socket */
+	uid_t peer_uid;        /* of a local peer */
+	bool on_worker;        /* a worker runs the handler and it may block; false on a loop thread */
+	int body_file;         /* `spool` routes: the whole body in an unlinked file, at offset 0; else -1 */
+	uint64_t body_len;     /* of body or body_file */
+	void *state;           /* given to http_server_new */
 	void *internal;
 };
 /* Value of a request header; empty when absent. */
@@ -36,14 +36,14 @@ span http_query(struct scope *s, const struct http_request *request, const char 
 
 #define HTTP_REPLY_HEADERS_MAX 12
 struct http_reply {
-	int status;                   /* 200 unless set */
+	int status; /* 200 unless set */
 	const char *content_type;
 	span body;                    /* scope memory, or static, or kept alive by `release` */
 	void (*release)(void *owner); /* called when the bytes were sent or the connection is gone; may be NULL */
 	void *owner;
-	int file;                     /* a descriptor to send instead of body, closed afterwards; -1 for none */
+	int file; /* a descriptor to send instead of body, closed afterwards; -1 for none */
 	uint64_t file_len;
-	bool defer;                   /* from an on_loop handler: drop this reply, run the handler again on a worker */
+	bool defer; /* from an on_loop handler: drop this reply, run the handler again on a worker */
 	struct {
 		const char *name;
 		const char *value;
@@ -53,15 +53,15 @@ struct http_reply {
 void http_reply_header(struct http_reply *reply, const char *name, const char *value);
 
 struct http_route {
-	enum http_method method;      /* HTTP_GET answers HEAD as well */
-	const char *path;             /* "/v1/certificates/{serial}"; a final "{rest*}" matches slashes too */
-	const char *media_type;       /* of the request body; NULL when it has none */
+	enum http_method method; /* HTTP_GET answers HEAD as well */
+	const char *path;        /* "/v1/certificates/{serial}"; a final "{rest*}" matches slashes too */
+	const char *media_type;  /* of the request body; NULL when it has none */
 	size_t max_body;
-	bool on_loop;                 /* answered by the loop thread itself: short and in memory, must not block */
-	bool spool;                   /* the body is written to a file as it arrives (max_body still holds), for uploads of any size */
-	const char *role;             /* for the service's own check and for OpenAPI; NULL: anybody */
+	bool on_loop;     /* answered by the loop thread itself: short and in memory, must not block */
+	bool spool;       /* the body is written to a file as it arrives (max_body still holds), for uploads of any size */
+	const char *role; /* for the service's own check and for OpenAPI; NULL: anybody */
 	st (*handle)(struct scope *s, const struct http_request *request, struct http_reply *reply);
-	const char *summary;          /* one line for OpenAPI */
+	const char *summary; /* one line for OpenAPI */
 };
 
 /* Certificate and key of a TLS server or client, with the CA that its peers must have. Reloads itself when the files change. */
@@ -72,13 +72,13 @@ struct http_tls_settings {
 };
 
 struct http_settings {
-	unsigned loops;             /* loop threads, on a shared port */
+	unsigned loops; /* loop threads, on a shared port */
 	unsigned workers;
-	unsigned queue;             /* requests waiting for a worker, 503 above; 0: 64 for each worker */
+	unsigned queue; /* requests waiting for a worker, 503 above; 0: 64 for each worker */
 	unsigned max_connections;
 	const char *spool_directory; /* where `spool` routes keep bodies; NULL: no such routes */
-	size_t max_header;          /* octets of request line and headers, 431 above */
-	int idle_seconds;           /* a connection without a complete request for so long is closed */
+	size_t max_header;           /* octets of request line and headers, 431 above */
+	int idle_seconds;            /* a connection without a complete request for so long is closed */
 	const struct http_route *routes;
 	size_t route_count;
 	void *state;

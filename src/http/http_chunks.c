@@ -1,7 +1,7 @@
 #include "http_head.h"
 
 #define OVERHEAD_MAX 8192
-#define DIGITS_MAX 12
+#define DIGITS_MAX   12
 
 enum state { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER_START, TRAILER, TRAILER_LF, END_LF, ENDED };
 

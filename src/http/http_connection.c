@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <event2/bufferevent_ssl.h>
 
-#define LINGER_TIME (2 * HTTP_SECOND)
+#define LINGER_TIME   (2 * HTTP_SECOND)
 #define BODY_KEEP_MAX 65536
 /* Octets read ahead beside a head: pipelined requests, or the body on its way to its place. */
 #define READ_AHEAD 65536
@@ -151,7 +151,8 @@ static bool write_at_once(struct http_connection *c, span *bytes, span *lent)
 	bool direct = c->ssl == NULL && c->answer.file < 0 && evbuffer_get_length(bufferevent_get_output(c->bev)) == 0;
 	if (!direct)
 		return false;
-	struct iovec parts[2] = { { (void *)(uintptr_t)bytes->data, bytes->len }, { (void *)(uintptr_t)lent->data, lent->len } };
+	struct iovec parts[2] = { { (void *)(uintptr_t)bytes->data, bytes->len },
+				  { (void *)(uintptr_t)lent->data, lent->len } };
 	const struct msghdr message = { .msg_iov = parts, .msg_iovlen = lent->len > 0 ? 2 : 1 };
 	ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	size_t done = sent > 0 ? (size_t)sent : 0;
@@ -216,8 +217,8 @@ static struct http_refusal store_body(struct http_connection *c, span bytes)
 		return (struct http_refusal){ 413, E_LIMIT, "the request body is larger than this resource takes" };
 	c->body_len += bytes.len;
 	if (c->body_file < 0)
-		return buf_append(&c->body, bytes) ? (struct http_refusal){ 0 } :
-						     (struct http_refusal){ 413, E_LIMIT, "the request body does not fit" };
+		return buf_append(&c->body, bytes) ? (struct http_refusal){ 0 }
+						   : (struct http_refusal){ 413, E_LIMIT, "the request body does not fit" };
 	while (bytes.len > 0) {
 		ssize_t done = write(c->body_file, bytes.data, bytes.len);
 		if (done < 0 && errno != EINTR)
@@ -244,7 +245,8 @@ static bool take_body(struct http_connection *c, span data, size_t *out_used, st
 		if (step == HTTP_CHUNKS_DATA)
 			*out_refused = store_body(c, part);
 		else if (step == HTTP_CHUNKS_BAD)
-			*out_refused = (struct http_refusal){ 400, E_INPUT, "the chunked coding of the body is broken (RFC 9112, 7.1)" };
+			*out_refused = (struct http_refusal){ 400, E_INPUT,
+							      "the chunked coding of the body is broken (RFC 9112, 7.1)" };
 		*out_used = data.len - rest.len;
 		if (step != HTTP_CHUNKS_DATA || out_refused->status != 0)
 			return step == HTTP_CHUNKS_END;
@@ -277,8 +279,8 @@ static bool open_spool(struct http_connection *c)
 	const char *directory = settings_of(c)->spool_directory;
 	c->body_file = directory == NULL ? -1 : open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (c->body_file < 0)
-		log_put(LOG_LEVEL_ERROR, "no file for a request body in %s: %s", directory != NULL ? directory : "(no spool directory)",
-			strerror(errno));
+		log_put(LOG_LEVEL_ERROR, "no file for a request body in %s: %s",
+			directory != NULL ? directory : "(no spool directory)", strerror(errno));
 	return c->body_file >= 0;
 }
 
@@ -288,7 +290,8 @@ static void invite_body(struct http_connection *c)
 	static const char invitation[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	if (!c->head.expect_continue || evbuffer_get_length(bufferevent_get_input(c->bev)) > 0)
 		return;
-	if (evbuffer_add(bufferevent_get_output(c->bev), invitation, sizeof invitation - 1) != 0 || bufferevent_enable(c->bev, EV_WRITE) != 0)
+	if (evbuffer_add(bufferevent_get_output(c->bev), invitation, sizeof invitation - 1) != 0 ||
+	    bufferevent_enable(c->bev, EV_WRITE) != 0)
 		close_now(c);
 }
 
@@ -347,7 +350,8 @@ static void skip_empty_line(struct evbuffer *input)
 
 static bool advance_head(struct http_connection *c, struct evbuffer *input)
 {
-	static const struct http_refusal too_long = { 431, E_LIMIT, "the request line and header fields are longer than this server takes" };
+	static const struct http_refusal too_long = { 431, E_LIMIT,
+						      "the request line and header fields are longer than this server takes" };
 	size_t max = settings_of(c)->max_header;
 	if (c->scanned == 0)
 		skip_empty_line(input);
@@ -475,8 +479,9 @@ static bool learn_peer(struct http_connection *c, const struct sockaddr *peer)
 		return true;
 	}
 	int on = 1;
-	const void *address = peer->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)(const void *)peer)->sin_addr :
-							   (const void *)&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+	const void *address = peer->sa_family == AF_INET
+				      ? (const void *)&((const struct sockaddr_in *)(const void *)peer)->sin_addr
+				      : (const void *)&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
 	return inet_ntop(peer->sa_family, address, c->peer_address, sizeof c->peer_address) != NULL &&
 	       setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
 }
@@ -514,7 +519,8 @@ static void link_connection(struct http_loop *loop, struct http_connection *c)
 
 void http_connection_accept(struct http_loop *loop, const struct http_listener *listener, int fd, const struct sockaddr *peer)
 {
-	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	static const char full[] =
+		"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 	const struct http_settings *settings = &loop->server->settings;
 	if (atomic_load(&loop->server->connections) >= settings->max_connections) {
 		if (listener->tls == NULL)

@@ -2,12 +2,13 @@
 #include <strings.h>
 
 #define REFUSE(status_, code_, detail_) ((struct http_refusal){ .status = (status_), .code = (code_), .detail = (detail_) })
-#define ACCEPT ((struct http_refusal){ 0 })
-#define LENGTH_DIGITS_MAX 18
-#define METHOD_MAX 20
+#define ACCEPT                          ((struct http_refusal){ 0 })
+#define LENGTH_DIGITS_MAX               18
+#define METHOD_MAX                      20
 
-static const char *const methods[] = { [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT",
-				       [HTTP_DELETE] = "DELETE" };
+static const char *const methods[] = {
+	[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"
+};
 
 static bool is_token_char(uint8_t c)
 {
@@ -101,7 +102,8 @@ static struct http_refusal parse_target(span target, struct http_head *out)
 {
 	for (size_t i = 0; i < target.len; i++)
 		if (target.data[i] <= 0x20 || target.data[i] >= 0x7f)
-			return REFUSE(400, E_INPUT, "the request target has a character that must be percent-encoded (RFC 9112, 3.2)");
+			return REFUSE(400, E_INPUT,
+				      "the request target has a character that must be percent-encoded (RFC 9112, 3.2)");
 	target = without_authority(target);
 	if (target.len == 0 || target.data[0] != '/')
 		return REFUSE(400, E_INPUT, "the request target does not start with '/' (RFC 9112, 3.2.1)");
@@ -132,7 +134,8 @@ static struct http_refusal parse_field(span line, struct http_head *out)
 		return REFUSE(431, E_LIMIT, "the request has too many header fields");
 	span name = take_until(&line, ':');
 	if (!is_token(name) || (line.len == 0 && name.data[name.len] != ':'))
-		return REFUSE(400, E_INPUT, "a header line has no proper field name (RFC 9112, 5.1: no folding, no space before the colon)");
+		return REFUSE(400, E_INPUT,
+			      "a header line has no proper field name (RFC 9112, 5.1: no folding, no space before the colon)");
 	span value = trim(line);
 	for (size_t i = 0; i < value.len; i++)
 		if ((value.data[i] < 0x20 && value.data[i] != '\t') || value.data[i] == 0x7f)
@@ -221,7 +224,7 @@ static const struct {
 	struct http_refusal (*take)(struct http_head *head, span value);
 } understood[] = {
 	{ "Content-Length", take_length }, { "Transfer-Encoding", take_encoding }, { "Connection", take_connection },
-	{ "Expect", take_expect },	   { "Content-Type", take_type },	   { "Host", take_nothing },
+	{ "Expect", take_expect },         { "Content-Type", take_type },          { "Host", take_nothing },
 };
 
 static struct http_refusal understand_fields(struct http_head *head)

@@ -47,9 +47,9 @@ size_t http_head_end(span text, size_t scanned);
 enum http_chunks_step { HTTP_CHUNKS_MORE, HTTP_CHUNKS_DATA, HTTP_CHUNKS_END, HTTP_CHUNKS_BAD };
 struct http_chunks {
 	int state;
-	uint64_t left;    /* of the chunk under way */
+	uint64_t left; /* of the chunk under way */
 	unsigned digits;
-	size_t overhead;  /* octets of extensions and trailers so far */
+	size_t overhead; /* octets of extensions and trailers so far */
 };
 /* Takes from the front of `in`. DATA: `out` is the next piece of the body. MORE: everything was taken and more must come. */
 enum http_chunks_step http_chunks_next(struct http_chunks *c, span *in, span *out);

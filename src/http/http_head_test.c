@@ -13,7 +13,8 @@ static void a_plain_request_is_understood(void **state)
 {
 	(void)state;
 	assert_int_equal(parse("POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain; charset=utf-8\r\n"
-			       "content-length: 12\r\nX-Y:\t z \r\nExpect: 100-Continue\r\n\r\n"), 0);
+			       "content-length: 12\r\nX-Y:\t z \r\nExpect: 100-Continue\r\n\r\n"),
+			 0);
 	assert_int_equal(head.method, HTTP_POST);
 	assert_true(head.method_known && head.keep_alive && head.expect_continue && !head.chunked);
 	assert_true(span_is(head.path, "/a/b"));
@@ -163,8 +164,17 @@ static void chunks_are_joined_however_they_arrive(void **state)
 		if (step == sizeof text - 1)
 			assert_int_equal(left, 3);
 	}
-	static const char *const bad[] = { "\r\n", "x\r\n", "3\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n", "-1\r\n", "1000000000000\r\n",
-					   "3\r\nabc\n0\r\n\r\n", "0\r\n\n", "0\r\n\r\r", "3 x\nabc", ";\r\n" };
+	static const char *const bad[] = { "\r\n",
+					   "x\r\n",
+					   "3\nabc\r\n0\r\n\r\n",
+					   "3\r\nabcd\r\n0\r\n\r\n",
+					   "-1\r\n",
+					   "1000000000000\r\n",
+					   "3\r\nabc\n0\r\n\r\n",
+					   "0\r\n\n",
+					   "0\r\n\r\r",
+					   "3 x\nabc",
+					   ";\r\n" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		size_t left;
 		assert_null(unchunk(bad[i], 1, &left));
@@ -230,7 +240,8 @@ static void routes_are_found_and_refusals_are_exact(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		const struct http_route *row;
 		char allow[64];
-		int got = find(scope_printf(&s, "%s HTTP/1.1\r\nHost: x\r\n%s\r\n", cases[i].line, cases[i].fields), &row, allow);
+		int got =
+			find(scope_printf(&s, "%s HTTP/1.1\r\nHost: x\r\n%s\r\n", cases[i].line, cases[i].fields), &row, allow);
 		if (got != cases[i].status)
 			print_error("%d for %s %s\n", got, cases[i].line, cases[i].fields);
 		assert_int_equal(got, cases[i].status);

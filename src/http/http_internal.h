@@ -22,7 +22,7 @@ struct http_loop;
 #define HTTP_LISTENERS_MAX 8
 /* Octets a second below which a peer is too slow to be served. */
 #define HTTP_SLOWEST 65536
-#define HTTP_SECOND INT64_C(1000000)
+#define HTTP_SECOND  INT64_C(1000000)
 
 /* ---- TLS: http_tls.c ---- */
 struct http_tls;
@@ -49,7 +49,7 @@ struct http_connection {
 	struct http_connection *next, *previous; /* of the loop */
 	struct http_connection *next_job;        /* in the pool's queue or the loop's done list */
 	struct http_loop *loop;
-	struct bufferevent *bev;                 /* NULL once closed */
+	struct bufferevent *bev; /* NULL once closed */
 	int fd;
 	SSL *ssl;
 	bool local;
@@ -113,9 +113,9 @@ struct http_listener {
 	struct http_server *server;
 	char *address;
 	bool local;
-	char *path;  /* of a Unix socket, removed at the end */
+	char *path; /* of a Unix socket, removed at the end */
 	struct http_tls *tls;
-	int *fds;    /* one for each loop; a Unix socket has one */
+	int *fds; /* one for each loop; a Unix socket has one */
 	size_t fd_count;
 };
 struct http_loop {

@@ -5,9 +5,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define TICK_RUNNING_MS 1000
+#define TICK_RUNNING_MS  1000
 #define TICK_STOPPING_MS 20
-#define TLS_CHECK_EVERY (60 * HTTP_SECOND)
+#define TLS_CHECK_EVERY  (60 * HTTP_SECOND)
 
 static void set_tick(struct http_loop *loop, int milliseconds)
 {
@@ -121,8 +121,8 @@ static st listen_on(struct scope *s, struct http_loop *loop, size_t index)
 		struct http_listener *listener = server->listeners[i];
 		if (index >= listener->fd_count)
 			continue;
-		loop->accepting[i] = evconnlistener_new(loop->base, on_accept, loop, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
-							listener->fds[index]);
+		loop->accepting[i] = evconnlistener_new(
+			loop->base, on_accept, loop, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, listener->fds[index]);
 		if (loop->accepting[i] == NULL)
 			return fail_errno(s, E_IO, "listening on %s", listener->address);
 		listener->fds[index] = -1; /* closed with the evconnlistener from now on */

@@ -9,9 +9,9 @@ static bool match(const char *template, span path, span part[HTTP_PARTS_MAX])
 	size_t parts = 0;
 	while (*template != 0) {
 		if (*template != '{') {
-			if (path.len == 0 || path.data[0] != (uint8_t)*template)
+			if (path.len == 0 || path.data[0] != (uint8_t) * template)
 				return false;
-			template++;
+			template ++;
 			path = span_from(path, 1);
 			continue;
 		}
@@ -32,8 +32,9 @@ static bool match(const char *template, span path, span part[HTTP_PARTS_MAX])
 	return path.len == 0;
 }
 
-static const char *const method_names[] = { [HTTP_GET] = "GET, HEAD", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST",
-					    [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE" };
+static const char *const method_names[] = {
+	[HTTP_GET] = "GET, HEAD", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"
+};
 
 static void allow_add(char allow[64], enum http_method method)
 {
@@ -50,8 +51,9 @@ static struct http_refusal check_body(const struct http_route *route, const stru
 		return (struct http_refusal){ 413, E_LIMIT, "this resource takes no request body" };
 	if (head->length > route->max_body)
 		return (struct http_refusal){ 413, E_LIMIT, "the request body is larger than this resource takes" };
-	bool is_type = route->media_type == NULL || (head->content_type.len == strlen(route->media_type) &&
-		       strncasecmp((const char *)head->content_type.data, route->media_type, head->content_type.len) == 0);
+	bool is_type = route->media_type == NULL ||
+		       (head->content_type.len == strlen(route->media_type) &&
+			strncasecmp((const char *)head->content_type.data, route->media_type, head->content_type.len) == 0);
 	if (!is_type)
 		return (struct http_refusal){ 415, E_INPUT, "the request body is not of the media type of this resource" };
 	return (struct http_refusal){ 0 };
@@ -72,8 +74,9 @@ const struct http_route *http_route_find(const struct http_route *routes, size_t
 		}
 		allow_add(out_allow, routes[i].method);
 	}
-	*out_refused = out_allow[0] != 0 ? (struct http_refusal){ 405, E_INPUT, "this resource does not offer the method; see Allow" } :
-					   (struct http_refusal){ 404, E_NOTFOUND, "there is no such resource" };
+	*out_refused = out_allow[0] != 0
+			       ? (struct http_refusal){ 405, E_INPUT, "this resource does not offer the method; see Allow" }
+			       : (struct http_refusal){ 404, E_NOTFOUND, "there is no such resource" };
 	return NULL;
 }
 
@@ -85,7 +88,8 @@ st http_decode(struct scope *s, span text, bool plus_is_space, span *out)
 		uint8_t octet = text.data[i];
 		if (octet == '%') {
 			span value;
-			if (text.len - i < 3 || hex_parse(s, span_of(text.data + i + 1, 2), &value).code != E_OK || value.data[0] == 0) {
+			if (text.len - i < 3 || hex_parse(s, span_of(text.data + i + 1, 2), &value).code != E_OK ||
+			    value.data[0] == 0) {
 				scope_clear_error(s);
 				return fail(s, E_INPUT, "a percent escape is broken or stands for a zero byte (RFC 3986, 2.1)");
 			}

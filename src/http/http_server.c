@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 1024
+#define BACKLOG               1024
 #define QUEUE_FOR_EACH_WORKER 64
 
 /* ---- listening sockets ---- */
@@ -72,9 +72,11 @@ static st real_address(struct scope *s, struct http_listener *l, int fd, struct 
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&at->place;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&at->place;
 	bool is_v6 = at->place.ss_family == AF_INET6;
-	if (inet_ntop(at->place.ss_family, is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, host, sizeof host) == NULL)
+	if (inet_ntop(at->place.ss_family, is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, host,
+		      sizeof host) == NULL)
 		return fail_errno(s, E_IO, "the address of a socket");
-	l->address = heap_copy_str(scope_printf(s, is_v6 ? "[%s]:%d" : "%s:%d", host, ntohs(is_v6 ? v6->sin6_port : v4->sin_port)));
+	l->address =
+		heap_copy_str(scope_printf(s, is_v6 ? "[%s]:%d" : "%s:%d", host, ntohs(is_v6 ? v6->sin6_port : v4->sin_port)));
 	return OK;
 }
 
@@ -228,7 +230,8 @@ st http_server_start(struct scope *s, struct http_server *server)
 	TRY(http_pool_start(s, &server->pool, settings->workers, queue));
 	TRY(start_loops(s, server));
 	for (size_t i = 0; i < server->listener_count; i++)
-		log_put(LOG_LEVEL_NOTICE, "listening on %s%s", server->listeners[i]->address, server->listeners[i]->tls != NULL ? " (TLS)" : "");
+		log_put(LOG_LEVEL_NOTICE, "listening on %s%s", server->listeners[i]->address,
+			server->listeners[i]->tls != NULL ? " (TLS)" : "");
 	return OK;
 }
 

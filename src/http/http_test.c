@@ -71,9 +71,11 @@ static st spooled(struct scope *s, const struct http_request *request, struct ht
 {
 	char first[2] = { 0 };
 	char last[2] = { 0 };
-	if (pread(request->body_file, first, 1, 0) != 1 || pread(request->body_file, last, 1, (off_t)request->body_len - 1) != 1)
+	if (pread(request->body_file, first, 1, 0) != 1 ||
+	    pread(request->body_file, last, 1, (off_t)request->body_len - 1) != 1)
 		return fail_errno(s, E_IO, "reading the spooled body");
-	reply->body = span_str(scope_printf(s, "%llu %s%s %zu", (unsigned long long)request->body_len, first, last, request->body.len));
+	reply->body = span_str(
+		scope_printf(s, "%llu %s%s %zu", (unsigned long long)request->body_len, first, last, request->body.len));
 	return OK;
 }
 
@@ -103,8 +105,8 @@ static st no_content(struct scope *s, const struct http_request *request, struct
 
 static st who(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
-	reply->body = span_str(scope_printf(s, "%s %d %s", request->local ? "local" : "remote", request->local ? (int)request->peer_uid : -1,
-					    request->peer_address));
+	reply->body = span_str(scope_printf(s, "%s %d %s", request->local ? "local" : "remote",
+					    request->local ? (int)request->peer_uid : -1, request->peer_address));
 	return OK;
 }
 
@@ -122,7 +124,12 @@ static const struct http_route routes[] = {
 	{ .method = HTTP_GET, .path = "/header", .on_loop = true, .handle = echo_header },
 	{ .method = HTTP_GET, .path = "/large", .on_loop = true, .handle = large },
 	{ .method = HTTP_GET, .path = "/file", .handle = from_file },
-	{ .method = HTTP_PUT, .path = "/spool", .media_type = "text/plain", .max_body = 4000000, .spool = true, .handle = spooled },
+	{ .method = HTTP_PUT,
+	  .path = "/spool",
+	  .media_type = "text/plain",
+	  .max_body = 4000000,
+	  .spool = true,
+	  .handle = spooled },
 	{ .method = HTTP_GET, .path = "/fails", .handle = failing },
 	{ .method = HTTP_GET, .path = "/slow", .handle = slow },
 	{ .method = HTTP_GET, .path = "/empty", .on_loop = true, .handle = no_content },
@@ -130,8 +137,16 @@ static const struct http_route routes[] = {
 	{ .method = HTTP_GET, .path = "/who", .handle = who },
 };
 static const struct http_settings standard = {
-	.loops = 2, .workers = 2, .queue = 4, .max_connections = 40, .max_header = 2000, .idle_seconds = 2, .spool_directory = "/tmp",
-	.routes = routes, .route_count = sizeof routes / sizeof routes[0], .permit = permit,
+	.loops = 2,
+	.workers = 2,
+	.queue = 4,
+	.max_connections = 40,
+	.max_header = 2000,
+	.idle_seconds = 2,
+	.spool_directory = "/tmp",
+	.routes = routes,
+	.route_count = sizeof routes / sizeof routes[0],
+	.permit = permit,
 };
 
 /* ---- the peer ---- */
@@ -190,7 +205,7 @@ static bool hear(int fd, int ms)
 #define assert_has(text)                                                                                                       \
 	do {                                                                                                                   \
 		if (strstr(answer, (text)) == NULL)                                                                            \
-			print_error("no '%s' in: %.400s\n", (text), answer);                                                    \
+			print_error("no '%s' in: %.400s\n", (text), answer);                                                   \
 		assert_non_null(strstr(answer, (text)));                                                                       \
 	} while (0)
 
@@ -212,7 +227,8 @@ static void loop_and_worker_routes_answer(void **state)
 	exchange(GET("/loop"));
 	assert_has("HTTP/1.1 200 OK\r\nDate: ");
 	assert_has("\r\nContent-Type: text/plain\r\nContent-Length: 7\r\nConnection: close\r\n\r\nloop 0 ");
-	exchange("POST /worker HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc");
+	exchange(
+		"POST /worker HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc");
 	assert_has("\r\n\r\nworker 3 abc");
 	exchange(GET("/defer"));
 	assert_has("\r\n\r\nworker 0 ");
@@ -255,7 +271,8 @@ static void requests_may_come_an_octet_at_a_time(void **state)
 	(void)state;
 	AUTO_FD fd = dial();
 	for (const char *at = "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
-			      "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"; *at != 0; at++)
+			      "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+	     *at != 0; at++)
 		say(fd, (char[]){ *at, 0 });
 	assert_false(hear(fd, 200));
 	assert_has("loop 3 abc");
@@ -281,13 +298,18 @@ static void refusals_have_their_status(void **state)
 		const char *also;
 	} cases[] = {
 		{ GET("/nothing"), "404 Not Found", "\"code\":\"NOTFOUND\"" },
-		{ "PUT /loop HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde", "405 Method Not Allowed", "Allow: GET, HEAD, POST\r\n" },
+		{ "PUT /loop HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde", "405 Method Not Allowed",
+		  "Allow: GET, HEAD, POST\r\n" },
 		{ "PATCH /loop HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method", "Allow: " },
 		{ "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: 1\r\n\r\na", "415 Unsupported", "" },
-		{ "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 101\r\n\r\n", "413 Content Too Large", "LIMIT" },
-		{ "GET /loop HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "400 Bad Request", "application/problem+json" },
-		{ "GET /loop HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400 Bad Request", "6.1" },
-		{ "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400 Bad", "7.1" },
+		{ "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 101\r\n\r\n",
+		  "413 Content Too Large", "LIMIT" },
+		{ "GET /loop HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "400 Bad Request",
+		  "application/problem+json" },
+		{ "GET /loop HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400 Bad Request",
+		  "6.1" },
+		{ "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		  "400 Bad", "7.1" },
 		{ "GET /loop HTTP/1.1\r\nHost: x\r\nExpect: wonders\r\n\r\n", "417 Expectation", "" },
 		{ "rubbish\r\n\r\n", "400 Bad Request", "" },
 		{ "GET / HTTP/3.0\r\n\r\n", "505 HTTP Version", "" },
@@ -321,13 +343,15 @@ static void bodies_over_the_limit_are_refused_before_they_are_read(void **state)
 	assert_true(hear(fd, 3000));
 	assert_has("HTTP/1.1 413 ");
 	AUTO_FD chunked = dial();
-	say(chunked, "POST /worker HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
-		     "60\r\n################################################################################################\r\n"
-		     "5\r\nabcde");
+	say(chunked,
+	    "POST /worker HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+	    "60\r\n################################################################################################\r\n"
+	    "5\r\nabcde");
 	(void)hear(chunked, 300);
 	assert_has("HTTP/1.1 413 ");
 	AUTO_FD expecting = dial();
-	say(expecting, "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 101\r\n\r\n");
+	say(expecting,
+	    "POST /loop HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 101\r\n\r\n");
 	(void)hear(expecting, 300);
 	assert_has("HTTP/1.1 413 ");
 	assert_null(strstr(answer, "100 Continue"));
@@ -337,7 +361,8 @@ static void a_patient_peer_is_invited_to_send(void **state)
 {
 	(void)state;
 	AUTO_FD fd = dial();
-	say(fd, "POST /worker HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+	say(fd,
+	    "POST /worker HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
 	assert_false(hear(fd, 200));
 	assert_string_equal(answer, "HTTP/1.1 100 Continue\r\n\r\n");
 	say(fd, "abc");
@@ -377,14 +402,18 @@ static void large_answers_arrive_whole(void **state)
 	assert_has("Content-Length: 100000\r\n");
 	const char *body = strstr(answer, "\r\n\r\n") + 4;
 	assert_int_equal((size_t)(answer + answer_len - body), 100000);
-	assert_memory_equal(body, "\x7f" "ELF", 4);
+	assert_memory_equal(body,
+			    "\x7f"
+			    "ELF",
+			    4);
 }
 
 static void uploads_are_spooled_to_a_file(void **state)
 {
 	(void)state;
 	AUTO_FD fd = dial();
-	say(fd, "PUT /spool HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 3000000\r\n\r\na");
+	say(fd,
+	    "PUT /spool HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 3000000\r\n\r\na");
 	static char block[2999998];
 	memset(block, 'x', sizeof block);
 	assert_int_equal(send(fd, block, sizeof block, MSG_NOSIGNAL), sizeof block);

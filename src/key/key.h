@@ -9,29 +9,29 @@
 /* What a key is for. A key may have several (a CA key: certificate, CRL and its own certification request). */
 enum key_purpose {
 	KEY_FOR_CERTIFICATE = 1, /* TBSCertificate */
-	KEY_FOR_CRL = 2,	 /* TBSCertList */
-	KEY_FOR_OCSP = 4,	 /* OCSP ResponseData */
-	KEY_FOR_TIME_STAMP = 8,	 /* TSTInfo with its CMS signed attributes */
-	KEY_FOR_LOG = 16,	 /* checkpoints of the audit log */
-	KEY_FOR_IDENTITY = 32,	 /* keyd's own statements */
-	KEY_FOR_REQUEST = 64,	 /* CertificationRequestInfo of the key itself: proof of possession */
+	KEY_FOR_CRL = 2,         /* TBSCertList */
+	KEY_FOR_OCSP = 4,        /* OCSP ResponseData */
+	KEY_FOR_TIME_STAMP = 8,  /* TSTInfo with its CMS signed attributes */
+	KEY_FOR_LOG = 16,        /* checkpoints of the audit log */
+	KEY_FOR_IDENTITY = 32,   /* keyd's own statements */
+	KEY_FOR_REQUEST = 64,    /* CertificationRequestInfo of the key itself: proof of possession */
 };
 const char *key_purpose_name(enum key_purpose purpose);
 enum key_purpose key_purpose_named(span name); /* 0 when unknown */
 
-#define KEY_LABEL_MAX	 64
+#define KEY_LABEL_MAX    64
 #define KEY_POLICIES_MAX 16
 
 /* What a key may sign beyond its purpose, fixed when it is generated. Zero or empty: not limited, except `ca`. */
 struct key_limits {
-	span issuer;			 /* whole DER Name that every certificate and CRL must carry as issuer */
-	bool ca;			 /* may sign certificates with cA TRUE */
+	span issuer;                     /* whole DER Name that every certificate and CRL must carry as issuer */
+	bool ca;                         /* may sign certificates with cA TRUE */
 	span policies[KEY_POLICIES_MAX]; /* certificatePolicies / TSA policies, OID content octets; none listed: any */
 	size_t policy_count;
 	uint32_t validity_days; /* longest validity of a certificate, longest life of a CRL or OCSP answer */
-	uint32_t rate;		/* signatures per second */
-	uint32_t accuracy_ms;	/* time-stamps: largest difference between genTime and keyd's clock, largest accuracy claimed */
-	char origin[128];	/* log: the only origin line of checkpoints */
+	uint32_t rate;          /* signatures per second */
+	uint32_t accuracy_ms;   /* time-stamps: largest difference between genTime and keyd's clock, largest accuracy claimed */
+	char origin[128];       /* log: the only origin line of checkpoints */
 };
 
 enum key_backup { KEY_BACKUP_NONE, KEY_BACKUP_WRAPPED };
@@ -45,7 +45,7 @@ struct key_info {
 	enum key_backup backup;
 	span spki; /* whole SubjectPublicKeyInfo */
 	int64_t created;
-	bool usable;	     /* its token is there and logged in */
+	bool usable;         /* its token is there and logged in */
 	const char *missing; /* attributes the module does not provide, comma separated; empty when all are */
 };
 
@@ -57,7 +57,7 @@ void key_client_free(struct key_client *c);
 /* How the zone is: for status screens. */
 struct key_token_status {
 	const char *label;
-	bool ready;	    /* there and logged in to */
+	bool ready;         /* there and logged in to */
 	const char *reason; /* why not, else empty */
 };
 struct key_status {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* So many frames under way at once, so that keyd's sessions work side by side; what comes meanwhile waits for the next one. */
-#define FRAMES_MAX	  4u
+#define FRAMES_MAX        4u
 #define FRAME_CONTENT_MAX ((size_t)256 << 10)
 
 /* One thread's time-stamp. */

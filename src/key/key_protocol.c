@@ -8,7 +8,7 @@ static const struct {
 	const char *name;
 } purposes[] = {
 	{ KEY_FOR_CERTIFICATE, "certificate" }, { KEY_FOR_CRL, "crl" }, { KEY_FOR_OCSP, "ocsp" },
-	{ KEY_FOR_TIME_STAMP, "time-stamp" },	{ KEY_FOR_LOG, "log" }, { KEY_FOR_IDENTITY, "identity" },
+	{ KEY_FOR_TIME_STAMP, "time-stamp" },   { KEY_FOR_LOG, "log" }, { KEY_FOR_IDENTITY, "identity" },
 	{ KEY_FOR_REQUEST, "request" },
 };
 #define PURPOSES (sizeof purposes / sizeof purposes[0])

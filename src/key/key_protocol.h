@@ -6,28 +6,28 @@
 #include "key.h"
 
 enum key_kind {
-	KEY_KIND_STATUS = 0x0100,	   /* - / struct key_status */
-	KEY_KIND_LIST = 0x0101,		   /* - / u32 count, that many struct key_info */
-	KEY_KIND_FIND = 0x0102,		   /* label / struct key_info */
-	KEY_KIND_TOKEN_CREATE = 0x0103,	   /* struct key_token_request / - */
-	KEY_KIND_GENERATE = 0x0104,	   /* struct key_info / struct key_info */
-	KEY_KIND_SIGN = 0x0110,		   /* struct key_sign_request / signature */
+	KEY_KIND_STATUS = 0x0100,          /* - / struct key_status */
+	KEY_KIND_LIST = 0x0101,            /* - / u32 count, that many struct key_info */
+	KEY_KIND_FIND = 0x0102,            /* label / struct key_info */
+	KEY_KIND_TOKEN_CREATE = 0x0103,    /* struct key_token_request / - */
+	KEY_KIND_GENERATE = 0x0104,        /* struct key_info / struct key_info */
+	KEY_KIND_SIGN = 0x0110,            /* struct key_sign_request / signature */
 	KEY_KIND_SIGN_TIME_STAMP = 0x0111, /* struct key_time_stamp_request / signature */
 	KEY_KIND_SIGN_TIME_STAMPS =
-		0x0115,			/* struct key_time_stamps_request / for each of them struct key_time_stamp_outcome */
+		0x0115,                 /* struct key_time_stamps_request / for each of them struct key_time_stamp_outcome */
 	KEY_KIND_STREAM_BEGIN = 0x0112, /* struct key_stream_request / - */
-	KEY_KIND_STREAM_DATA = 0x0113,	/* the bytes; no reply */
-	KEY_KIND_STREAM_END = 0x0114,	/* - / signature */
-	KEY_KIND_LOG_HEAD = 0x0120,	/* label / u64 size, 32 octets root */
-	KEY_KIND_CHECKPOINT = 0x0121,	/* struct key_checkpoint_request / payload of the signature line */
+	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */
+	KEY_KIND_STREAM_END = 0x0114,   /* - / signature */
+	KEY_KIND_LOG_HEAD = 0x0120,     /* label / u64 size, 32 octets root */
+	KEY_KIND_CHECKPOINT = 0x0121,   /* struct key_checkpoint_request / payload of the signature line */
 };
 
 #define KEY_NAME_DER_MAX    4096u /* an issuer's Name */
-#define KEY_OID_MAX	    64u
-#define KEY_PROOF_MAX	    (64u * 32u) /* rfc6962: at most one hash a level on each side */
-#define KEY_STREAM_MAX	    (UINT64_C(4) << 30)
-#define KEY_STREAM_PART	    (256u << 10)
-#define KEY_LIST_MAX	    10000u
+#define KEY_OID_MAX         64u
+#define KEY_PROOF_MAX       (64u * 32u) /* rfc6962: at most one hash a level on each side */
+#define KEY_STREAM_MAX      (UINT64_C(4) << 30)
+#define KEY_STREAM_PART     (256u << 10)
+#define KEY_LIST_MAX        10000u
 #define KEY_TIME_STAMPS_MAX 32u /* in one frame */
 
 struct key_sign_request {

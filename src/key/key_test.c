@@ -64,7 +64,7 @@ static void labels_are_fit_for_file_names(void **state)
 	static const char *const good[] = { "a", "ocsp-issuing", "TSU_2.x", "0" };
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
 		assert_ok(&s, key_label_check(&s, good[i]));
-	static const char *const bad[] = { "",	       ".",
+	static const char *const bad[] = { "",         ".",
 					   "..",       "-a",
 					   "a/b",      "a b",
 					   "\xc3\xa4", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };

@@ -5,25 +5,25 @@
 #include "alg.h"
 
 #define PKI_CERTIFICATE_MAX 16384
-#define PKI_EXTENSIONS_MAX 24
-#define PKI_SERIAL_MAX 20
+#define PKI_EXTENSIONS_MAX  24
+#define PKI_SERIAL_MAX      20
 
 struct pki_extension {
-	span oid;                 /* content octets */
+	span oid; /* content octets */
 	bool critical;
-	span value;               /* content of the OCTET STRING */
+	span value; /* content of the OCTET STRING */
 };
 struct pki_certificate {
 	span der;
-	span tbs;                 /* whole TBSCertificate */
-	span serial;              /* INTEGER content octets, positive */
-	span signature_identifier;/* whole AlgorithmIdentifier inside the TBS */
-	span issuer, subject;     /* whole Names */
+	span tbs;                  /* whole TBSCertificate */
+	span serial;               /* INTEGER content octets, positive */
+	span signature_identifier; /* whole AlgorithmIdentifier inside the TBS */
+	span issuer, subject;      /* whole Names */
 	int64_t not_before, not_after;
 	span spki;
 	struct pki_extension extension[PKI_EXTENSIONS_MAX];
 	size_t extension_count;
-	span signature;           /* empty when read from a TBS */
+	span signature; /* empty when read from a TBS */
 };
 /* v3 only, strict; both signature identifiers must agree. E_INPUT otherwise. */
 st pki_certificate_read(struct scope *s, span der, struct pki_certificate *out);

@@ -8,8 +8,8 @@
 #define ENTRY_MAX 128u
 
 static const char *const reason_names[] = {
-	[0] = "unspecified",	    [1] = "keyCompromise",	  [2] = "cACompromise",	   [3] = "affiliationChanged",
-	[4] = "superseded",	    [5] = "cessationOfOperation", [6] = "certificateHold", [8] = "removeFromCRL",
+	[0] = "unspecified",        [1] = "keyCompromise",        [2] = "cACompromise",    [3] = "affiliationChanged",
+	[4] = "superseded",         [5] = "cessationOfOperation", [6] = "certificateHold", [8] = "removeFromCRL",
 	[9] = "privilegeWithdrawn", [10] = "aACompromise",
 };
 #define REASON_COUNT ((int)(sizeof reason_names / sizeof reason_names[0]))

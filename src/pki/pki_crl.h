@@ -10,10 +10,10 @@ int pki_reason_named(span name);
 const char *pki_reason_name(int reason);
 
 struct pki_crl_entry {
-	span serial;              /* magnitude */
+	span serial; /* magnitude */
 	int64_t revoked_at;
 	int reason;
-	int64_t invalidity_date;  /* 0: none */
+	int64_t invalidity_date; /* 0: none */
 };
 struct pki_crl_head {
 	span issuer;
@@ -52,6 +52,7 @@ struct pki_crl {
 /* Complete CRLs only: every entry is checked for shape, and an extension that is critical and not known is refused. */
 st pki_crl_read(struct scope *s, span der, struct pki_crl *out);
 /* Calls for each entry in turn. */
-st pki_crl_each(struct scope *s, span der, st (*each)(struct scope *s, const struct pki_crl_entry *entry, void *arg), void *arg);
+st pki_crl_each(struct scope *s, span der, st (*each)(struct scope *s, const struct pki_crl_entry *entry, void *arg),
+		void *arg);
 /* `serial` as magnitude; *out is filled when *out_found. */
 st pki_crl_find(struct scope *s, span der, span serial, bool *out_found, struct pki_crl_entry *out);

@@ -15,6 +15,7 @@ st pki_key_new_checked(struct scope *s, span spki, struct pki_key **out);
 void pki_key_free(struct pki_key *key);
 const struct alg_key *pki_key_type(const struct pki_key *key);
 /* E_CRYPTO when the signature (as X.509 carries it) does not fit. */
-st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature);
+st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
+		  span signature);
 /* SHA-1 over the content of the BIT STRING: subject key identifier, and the key hash of OCSP (rfc6960#4.2.1). */
 st pki_key_identifier(struct scope *s, span spki, uint8_t out[20]);

@@ -7,8 +7,8 @@ DEFINE_AUTO(BIGNUM, BN_free)
 DEFINE_AUTO(BN_CTX, BN_CTX_free)
 
 #define SMALL_FACTOR_LIMIT 65536u
-#define FERMAT_ROUNDS	   100
-#define ROCA_LAST_PRIME	   167
+#define FERMAT_ROUNDS      100
+#define ROCA_LAST_PRIME    167
 
 static BIGNUM *new_number(void)
 {

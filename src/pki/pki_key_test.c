@@ -8,7 +8,7 @@ static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	static const char *const rows[][2] = {
-		{ "ec-p256", "ecdsa-sha256" },	    { "ec-p384", "ecdsa-sha384" },    { "ec-p384", "ecdsa-sha256" },
+		{ "ec-p256", "ecdsa-sha256" },      { "ec-p384", "ecdsa-sha384" },    { "ec-p384", "ecdsa-sha256" },
 		{ "rsa-2048", "rsa-pss-sha256" },   { "rsa-2048", "rsa-pss-sha384" }, { "rsa-2048", "rsa-pkcs1-sha256" },
 		{ "rsa-2048", "rsa-pkcs1-sha384" }, { "ed25519", "ed25519" },
 	};

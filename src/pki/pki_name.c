@@ -2,7 +2,7 @@
 #include "alg_oid.h"
 
 #define NAME_ATTRIBUTES_MAX 32
-#define VALUE_MAX	    512
+#define VALUE_MAX           512
 
 static const struct attribute_row {
 	const char *name;
@@ -37,9 +37,9 @@ static const struct attribute_row {
 static const struct {
 	const char *alias, *name;
 } aliases[] = {
-	{ "SN", "surname" },	     { "GN", "givenName" },
+	{ "SN", "surname" },         { "GN", "givenName" },
 	{ "E", "emailAddress" },     { "S", "ST" },
-	{ "commonName", "CN" },	     { "countryName", "C" },
+	{ "commonName", "CN" },      { "countryName", "C" },
 	{ "organizationName", "O" }, { "organizationalUnitName", "OU" },
 	{ "localityName", "L" },     { "stateOrProvinceName", "ST" },
 };

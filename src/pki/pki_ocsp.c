@@ -2,7 +2,7 @@
 #include "alg_oid.h"
 #include "pki_extension.h"
 
-static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");	  /* id-pkix-ocsp-nonce */
+static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");     /* id-pkix-ocsp-nonce */
 static const span oid_preferred = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x08"); /* id-pkix-ocsp-pref-sig-algs */
 
 /* ---- requests ---- */

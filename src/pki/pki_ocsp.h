@@ -6,20 +6,20 @@
 
 #define PKI_OCSP_REQUEST_MAX 8192
 #define PKI_OCSP_SINGLES_MAX 32
-#define PKI_OCSP_NONCE_MAX 128
+#define PKI_OCSP_NONCE_MAX   128
 
 struct pki_ocsp_cert_id {
-	span whole;               /* DER, copied into the answer byte for byte */
-	enum digest_alg digest;   /* DIGEST_NONE when it is none of ours */
+	span whole;             /* DER, copied into the answer byte for byte */
+	enum digest_alg digest; /* DIGEST_NONE when it is none of ours */
 	span issuer_name_hash, issuer_key_hash;
-	span serial;              /* INTEGER content octets */
+	span serial; /* INTEGER content octets */
 };
 struct pki_ocsp_request {
 	struct pki_ocsp_cert_id id[PKI_OCSP_SINGLES_MAX];
 	size_t count;
 	bool has_nonce;
-	span nonce;               /* 1 to 128 octets */
-	span preferred;           /* preferredSignatureAlgorithms value; empty when absent */
+	span nonce;     /* 1 to 128 octets */
+	span preferred; /* preferredSignatureAlgorithms value; empty when absent */
 };
 //= rfc6960#4.1 malformed requests, and rfc9654#2.1 nonces of 0 or more than 128 octets, give malformedRequest
 st pki_ocsp_request_read(struct scope *s, span der, struct pki_ocsp_request *out);
@@ -36,9 +36,9 @@ struct pki_ocsp_single {
 	span cert_id;
 	enum pki_ocsp_status status;
 	int64_t revoked_at;
-	int reason;               /* 0: not sent */
+	int reason; /* 0: not sent */
 	int64_t this_update, next_update;
-	int64_t archive_cutoff;   /* 0: not sent */
+	int64_t archive_cutoff; /* 0: not sent */
 };
 /* ResponseData, byKey. */
 st pki_ocsp_build_tbs(struct scope *s, span responder_key_hash, int64_t produced_at, const struct pki_ocsp_single *single,
@@ -50,10 +50,10 @@ st pki_ocsp_assemble(struct scope *s, span tbs, const struct alg_signature *algo
 span pki_ocsp_error(int status);
 
 struct pki_ocsp_response {
-	int status;               /* OCSPResponseStatus; all below is empty unless 0 */
+	int status; /* OCSPResponseStatus; all below is empty unless 0 */
 	span tbs, signature_identifier, signature, signer_certificate;
-	span responder_key_hash;  /* byKey, else empty and ... */
-	span responder_name;      /* ... byName, whole */
+	span responder_key_hash; /* byKey, else empty and ... */
+	span responder_name;     /* ... byName, whole */
 	int64_t produced_at;
 	span nonce;
 	struct pki_ocsp_single single[PKI_OCSP_SINGLES_MAX];

@@ -2,8 +2,8 @@
 #include "pki_extension.h"
 #include "pki_ocsp.h"
 
-static const span oid_basic = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x01");	       /* id-pkix-ocsp-basic */
-static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");	       /* id-pkix-ocsp-nonce */
+static const span oid_basic = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x01");          /* id-pkix-ocsp-basic */
+static const span oid_nonce = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x02");          /* id-pkix-ocsp-nonce */
 static const span oid_archive_cutoff = OCTETS("\x2b\x06\x01\x05\x05\x07\x30\x01\x06"); /* id-pkix-ocsp-archive-cutoff */
 
 /* ---- writing ---- */

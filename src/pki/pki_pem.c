@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 #define LINE_MAX_CHARACTERS 76 /* rfc7468#2 parsers may take more than 64; more than MIME's 76 is no PEM */
-#define LABEL_MAX	    64
-#define PEM_WIDTH	    64
+#define LABEL_MAX           64
+#define PEM_WIDTH           64
 
 struct pem_block {
 	span label;

@@ -7,10 +7,10 @@
 #define PKI_REQUEST_MAX 16384
 struct pki_request {
 	span der;
-	span subject;             /* whole Name, may be empty SEQUENCE */
+	span subject; /* whole Name, may be empty SEQUENCE */
 	span spki;
 	const struct alg_key *key;
-	span extensions;          /* requested extensions: whole Extensions SEQUENCE; empty when none */
+	span extensions; /* requested extensions: whole Extensions SEQUENCE; empty when none */
 };
 /* DER or PEM ("CERTIFICATE REQUEST", or "NEW CERTIFICATE REQUEST"). Checks shape, proof of possession (the signature, by the
  * request's own key) and the key's quality. */

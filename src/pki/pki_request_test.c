@@ -101,7 +101,7 @@ static void another_key_proves_nothing(void **state)
 }
 
 #define EXTENSION_REQUEST "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e"
-#define CHALLENGE	  "\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07\x31\x02\x0c\x00"
+#define CHALLENGE         "\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07\x31\x02\x0c\x00"
 
 /* Signed correctly, so that only the shape can be the reason. */
 static enum code read_info_with(struct scope *s, span version, span attributes)

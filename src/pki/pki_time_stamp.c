@@ -5,7 +5,7 @@
 #define NONCE_MAX 128
 
 static const span oid_qc_statements = OCTETS("\x2b\x06\x01\x05\x05\x07\x01\x03"); /* id-pe-qcStatements */
-static const span oid_eu_qualified = OCTETS("\x04\x00\x81\x97\x5e\x01\x01");	  /* id-etsi-tsts-EuQCompliance */
+static const span oid_eu_qualified = OCTETS("\x04\x00\x81\x97\x5e\x01\x01");      /* id-etsi-tsts-EuQCompliance */
 
 /* ---- requests ---- */
 

@@ -8,15 +8,21 @@
 #define PKI_TIME_STAMP_REQUEST_MAX 4096
 /* PKIFailureInfo bits (rfc3161#2.4.2). */
 enum pki_failure {
-	PKI_BAD_ALG = 0, PKI_BAD_REQUEST = 2, PKI_BAD_DATA_FORMAT = 5, PKI_TIME_NOT_AVAILABLE = 14, PKI_UNACCEPTED_POLICY = 15,
-	PKI_UNACCEPTED_EXTENSION = 16, PKI_ADD_INFO_NOT_AVAILABLE = 17, PKI_SYSTEM_FAILURE = 25,
+	PKI_BAD_ALG = 0,
+	PKI_BAD_REQUEST = 2,
+	PKI_BAD_DATA_FORMAT = 5,
+	PKI_TIME_NOT_AVAILABLE = 14,
+	PKI_UNACCEPTED_POLICY = 15,
+	PKI_UNACCEPTED_EXTENSION = 16,
+	PKI_ADD_INFO_NOT_AVAILABLE = 17,
+	PKI_SYSTEM_FAILURE = 25,
 };
 struct pki_time_stamp_request {
-	span imprint;             /* whole MessageImprint, copied byte for byte */
+	span imprint; /* whole MessageImprint, copied byte for byte */
 	enum digest_alg digest;
 	span hash;
-	span policy;              /* OID content octets; empty when none asked for */
-	span nonce;               /* INTEGER content octets; empty when absent */
+	span policy; /* OID content octets; empty when none asked for */
+	span nonce;  /* INTEGER content octets; empty when absent */
 	bool cert_req;
 };
 /* On failure *out_failure is what the rejection carries. */
@@ -27,12 +33,12 @@ st pki_time_stamp_request_build(struct scope *s, enum digest_alg digest, span ha
 
 struct pki_tst_info {
 	span policy;
-	span imprint;             /* whole */
-	span serial;              /* magnitude, at most 20 octets */
+	span imprint; /* whole */
+	span serial;  /* magnitude, at most 20 octets */
 	int64_t gen_time;
-	uint32_t accuracy_ms;     /* written: 1 to 1000; read: rounded up, 0 when absent */
-	span nonce;               /* INTEGER content octets; empty: none */
-	bool qualified;           /* adds qcStatements with esi4-qtstStatement-1 */
+	uint32_t accuracy_ms; /* written: 1 to 1000; read: rounded up, 0 when absent */
+	span nonce;           /* INTEGER content octets; empty: none */
+	bool qualified;       /* adds qcStatements with esi4-qtstStatement-1 */
 };
 st pki_tst_info_build(struct scope *s, const struct pki_tst_info *info, span *out_der);
 st pki_tst_info_read(struct scope *s, span der, struct pki_tst_info *out);
@@ -46,18 +52,18 @@ st pki_time_stamp_rejection(struct scope *s, enum pki_failure failure, const cha
 /* Status and, when granted, token of a TimeStampResp; what `ts verify` and sampled self-verification need. */
 struct pki_time_stamp_response {
 	int status;
-	int failure;              /* -1: none */
-	span token;               /* ContentInfo, whole */
+	int failure; /* -1: none */
+	span token;  /* ContentInfo, whole */
 	span tst_info;
 	struct pki_tst_info info;
-	span signed_attributes;   /* re-tagged as SET */
+	span signed_attributes; /* re-tagged as SET */
 	span signature_identifier, signature;
-	span certificates;        /* content of [0]; empty when absent */
-	enum digest_alg digest;   /* of the SignerInfo */
-	span certificate_hash;    /* of signing-certificate-v2 ... */
+	span certificates;      /* content of [0]; empty when absent */
+	enum digest_alg digest; /* of the SignerInfo */
+	span certificate_hash;  /* of signing-certificate-v2 ... */
 	enum digest_alg certificate_digest;
 	span message_digest;
-	span text;                /* first statusString; empty when absent */
+	span text; /* first statusString; empty when absent */
 };
 //= rfc3161#2.4.2 a token is there exactly when the status is granted or grantedWithMods
 st pki_time_stamp_response_read(struct scope *s, span der, struct pki_time_stamp_response *out);

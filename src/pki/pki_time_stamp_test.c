@@ -417,7 +417,7 @@ static void rejections_carry_their_failure_and_no_token(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	static const enum pki_failure failures[] = {
-		PKI_BAD_ALG,	       PKI_BAD_REQUEST,		 PKI_BAD_DATA_FORMAT,	     PKI_TIME_NOT_AVAILABLE,
+		PKI_BAD_ALG,           PKI_BAD_REQUEST,          PKI_BAD_DATA_FORMAT,        PKI_TIME_NOT_AVAILABLE,
 		PKI_UNACCEPTED_POLICY, PKI_UNACCEPTED_EXTENSION, PKI_ADD_INFO_NOT_AVAILABLE, PKI_SYSTEM_FAILURE,
 	};
 	for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {

@@ -8,9 +8,9 @@
 struct db_connection;
 
 enum db_role {
-	DB_WRITER,   /* the only connection that changes anything */
+	DB_WRITER, /* the only connection that changes anything */
 	DB_READER,
-	DB_KEEPER,   /* for the side thread: maintenance beside writers */
+	DB_KEEPER, /* for the side thread: maintenance beside writers */
 };
 
 struct db_driver_ops {

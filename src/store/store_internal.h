@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #define DB_IDLE_READERS 16
-#define DB_GROUP_MAX 256
+#define DB_GROUP_MAX    256
 
 struct db_tx {
 	struct db *db;
@@ -24,7 +24,7 @@ struct db {
 	/* Group commit: jobs in order of arrival; the thread that has `leading` runs them. */
 	struct db_job *first, *last;
 	bool leading;
-	pthread_cond_t led;             /* for the keeper, which waits to hold writers off */
+	pthread_cond_t led; /* for the keeper, which waits to hold writers off */
 	bool keeper_waits;
 
 	struct db_connection *idle[DB_IDLE_READERS];

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define CACHE_SLOTS 256u /* a power of two, well over the statements of any service */
-#define BUSY_MS	    5000
+#define BUSY_MS     5000
 
 struct cached {
 	const struct db_statement *statement;

@@ -211,7 +211,7 @@ static void a_statement_may_run_inside_its_own_rows(void **state)
 }
 
 #define WRITERS 12
-#define WRITES	60
+#define WRITES  60
 
 struct writer {
 	struct place *place;

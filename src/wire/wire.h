@@ -61,7 +61,7 @@ struct wire_service {
 	const struct wire_route *routes;
 	size_t route_count;
 	void *state;
-	unsigned max_connections;		       /* more are refused at once with E_BUSY */
+	unsigned max_connections;                      /* more are refused at once with E_BUSY */
 	void (*close_session)(struct wire_peer *peer); /* or NULL */
 };
 

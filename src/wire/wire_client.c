@@ -10,7 +10,7 @@
 struct wire_client {
 	struct wire_stream stream;
 	bool dead;
-	bool reused;		  /* answered before: a sudden end then means that the peer was restarted */
+	bool reused;              /* answered before: a sudden end then means that the peer was restarted */
 	struct wire_client *next; /* in a pool */
 };
 

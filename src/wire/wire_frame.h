@@ -6,8 +6,8 @@
 
 enum wire_direction { WIRE_REQUEST, WIRE_REPLY };
 
-#define WIRE_ID_LEN	  16
-#define WIRE_REPLY_HEAD	  8
+#define WIRE_ID_LEN       16
+#define WIRE_REPLY_HEAD   8
 #define WIRE_REQUEST_HEAD (WIRE_REPLY_HEAD + WIRE_ID_LEN)
 
 static inline size_t wire_head_len(enum wire_direction direction)

@@ -16,9 +16,9 @@
 /* A peer may stay silent between frames for ever (pools do), but a frame that has begun ends within this time, and a reply is
  * taken within it: a stalled peer costs one thread for so long, and nobody else anything. */
 #define FRAME_TIMEOUT_MS 10000
-#define STACK_BYTES	 ((size_t)2 << 20)
-#define BACKLOG		 128
-#define ACCEPT_PAUSE_US	 100000
+#define STACK_BYTES      ((size_t)2 << 20)
+#define BACKLOG          128
+#define ACCEPT_PAUSE_US  100000
 
 struct connection {
 	struct wire_server *server;

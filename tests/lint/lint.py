@@ -3,7 +3,9 @@
 import pathlib
 import re
 import statistics
+import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FUNCTION_MAX = 90
@@ -109,11 +111,28 @@ def self_test():
         assert any(rule in f for f in found), f"the rule '{rule}' finds nothing"
 
 
+def misformatted(files):
+    """What clang-format would lay out in another way; planted violations are as they are."""
+    files = [str(f) for f in files if "planted" not in f.parts]
+    run = subprocess.run(["clang-format-14", "--dry-run", "--Werror", *files], cwd=ROOT, capture_output=True, text=True)
+    for path, line in re.findall(r"^(\S+?):(\d+):\d+: error:", run.stderr, re.M):
+        yield f"{pathlib.Path(path).relative_to(ROOT)}:{line}: not laid out as clang-format does it; run: clang-format-14 -i {path}"
+
+
+def test_misformatted():
+    with tempfile.TemporaryDirectory(dir=ROOT / "tests" / "lint") as directory:
+        sample = pathlib.Path(directory) / "sample.c"
+        sample.write_text("int  f(void) {return 1;}\n")
+        assert list(misformatted([sample])), "clang-format finds nothing in a file that is laid out badly"
+
+
 def main():
     self_test()
+    test_misformatted()
     files = [pathlib.Path(a).resolve() for a in sys.argv[1:]] or all_files()
     fallible = fallible_functions(all_files())
-    found = [f for path in files for f in check_file(path, fallible)]
+    found = [f for path in files for f in check_file(path, fallible)] + list(
+        misformatted(files + sorted((ROOT / "benchmarks").rglob("*.[ch]"))))
     for line in found:
         print(line)
     lengths = sorted(n for p in files if p.parts[len(ROOT.parts)] == "src"

@@ -4,7 +4,7 @@
 static const struct {
 	const char *oid, *name;
 } names[] = {
-	{ "1.3.6.1.5.5.7.3.1", "serverAuth" },	    { "1.3.6.1.5.5.7.3.2", "clientAuth" },
+	{ "1.3.6.1.5.5.7.3.1", "serverAuth" },      { "1.3.6.1.5.5.7.3.2", "clientAuth" },
 	{ "1.3.6.1.5.5.7.3.4", "emailProtection" }, { "1.3.6.1.5.5.7.3.8", "timeStamping" },
 	{ "1.3.6.1.5.5.7.3.9", "OCSPSigning" },
 };

@@ -3,7 +3,7 @@
 
 static const char *const names[] = {
 	"digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
-	"keyCertSign",	    "cRLSign",	      "encipherOnly",	 "decipherOnly",
+	"keyCertSign",      "cRLSign",        "encipherOnly",    "decipherOnly",
 };
 #define NAMES (sizeof names / sizeof names[0])
 

@@ -1,8 +1,8 @@
 #include "pki_ext_names.h"
 #include <arpa/inet.h>
 
-#define URL_MAX	  1024
-#define DNS_MAX	  253
+#define URL_MAX   1024
+#define DNS_MAX   253
 #define LABEL_MAX 63
 
 /* Printable ASCII without space, and not empty. */

@@ -81,10 +81,10 @@ static void prepare(struct scope *s, const struct hierarchy *h, const struct row
 		.profile = profile,
 		.subject_spki = unit_spki(s, m->key),
 		.issuer_spki = unit_spki(s, issuer->key),
-		.crl_url = self		? NULL
+		.crl_url = self         ? NULL
 			   : under_root ? "http://127.0.0.1:8080/crl/root.crl"
 					: "http://127.0.0.1:8080/crl/issuing.crl",
-		.issuer_url = self	   ? NULL
+		.issuer_url = self         ? NULL
 			      : under_root ? "http://127.0.0.1:8080/ca/root.crt"
 					   : "http://127.0.0.1:8080/ca/issuing.crt",
 		.ocsp_url = self || internal || under_root ? NULL : "http://127.0.0.1:8080/ocsp",

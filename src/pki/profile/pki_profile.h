@@ -7,7 +7,7 @@
 
 enum pki_presence { PKI_FORBIDDEN, PKI_OPTIONAL, PKI_REQUIRED };
 struct pki_profile_attribute {
-	const char *name;         /* short name as in pki_name.h */
+	const char *name; /* short name as in pki_name.h */
 	enum pki_presence presence;
 };
 enum pki_issuer_kind { PKI_SELF_SIGNED, PKI_BY_ROOT, PKI_BY_ISSUING, PKI_BY_MANAGEMENT };
@@ -15,7 +15,7 @@ enum pki_issuer_kind { PKI_SELF_SIGNED, PKI_BY_ROOT, PKI_BY_ISSUING, PKI_BY_MANA
 /* Our own policy for internal certificates, see docs/decisions/0006-internal-object-identifiers.md. */
 #define PKI_POLICY_INTERNAL "1.3.6.1.4.1.47718.2.0.9.1"
 #define PKI_POLICY_NCP_PLUS "0.4.0.2042.1.2"
-#define PKI_POLICY_ANY "2.5.29.32.0"
+#define PKI_POLICY_ANY      "2.5.29.32.0"
 
 #define PKI_PROFILE_ATTRIBUTES_MAX 12
 #define PKI_PROFILE_EXTENSIONS_MAX 16
@@ -24,21 +24,22 @@ struct pki_profile {
 	const char *title;
 	enum pki_issuer_kind issuer;
 	bool ca;
-	int path_length;          /* -1: none */
-	unsigned key_usage;       /* named bits of RFC 5280: bit 0 digitalSignature ... bit 5 keyCertSign, bit 6 cRLSign */
+	int path_length;    /* -1: none */
+	unsigned key_usage; /* named bits of RFC 5280: bit 0 digitalSignature ... bit 5 keyCertSign, bit 6 cRLSign */
 	const char *const *extended_key_usage; /* dotted OIDs, NULL-terminated; NULL: no extension */
 	bool extended_key_usage_critical;
-	const char *const *policies;           /* dotted OIDs, NULL-terminated */
+	const char *const *policies;             /* dotted OIDs, NULL-terminated */
 	int64_t standard_validity, max_validity; /* microseconds */
-	int64_t private_key_usage;             /* TSU: privateKeyUsagePeriod from notBefore; 0: none */
-	bool natural_person;                   /* the subject names one: name or pseudonym, not both (EN 319 412-2, 4.2.4) */
-	struct pki_profile_attribute subject[PKI_PROFILE_ATTRIBUTES_MAX]; /* in encoding order; any other attribute is refused */
+	int64_t private_key_usage;               /* TSU: privateKeyUsagePeriod from notBefore; 0: none */
+	bool natural_person;                     /* the subject names one: name or pseudonym, not both (EN 319 412-2, 4.2.4) */
+	/* In encoding order; any other attribute is refused. */
+	struct pki_profile_attribute subject[PKI_PROFILE_ATTRIBUTES_MAX];
 	struct {
 		const struct pki_ext_ops *ops;
 		enum pki_presence presence;
 	} extension[PKI_PROFILE_EXTENSIONS_MAX]; /* in encoding order; any other extension is refused */
 	enum alg_use use;
-	const char *clause;       /* the standard's clause behind it */
+	const char *clause; /* the standard's clause behind it */
 };
 const struct pki_profile *pki_profile_named(span name); /* NULL when unknown */
 const struct pki_profile *pki_profile_at(size_t i);     /* NULL behind the last */

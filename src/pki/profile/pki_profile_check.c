@@ -201,8 +201,8 @@ static const struct {
 	const char *rule;
 	st (*check)(struct scope *s, const struct inspection *i);
 } rules[] = {
-	{ "serial", check_serial },	{ "algorithm", check_algorithm }, { "issuer", check_issuer },
-	{ "validity", check_validity }, { "subject", check_subject },	  { "key", check_key },
+	{ "serial", check_serial },     { "algorithm", check_algorithm }, { "issuer", check_issuer },
+	{ "validity", check_validity }, { "subject", check_subject },     { "key", check_key },
 };
 
 static st inspect(struct scope *s, struct inspection *i, span tbs)

@@ -6,11 +6,11 @@
  */
 // clang-format off: it does not read lists in macros as lists
 #define DIGITAL_SIGNATURE (1u << 0)
-#define KEY_CERT_SIGN (1u << 5)
-#define CRL_SIGN (1u << 6)
+#define KEY_CERT_SIGN     (1u << 5)
+#define CRL_SIGN          (1u << 6)
 
-#define YEARS(n) ((n) * 365 * MOMENT_DAY + (n) / 4 * MOMENT_DAY)
-#define DAYS(n) ((n) * MOMENT_DAY)
+#define YEARS(n) ((n)*365 * MOMENT_DAY + (n) / 4 * MOMENT_DAY)
+#define DAYS(n)  ((n)*MOMENT_DAY)
 
 static const char *const only_any_policy[] = { PKI_POLICY_ANY, NULL };
 static const char *const only_ncp_plus[] = { PKI_POLICY_NCP_PLUS, NULL };
@@ -26,16 +26,37 @@ static const char *const client_purposes[] = { CLIENT_AUTH, NULL };
 
 //= en319412-2#4.2.3 C, O, organizationIdentifier and CN name the issuer, one each
 #define AUTHORITY_SUBJECT                                                                                                      \
-	{ "C", PKI_REQUIRED }, { "O", PKI_REQUIRED }, { "organizationIdentifier", PKI_REQUIRED }, { "CN", PKI_REQUIRED }
+	{ "C", PKI_REQUIRED }, { "O", PKI_REQUIRED }, { "organizationIdentifier", PKI_REQUIRED },                              \
+	{                                                                                                                      \
+		"CN", PKI_REQUIRED                                                                                             \
+	}
 #define SERVICE_SUBJECT                                                                                                        \
-	{ "C", PKI_REQUIRED }, { "O", PKI_REQUIRED }, { "organizationIdentifier", PKI_OPTIONAL }, { "CN", PKI_REQUIRED }
+	{ "C", PKI_REQUIRED }, { "O", PKI_REQUIRED }, { "organizationIdentifier", PKI_OPTIONAL },                              \
+	{                                                                                                                      \
+		"CN", PKI_REQUIRED                                                                                             \
+	}
 #define INTERNAL_SUBJECT                                                                                                       \
 	{ "C", PKI_OPTIONAL }, { "O", PKI_OPTIONAL }, { "organizationIdentifier", PKI_OPTIONAL }, { "OU", PKI_OPTIONAL },      \
-		{ "serialNumber", PKI_OPTIONAL }, { "CN", PKI_REQUIRED }
+		{ "serialNumber", PKI_OPTIONAL },                                                                              \
+	{                                                                                                                      \
+		"CN", PKI_REQUIRED                                                                                             \
+	}
 
-#define KEY_IDENTIFIERS { &pki_ext_subject_key_identifier, PKI_REQUIRED }, { &pki_ext_authority_key_identifier, PKI_REQUIRED }
-#define STATUS_ADDRESSES { &pki_ext_crl_distribution_points, PKI_REQUIRED }, { &pki_ext_authority_info_access, PKI_REQUIRED }
-#define INTERNAL_ADDRESSES { &pki_ext_crl_distribution_points, PKI_OPTIONAL }, { &pki_ext_authority_info_access, PKI_OPTIONAL }
+#define KEY_IDENTIFIERS                                                                                                        \
+	{ &pki_ext_subject_key_identifier, PKI_REQUIRED },                                                                     \
+	{                                                                                                                      \
+		&pki_ext_authority_key_identifier, PKI_REQUIRED                                                                \
+	}
+#define STATUS_ADDRESSES                                                                                                       \
+	{ &pki_ext_crl_distribution_points, PKI_REQUIRED },                                                                    \
+	{                                                                                                                      \
+		&pki_ext_authority_info_access, PKI_REQUIRED                                                                   \
+	}
+#define INTERNAL_ADDRESSES                                                                                                     \
+	{ &pki_ext_crl_distribution_points, PKI_OPTIONAL },                                                                    \
+	{                                                                                                                      \
+		&pki_ext_authority_info_access, PKI_OPTIONAL                                                                   \
+	}
 
 // clang-format on
 static const struct pki_profile rows[] = {

@@ -6,7 +6,7 @@ struct places {
 	const struct pki_profile *profile;
 	span oid[PKI_PROFILE_ATTRIBUTES_MAX];
 	span value[PKI_PROFILE_ATTRIBUTES_MAX]; /* empty: absent */
-	size_t last;				/* place of the attribute before */
+	size_t last;                            /* place of the attribute before */
 	bool in_order;
 };
 
@@ -97,7 +97,7 @@ static enum script script_of(uint32_t point)
 		uint32_t from, to;
 		enum script script;
 	} ranges[] = {
-		{ 'A', 'Z', SCRIPT_LATIN },	   { 'a', 'z', SCRIPT_LATIN },	   { 0xc0, 0x24f, SCRIPT_LATIN },
+		{ 'A', 'Z', SCRIPT_LATIN },        { 'a', 'z', SCRIPT_LATIN },     { 0xc0, 0x24f, SCRIPT_LATIN },
 		{ 0x1e00, 0x1eff, SCRIPT_LATIN },  { 0x370, 0x3ff, SCRIPT_GREEK }, { 0x1f00, 0x1fff, SCRIPT_GREEK },
 		{ 0x400, 0x52f, SCRIPT_CYRILLIC },
 	};

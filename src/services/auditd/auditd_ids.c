@@ -3,7 +3,7 @@
 
 /* Two generations of WINDOW ids each: when the young one is full it becomes the old one, and the former old one is forgotten.
  * Nothing is ever deleted singly. A slot holds 88 bits of a random id, and the index in 40 bits; together they are never zero. */
-#define SLOTS	   (2 * AUDITD_IDS_WINDOW)
+#define SLOTS      (2 * AUDITD_IDS_WINDOW)
 #define INDEX_BITS 40
 
 struct slot {

@@ -10,7 +10,7 @@
 
 /* Ids of imported records with their indices, kept for ever: a journal may be brought again years later, when the window of ids
  * has long passed on. A row is 16 octets id and u64 index; a row cut short by a crash is dropped. */
-#define ROW_LEN	 24
+#define ROW_LEN  24
 #define ROWS_MAX 1000000u
 
 struct row {

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 /* Sooner than the interval when so many records wait: what is in memory stays small. */
-#define PENDING_SOON	  16384
+#define PENDING_SOON      16384
 #define COMPLAIN_EVERY_US MOMENT_MINUTE
 
 struct signer {

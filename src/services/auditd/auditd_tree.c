@@ -23,7 +23,7 @@ struct tree {
 	struct audit_hash hash[AUDIT_TILE_LEVELS][AUDIT_TILE_WIDTH];
 	unsigned width[AUDIT_TILE_LEVELS];
 	unsigned written[AUDIT_TILE_LEVELS]; /* width that a file has already */
-	struct buf bundle;		     /* the entries of the tile of level 0 */
+	struct buf bundle;                   /* the entries of the tile of level 0 */
 	struct open_file file[FILES_MAX];
 	size_t files;
 	char *made; /* directory that was made or found last */

@@ -41,8 +41,8 @@ struct ca_crl_turn {
 	pthread_cond_t changed;
 	uint64_t begun, finished; /* generations */
 	bool running;
-	bool wanted;	  /* by a revocation, for the scheduler */
-	int64_t last;	  /* monotonic: start of the last one */
+	bool wanted;      /* by a revocation, for the scheduler */
+	int64_t last;     /* monotonic: start of the last one */
 	int64_t next_due; /* wall clock: half of the life of the last one has passed */
 	uint64_t number;  /* last number taken, stored or not */
 	enum code outcome;
@@ -58,7 +58,7 @@ struct ca_authority {
 	const char *name;
 	const struct pki_profile *profile;
 	enum ca_state state;
-	span subject;	 /* whole Name */
+	span subject;    /* whole Name */
 	const char *key; /* label in keyd */
 	const struct alg_signature *algorithm;
 	span spki;
@@ -70,7 +70,7 @@ struct ca_authority {
 	size_t chain_count;
 	span request; /* while waiting */
 	const char *crl_url, *issuer_url, *ocsp_url, *cps_url;
-	int64_t crl_hours;	 /* 0: as configured */
+	int64_t crl_hours;       /* 0: as configured */
 	struct ca_crl_turn *crl; /* the same for all versions of this CA */
 };
 
@@ -100,11 +100,11 @@ struct ca {
 	/* One condition wakes the threads that wait for work; each looks for its own. */
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
-	uint64_t feed_changes;	      /* counted under `mutex` */
+	uint64_t feed_changes;        /* counted under `mutex` */
 	_Atomic uint64_t revocations; /* counted, so that what was looked up about a peer is looked up again after one */
 	_Atomic bool stopping;
 	pthread_t crl_thread, renew_thread;
-	bool recorded; /* that it started */
+	bool recorded;    /* that it started */
 	unsigned threads; /* how many of these two run */
 };
 /* Sleep until something changed, or so long; with `mutex` held. */
@@ -117,8 +117,8 @@ st ca_authority_load(struct scope *s, struct ca *ca);
 void ca_authority_free_all(struct ca *ca);
 /* E_NOTFOUND when there is none. */
 st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_authority **out);
-struct ca_authority *ca_authority_at(struct ca *ca, size_t i);		/* NULL behind the last */
-struct ca_authority *ca_authority_numbered(struct ca *ca, int64_t id);	/* NULL when unknown */
+struct ca_authority *ca_authority_at(struct ca *ca, size_t i);          /* NULL behind the last */
+struct ca_authority *ca_authority_numbered(struct ca *ca, int64_t id);  /* NULL when unknown */
 struct ca_authority *ca_authority_of_subject(struct ca *ca, span name); /* which issues under this Name */
 char *ca_authority_chain_pem(struct scope *s, const struct ca_authority *a);
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a);
@@ -160,9 +160,9 @@ struct ca_new_certificate {
 	const char *profile;
 	struct pki_certificate *certificate;
 	const char *role, *request_id, *actor;
-	span input;	/* digest of the request as it came; with request_id */
+	span input;     /* digest of the request as it came; with request_id */
 	bool check_key; /* refuse a key certified for another subject */
-	char *subject;	/* as text; filled by ca_entry_certificate */
+	char *subject;  /* as text; filled by ca_entry_certificate */
 };
 st ca_entry_certificate(struct scope *s, struct db_tx *tx, struct ca_new_certificate *new);
 /* A serial closed without a certificate. */
@@ -189,7 +189,7 @@ st ca_relay_note(struct scope *s, struct ca *ca, struct audit_event *event);
 struct ca_flight_slot {
 	struct ca_flight_slot *next;
 	uint64_t position; /* log index before which nothing of it lies */
-	int64_t since;	   /* monotonic */
+	int64_t since;     /* monotonic */
 	uint8_t key[32];   /* digest of the public key being certified, to keep two subjects from getting it at once */
 	char request_id[80];
 	int64_t ca;
@@ -224,10 +224,10 @@ st ca_reconcile_doubts(struct scope *s, struct ca *ca, const struct ca_doubt *do
 struct ca_order {
 	const struct ca_authority *authority;
 	const char *profile;
-	span request;		  /* PKCS#10, PEM or DER */
-	const char *subject;	  /* text, instead of the request's */
-	span subject_der;	  /* or whole Name */
-	int64_t validity_days;	  /* 0: the profile's */
+	span request;             /* PKCS#10, PEM or DER */
+	const char *subject;      /* text, instead of the request's */
+	span subject_der;         /* or whole Name */
+	int64_t validity_days;    /* 0: the profile's */
 	int64_t validity_seconds; /* instead of days */
 	const char *const *dns_names, *const *ip_addresses, *const *emails;
 	const char *role, *request_id, *actor;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define SETTLE_US (5 * MOMENT_SECOND) /* longer than a record can still be on its way from keyd */
-#define TICK_US	  MOMENT_SECOND
+#define TICK_US   MOMENT_SECOND
 
 struct ca_flight {
 	pthread_mutex_t mutex;

@@ -150,8 +150,8 @@ struct order {
 	const char *const *dns_names, *const *ip_addresses, *const *emails;
 };
 #define TEXT(member, ...) CA_MEMBER(CA_MEMBER_TEXT, order, member, __VA_ARGS__)
-#define TEXTS(member)	  CA_MEMBER(CA_MEMBER_TEXTS, order, member)
-#define NUMBER(member)	  CA_MEMBER(CA_MEMBER_INTEGER, order, member)
+#define TEXTS(member)     CA_MEMBER(CA_MEMBER_TEXTS, order, member)
+#define NUMBER(member)    CA_MEMBER(CA_MEMBER_INTEGER, order, member)
 #define ORDER_MEMBERS                                                                                                          \
 	TEXT(profile, .required = true), TEXT(request, .required = true), TEXT(subject), TEXT(role), NUMBER(validity_days),    \
 		NUMBER(validity_seconds), TEXTS(dns_names), TEXTS(ip_addresses), TEXTS(emails)

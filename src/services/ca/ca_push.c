@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define BATCH_ROWS	  4000
-#define HEARTBEAT_US	  (15 * MOMENT_SECOND)
-#define RETRY_US	  MOMENT_SECOND
-#define NOTE_US		  MOMENT_SECOND
-#define PRUNE_US	  (10 * MOMENT_SECOND)
+#define BATCH_ROWS        4000
+#define HEARTBEAT_US      (15 * MOMENT_SECOND)
+#define RETRY_US          MOMENT_SECOND
+#define NOTE_US           MOMENT_SECOND
+#define PRUNE_US          (10 * MOMENT_SECOND)
 #define CLIENT_TIMEOUT_MS 20000
-#define FEED_TYPE	  "application/vnd.chancery.feed"
+#define FEED_TYPE         "application/vnd.chancery.feed"
 
 /* ---- talking to the va ---- */
 

@@ -9,7 +9,7 @@ struct ca_va {
 	pthread_t thread;
 	struct client *client; /* the thread's own */
 	int64_t noted, noted_at, pruned_at;
-	bool settled;	       /* something was sent since the connection was made */
+	bool settled;          /* something was sent since the connection was made */
 	_Atomic bool forget;   /* a snapshot is due whatever the va says */
 	pthread_mutex_t mutex; /* of what follows */
 	int64_t number, confirmed_at;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define LEAVES_AT_ONCE 512
-#define BUCKETS	       65536u
+#define BUCKETS        65536u
 
 /* An intent whose effect has not been seen yet. */
 struct intent {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define DONE_MAX 4096
-#define TIDY_US	 (50 * INT64_C(1000))
+#define TIDY_US  (50 * INT64_C(1000))
 #define RETRY_US MOMENT_SECOND
 
 struct ca_relay {

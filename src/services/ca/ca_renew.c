@@ -9,10 +9,10 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define RETRY_US	  (10 * MOMENT_SECOND)
+#define RETRY_US          (10 * MOMENT_SECOND)
 #define CLIENT_TIMEOUT_MS 10000
-#define NAMES_MAX	  32
-#define PUSH_PATH	  "/v1/certificate"
+#define NAMES_MAX         32
+#define PUSH_PATH         "/v1/certificate"
 
 static int64_t renewal_time(int64_t not_before, int64_t not_after)
 {

@@ -4,14 +4,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define JSON	 "application/json"
+#define JSON     "application/json"
 #define BODY_MAX (64u << 10)
-#define CRL_MAX	 (64u << 20)
+#define CRL_MAX  (64u << 20)
 
 /* Roles a route asks for. Anybody authenticated may use those with CA_ANY; NULL is for everybody who can connect. */
 #define OPERATOR "operator"
-#define ANY	 "any"
-#define LOCAL	 "local"
+#define ANY      "any"
+#define LOCAL    "local"
 
 const struct http_route ca_routes[] = {
 	{ HTTP_GET, "/healthz", .handle = ca_http_health, .summary = "whether the ca serves" },

@@ -47,7 +47,7 @@ static const struct db_migration steps[] = {
 };
 const struct db_schema ca_schema = { "ca", steps, sizeof steps / sizeof steps[0] };
 
-#define SQL(statement, text)		      const struct db_statement sql_##statement = { #statement, { text } }
+#define SQL(statement, text)                  const struct db_statement sql_##statement = { #statement, { text } }
 #define SQL_EACH(statement, sqlite, postgres) const struct db_statement sql_##statement = { #statement, { sqlite, postgres } }
 
 SQL(authority_all, "SELECT id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url, issuer_url,"

@@ -69,7 +69,7 @@ struct keyd_ocsp {
 	uint64_t count; /* not yet in a record */
 	int64_t from, to;
 	int64_t oldest; /* monotonic, of the first of them; 0: none */
-	bool pending;	/* a record on its way: offered again, as it is, until it is acknowledged */
+	bool pending;   /* a record on its way: offered again, as it is, until it is acknowledged */
 	int64_t pending_oldest;
 	uint64_t pending_total; /* what it says, to be kept in the file first */
 	uint8_t pending_chain[32];

@@ -10,7 +10,7 @@ static const uint8_t oid_basic_constraints[] = { 0x55, 0x1d, 0x13 };
 static const uint8_t oid_key_usage[] = { 0x55, 0x1d, 0x0f };
 static const uint8_t oid_certificate_policies[] = { 0x55, 0x1d, 0x20 };
 #define USAGE_KEY_CERT_SIGN (1u << 5)
-#define USAGE_CRL_SIGN	    (1u << 6)
+#define USAGE_CRL_SIGN      (1u << 6)
 
 static st check_version(struct scope *s, struct der_rd *d)
 {

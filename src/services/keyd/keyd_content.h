@@ -9,8 +9,8 @@
 struct keyd_rules {
 	const struct key_info *key;
 	const struct alg_signature *algorithm; /* asked for: must be the one named inside */
-	span key_hash;			       /* SHA-1 over the key's bits (rfc6960#4.2.1) */
-	int64_t now;			       /* keyd's own clock */
+	span key_hash;                         /* SHA-1 over the key's bits (rfc6960#4.2.1) */
+	int64_t now;                           /* keyd's own clock */
 };
 
 /* What was found, for the record. Spans point into the content. */

@@ -27,13 +27,13 @@ static int start(void **state)
 struct list {
 	int64_t version;
 	int64_t this_update, next_update; /* 0: left out */
-	bool listed;			  /* revokedCertificates is there, with these entries */
+	bool listed;                      /* revokedCertificates is there, with these entries */
 	size_t entries;
 	const char *entry_extensions; /* whole, hexadecimal */
 	const char *crl_extensions;   /* content of [0], hexadecimal; NULL: left out */
 	size_t serial_len;
 };
-#define NUMBER		      "300c300a0603551d140403020105"
+#define NUMBER                "300c300a0603551d140403020105"
 #define REASON_KEY_COMPROMISE "300c300a0603551d1504030a0101"
 
 static struct list good_list(void)
@@ -159,13 +159,13 @@ static void extensions_of_a_list_are_those_that_are_known(void **state)
 {
 	(void)state;
 	static const char *const bad_entries[] = {
-		"300c300a0603551d1504030a0100",				/* unspecified is left out */
-		"300c300a0603551d1504030a0107",				/* 7 is not used */
-		"300c300a0603551d1504030a010b",				/* there is no 11 */
+		"300c300a0603551d1504030a0100",                         /* unspecified is left out */
+		"300c300a0603551d1504030a0107",                         /* 7 is not used */
+		"300c300a0603551d1504030a010b",                         /* there is no 11 */
 		"3018300a0603551d1504030a0101300a0603551d1504030a0101", /* twice */
-		"300c300a0603551d1704030a0101",				/* another extension */
-		"300f300d0603551d150101ff04030a0101",			/* critical */
-		"3000",							/* none */
+		"300c300a0603551d1704030a0101",                         /* another extension */
+		"300f300d0603551d150101ff04030a0101",                   /* critical */
+		"3000",                                                 /* none */
 	};
 	struct list l = good_list();
 	for (size_t i = 0; i < sizeof bad_entries / sizeof bad_entries[0]; i++) {
@@ -234,12 +234,12 @@ static void a_key_limited_to_end_entities_signs_no_authority(void **state)
 		const char *extensions;
 		enum code limited, unlimited;
 	} rows[] = {
-		{ "300e300c0603551d130101ff04023000", E_OK, E_OK },		/* cA FALSE */
-		{ "3011300f0603551d130101ff040530030101ff", E_DENIED, E_OK },	/* cA TRUE */
-		{ "300e300c0603551d0f0101ff04020780", E_INPUT, E_INPUT },	/* a bit string that is not trimmed */
-		{ "3010300e0603551d0f0101ff0404030206c0", E_OK, E_OK },		/* digitalSignature, nonRepudiation */
+		{ "300e300c0603551d130101ff04023000", E_OK, E_OK },             /* cA FALSE */
+		{ "3011300f0603551d130101ff040530030101ff", E_DENIED, E_OK },   /* cA TRUE */
+		{ "300e300c0603551d0f0101ff04020780", E_INPUT, E_INPUT },       /* a bit string that is not trimmed */
+		{ "3010300e0603551d0f0101ff0404030206c0", E_OK, E_OK },         /* digitalSignature, nonRepudiation */
 		{ "3010300e0603551d0f0101ff040403020204", E_DENIED, E_DENIED }, /* keyCertSign without cA */
-		{ "3010300e0603551d0f0101ff040403020102", E_DENIED, E_OK },	/* cRLSign */
+		{ "3010300e0603551d0f0101ff040403020102", E_DENIED, E_OK },     /* cRLSign */
 		{ "301c300c0603551d130101ff04023000300c0603551d130101ff04023000", E_INPUT, E_INPUT }, /* twice */
 		{ "3011300f0603551d13010100040530030101ff", E_INPUT, E_INPUT }, /* critical FALSE is left out */
 		{ "3011300f0603551d130101ff04053003010100", E_INPUT, E_INPUT }, /* cA FALSE is left out */

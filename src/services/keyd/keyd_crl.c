@@ -7,8 +7,8 @@
 #include "keyd_content.h"
 #include <stdlib.h>
 
-#define ELEMENT_MAX	16384u
-#define SERIAL_MAX	20
+#define ELEMENT_MAX     16384u
+#define SERIAL_MAX      20
 #define CLOCK_TOLERANCE (5 * MOMENT_MINUTE)
 
 enum state {
@@ -27,8 +27,8 @@ enum state {
 struct keyd_crl {
 	struct keyd_rules rules;
 	enum state state;
-	uint64_t total;	    /* bytes announced */
-	uint64_t seen;	    /* bytes taken */
+	uint64_t total;     /* bytes announced */
+	uint64_t seen;      /* bytes taken */
 	uint64_t list_left; /* content bytes of revokedCertificates still to come */
 	struct buf pending;
 	struct digest digest;

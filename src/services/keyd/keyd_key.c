@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define DESCRIPTION_MAX 65536u
-#define FILE_VERSION	1
+#define FILE_VERSION    1
 
 /* Purposes that may be together on a key, and on a token: whoever may use one key of a token may use all. */
 //= en319411-1#GEN-6.5.3-03 a CA's key signs certificates and their status only

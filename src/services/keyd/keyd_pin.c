@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define PIN_FILE_MAX 65536u
-#define PIN_MAX	     255u
+#define PIN_MAX      255u
 
 static int pin_fd = -1;
 static const char *pin_directory;

@@ -17,9 +17,9 @@ struct probe_call {
 static st read_arguments(struct scope *s, int argc, char **argv, struct probe_call *call)
 {
 	for (int i = 1; i < argc; i++) {
-		const char **value = strcmp(argv[i], "--module") == 0		  ? &call->module
+		const char **value = strcmp(argv[i], "--module") == 0             ? &call->module
 				     : strcmp(argv[i], "--module-init-args") == 0 ? &call->init_args
-				     : strcmp(argv[i], "--token") == 0		  ? &call->token
+				     : strcmp(argv[i], "--token") == 0            ? &call->token
 										  : NULL;
 		if (strcmp(argv[i], "--json") == 0)
 			call->json = true;

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define QUEUE_MAX	 64
-#define COUNT_PERIOD	 (900 * MOMENT_SECOND / 1000) /* a record at least every second while there are signatures */
-#define WATCH_PERIOD	 (2 * MOMENT_SECOND)
+#define QUEUE_MAX        64
+#define COUNT_PERIOD     (900 * MOMENT_SECOND / 1000) /* a record at least every second while there are signatures */
+#define WATCH_PERIOD     (2 * MOMENT_SECOND)
 #define COMPLAINT_PERIOD (30 * MOMENT_SECOND)
 
 struct keyd_recorder {

@@ -7,7 +7,7 @@
 #include "text.h"
 
 /* More would not fit into a record with its base64. */
-#define CONTENT_IN_RECORD_MAX	 40000u
+#define CONTENT_IN_RECORD_MAX    40000u
 #define REFUSAL_RECORDS_A_SECOND 5
 
 struct signing {

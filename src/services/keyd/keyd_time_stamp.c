@@ -89,7 +89,7 @@ static st check_tst_info(struct scope *s, const struct keyd_rules *rules, span t
 	if (der_next(&d) == DER_BOOLEAN && !der_get_boolean(&d))
 		d.bad = true; /* ordering is DEFAULT FALSE */
 	if (der_next(&d) == DER_INTEGER)
-		(void)der_get_integer(&d);		/* nonce */
+		(void)der_get_integer(&d);              /* nonce */
 	(void)der_skip(&d, DER_CONTEXT_CONSTRUCTED(0)); /* tsa */
 	if (d.bad || version != 1 || policy.len == 0)
 		return fail(s, E_INPUT, "this is no TSTInfo of version 1 (RFC 3161 2.4.2)");

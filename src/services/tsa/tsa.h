@@ -14,7 +14,7 @@
 #include "tsa_clock.h"
 
 #define TSA_POLICIES_MAX 16
-#define TSA_CHAIN_MAX 6
+#define TSA_CHAIN_MAX    6
 
 struct tsa_conf {
 	struct conf_list listen, tls_listen;
@@ -37,15 +37,15 @@ extern const struct conf_schema tsa_schema;
 struct tsa_unit {
 	struct scope memory;
 	span certificate;
-	span chain[TSA_CHAIN_MAX];        /* as sent with certReq: without the root */
+	span chain[TSA_CHAIN_MAX]; /* as sent with certReq: without the root */
 	size_t chain_count;
 	const struct alg_key *key;
 	const struct alg_signature *algorithm;
 	struct pki_key *public;
-	int64_t not_before, key_end;      /* of the private key's use */
-	span policy[TSA_POLICIES_MAX];    /* accepted; the first is used when none is asked for */
+	int64_t not_before, key_end;   /* of the private key's use */
+	span policy[TSA_POLICIES_MAX]; /* accepted; the first is used when none is asked for */
 	size_t policy_count;
-	struct tsa_unit *earlier;         /* replaced by a reload; requests under way may still use it */
+	struct tsa_unit *earlier; /* replaced by a reload; requests under way may still use it */
 };
 /* Reads and checks the unit's certificate, chain and key; nothing is stamped before this succeeded. */
 //= en319421#TIS-7.6.4-05 no token before the unit's certificate is loaded and its chain verified
@@ -54,14 +54,14 @@ void tsa_unit_free(struct tsa_unit *unit);
 
 struct tsa {
 	const struct tsa_conf *conf;
-	struct tsa_unit *unit;            /* read with tsa_unit_now() */
+	struct tsa_unit *unit; /* read with tsa_unit_now() */
 	struct tsa_clock *clock;
 	struct key_client *keyd;
 	struct audit *audit;
 	struct http_server *server, *management;
-	uint64_t stamped;                 /* since the start */
-	bool broken;                      /* a token of ours did not verify: no more of them */
-	bool keyd_failing;                /* the last request keyd was asked for failed */
+	uint64_t stamped;  /* since the start */
+	bool broken;       /* a token of ours did not verify: no more of them */
+	bool keyd_failing; /* the last request keyd was asked for failed */
 };
 static inline struct tsa_unit *tsa_unit_now(struct tsa *tsa)
 {

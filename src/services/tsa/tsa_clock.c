@@ -35,7 +35,7 @@ struct tsa_clock {
 	pthread_mutex_t lock; /* of what follows, up to the thread */
 	bool trusted;
 	char reason[TSA_CLOCK_REASON_MAX];
-	int64_t looked;	  /* monotonic time of the last look */
+	int64_t looked;   /* monotonic time of the last look */
 	int64_t baseline; /* realtime - monotonic while trusted */
 	/* Of the looking thread only. */
 	int64_t last_difference;
@@ -113,8 +113,8 @@ static int64_t absolute(int64_t v)
 
 struct finding {
 	char reason[TSA_CLOCK_REASON_MAX]; /* empty: nothing is wrong */
-	int64_t offset, error;		   /* microseconds */
-	int64_t difference;		   /* realtime - monotonic */
+	int64_t offset, error;             /* microseconds */
+	int64_t difference;                /* realtime - monotonic */
 };
 
 __attribute__((format(printf, 2, 3))) static void find(struct finding *f, const char *format, ...)

@@ -9,7 +9,7 @@
 #define TSA_CLOCK_REASON_MAX 160
 /* How often the monitor looks, and how old its last look may be: a dead monitor stops the tokens. */
 #define TSA_CLOCK_INTERVAL (INT64_C(200000))
-#define TSA_CLOCK_STALE (INT64_C(1000000))
+#define TSA_CLOCK_STALE    (INT64_C(1000000))
 /* So many looks in a row must find nothing before a clock that was lost is trusted again. */
 #define TSA_CLOCK_STEADY 3
 /* Around a leap second nothing is stamped, from so long before midnight to so long after. */
@@ -27,7 +27,7 @@ extern const struct tsa_clock_source tsa_clock_kernel;
 enum tsa_clock_kind { TSA_CLOCK_KERNEL, TSA_CLOCK_TEST };
 struct tsa_clock_settings {
 	enum tsa_clock_kind kind;
-	int64_t accuracy;                                /* declared, microseconds */
+	int64_t accuracy; /* declared, microseconds */
 	const struct tsa_clock_source *source;
 	/* Puts clock.lost and clock.regained on record. Until the second one is, the clock stays lost. NULL in tests. */
 	//= en319421#OVR-7.12-05 loss of synchronisation and recalibration are on record

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #define STOP_GRACE_MS 5000
-#define MAX_HEADER 8192
+#define MAX_HEADER    8192
 
 /* ---- what the configuration's rows cannot say alone ---- */
 

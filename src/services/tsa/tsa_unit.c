@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define PEM_MAX (256u << 10)
-#define BTSP	"0.4.0.2023.1.1" /* best practices time-stamp policy, EN 319 421 5.2 */
+#define BTSP    "0.4.0.2023.1.1" /* best practices time-stamp policy, EN 319 421 5.2 */
 
 static const span oid_extended_key_usage = OCTETS("\x55\x1d\x25");
 static const span oid_key_usage = OCTETS("\x55\x1d\x0f");

@@ -31,16 +31,16 @@ struct va_conf {
 extern const struct conf_schema va_schema;
 
 struct va {
-	const struct va_conf *conf;       /* changes on reload: read through va_conf_now() */
+	const struct va_conf *conf; /* changes on reload: read through va_conf_now() */
 	struct va_store *store;
 	struct va_cache *cache;
 	struct key_client *keyd;
 	struct audit *audit;
 	struct http_server *public_server, *push_server;
-	pthread_mutex_t feed;             /* one batch at a time, until it is what is answered */
-	pthread_mutex_t lock;             /* of `directory` */
+	pthread_mutex_t feed; /* one batch at a time, until it is what is answered */
+	pthread_mutex_t lock; /* of `directory` */
 	struct va_directory *directory;
-	int64_t contact;                  /* monotonic: when the ca was last heard */
+	int64_t contact; /* monotonic: when the ca was last heard */
 	struct va_watch *watch;
 };
 

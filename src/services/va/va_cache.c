@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define SHARDS 32u
+#define SHARDS       32u
 #define WAIT_SECONDS 15
 
 /* One signature that is being made, and how many wait for it. */
@@ -12,7 +12,7 @@ struct va_flight {
 	uint8_t *cert_id;
 	size_t cert_id_len;
 	uint64_t hash;
-	uint64_t mark;        /* the shard's when the status was about to be read */
+	uint64_t mark; /* the shard's when the status was about to be read */
 	unsigned waiting;
 	bool landed;
 	struct va_answer *answer;
@@ -23,10 +23,10 @@ struct shard {
 	_Alignas(64) pthread_mutex_t lock;
 	pthread_cond_t landed;
 	struct va_answer **bucket;
-	size_t buckets;       /* a power of two */
+	size_t buckets; /* a power of two */
 	size_t count, room;
 	struct va_answer newest_oldest; /* ring: .older is the newest answer, .newer the oldest */
-	uint64_t mark;        /* counts the changes of status in this shard */
+	uint64_t mark;                  /* counts the changes of status in this shard */
 	struct va_flight *flights;
 };
 
@@ -258,7 +258,8 @@ static st flight_wait(struct scope *s, struct shard *shard, struct va_flight *fl
 	return have ? OK : fail(s, code, "the OCSP answer waited for was not signed");
 }
 
-st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead, struct va_answer **out_answer)
+st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead,
+		 struct va_answer **out_answer)
 {
 	uint64_t hash = hash_of(cache, serial);
 	struct shard *shard = shard_of(cache, hash);

@@ -10,13 +10,13 @@
 #include "scope.h"
 
 struct va_answer {
-	span cert_id;              /* the key, whole DER */
-	span serial;               /* INTEGER content octets, inside cert_id */
-	span body;                 /* OCSPResponse */
-	int64_t refresh_at;        /* not given from the cache after this (half-life) */
+	span cert_id;       /* the key, whole DER */
+	span serial;        /* INTEGER content octets, inside cert_id */
+	span body;          /* OCSPResponse */
+	int64_t refresh_at; /* not given from the cache after this (half-life) */
 	int64_t next_update;
-	bool passing;              /* "unknown": for those who wait for it, not for any cache */
-	char last_modified[32];    /* HTTP headers, ready to send */
+	bool passing;           /* "unknown": for those who wait for it, not for any cache */
+	char last_modified[32]; /* HTTP headers, ready to send */
 	char expires[32];
 	char etag[72];
 	/* The cache's own. */
@@ -45,6 +45,7 @@ size_t va_cache_count(struct va_cache *cache);
 /* A miss. Whoever is first for this CertID leads: *out_lead is set, and it must call va_cache_land() whatever happens. The
  * others wait and get a reference to the leader's answer, or the leader's failure. */
 struct va_flight;
-st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead, struct va_answer **out_answer);
+st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead,
+		 struct va_answer **out_answer);
 /* `answer` NULL: it failed with `code`. `keep`: into the cache, unless the serial's status was told anew since the join. */
 void va_cache_land(struct va_cache *cache, struct va_flight *lead, struct va_answer *answer, bool keep, enum code code);

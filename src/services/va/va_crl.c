@@ -26,7 +26,8 @@ static char *crl_directory(struct scope *s, const struct va *va)
 
 char *va_crl_path(struct scope *s, const struct va *va, span name, uint64_t number)
 {
-	return scope_printf(s, "%s/%.*s-%llu.crl", crl_directory(s, va), (int)name.len, (const char *)name.data, (unsigned long long)number);
+	return scope_printf(s, "%s/%.*s-%llu.crl", crl_directory(s, va), (int)name.len, (const char *)name.data,
+			    (unsigned long long)number);
 }
 
 /* ---- a file as bytes ---- */
@@ -136,8 +137,8 @@ st va_crl_put(struct scope *s, const struct http_request *request, struct http_r
 	reply->status = 204;
 	//= rfc5280#5.2.3 CRL numbers only grow: what is published is not replaced by something older, nor by something else of its number
 	if (ca != NULL && number < ca->crl.number)
-		return fail(s, E_CONFLICT, "CRL %llu of %s is published: number %llu is older", (unsigned long long)ca->crl.number, ca->name,
-			    (unsigned long long)number);
+		return fail(s, E_CONFLICT, "CRL %llu of %s is published: number %llu is older",
+			    (unsigned long long)ca->crl.number, ca->name, (unsigned long long)number);
 	if (ca != NULL && number == ca->crl.number) {
 		uint8_t digest[DIGEST_MAX];
 		TRY(digest_of_body(s, request, digest));

@@ -5,7 +5,6 @@
 
 #define OCSP_SIGNING "1.3.6.1.5.5.7.3.9"
 
-
 static const enum digest_alg issuer_digests[VA_ISSUER_HASHES] = { DIGEST_SHA1, DIGEST_SHA256 };
 
 /* ---- reading certificates ---- */
@@ -44,12 +43,13 @@ st va_signer_check(struct scope *s, const struct va_signer_item *item, const str
 	TRY(pki_certificate_read(s, ca->certificate, &issuer));
 	TRY(pki_certificate_read(s, item->certificate, &signer));
 	if (!span_equal(signer.issuer, issuer.subject))
-		return fail(s, E_CRYPTO, "the OCSP signer's certificate was not issued by CA %.*s (RFC 6960 4.2.2.2)", (int)ca->name.len,
-			    (const char *)ca->name.data);
+		return fail(s, E_CRYPTO, "the OCSP signer's certificate was not issued by CA %.*s (RFC 6960 4.2.2.2)",
+			    (int)ca->name.len, (const char *)ca->name.data);
 	bool for_ocsp;
 	TRY(pki_ext_purpose_get(s, &signer, OCSP_SIGNING, &for_ocsp));
 	if (!for_ocsp)
-		return fail(s, E_CRYPTO, "the certificate is not for OCSP signing: issue it from profile ocsp-signer (RFC 6960 4.2.2.2)");
+		return fail(s, E_CRYPTO,
+			    "the certificate is not for OCSP signing: issue it from profile ocsp-signer (RFC 6960 4.2.2.2)");
 	const struct alg_key *type;
 	TRY(alg_key_of_spki(s, signer.spki, &type));
 	return fail_context(s, va_signed_by_ca(s, ca->certificate, signer.signature_identifier, signer.tbs, signer.signature),
@@ -112,7 +112,9 @@ static st load_crl(struct scope *s, const struct va_item *item, void *arg)
 	struct va_ca *ca = find_id(arg, item->ca);
 	if (ca == NULL)
 		return OK;
-	ca->crl = (struct va_crl){ .number = item->crl.number, .this_update = item->crl.this_update, .next_update = item->crl.next_update };
+	ca->crl = (struct va_crl){ .number = item->crl.number,
+				   .this_update = item->crl.this_update,
+				   .next_update = item->crl.next_update };
 	memcpy(ca->crl.digest, item->crl.digest, sizeof ca->crl.digest);
 	return OK;
 }
@@ -124,7 +126,9 @@ static st load_signer(struct scope *s, const struct va_item *item, void *arg)
 		return OK;
 	struct pki_certificate read;
 	TRY(pki_certificate_read(s, item->signer.certificate, &read));
-	struct va_signer signer = { .certificate = item->signer.certificate, .not_before = read.not_before, .not_after = read.not_after };
+	struct va_signer signer = { .certificate = item->signer.certificate,
+				    .not_before = read.not_before,
+				    .not_after = read.not_after };
 	signer.key = scope_cstr(s, item->signer.key);
 	TRY(alg_key_of_spki(s, read.spki, &signer.type));
 	signer.algorithm = alg_signature_default(signer.type);

@@ -10,20 +10,20 @@
 #include "va_store.h"
 
 struct va_crl {
-	uint64_t number;         /* 0: none was published yet */
+	uint64_t number; /* 0: none was published yet */
 	uint8_t digest[32];
 	int64_t this_update, next_update;
 };
 
 struct va_signer {
-	const char *key;         /* label at keyd; NULL: this CA's certificates are not answered for here */
+	const char *key; /* label at keyd; NULL: this CA's certificates are not answered for here */
 	span certificate;
 	int64_t not_before, not_after;
-	uint8_t key_hash[20];    /* ResponderID byKey */
+	uint8_t key_hash[20]; /* ResponderID byKey */
 	const struct alg_key *type;
 	const struct alg_signature *algorithm;
 	struct pki_key *public_key;
-	unsigned signatures;     /* how many were made: each so-many-th is verified */
+	unsigned signatures; /* how many were made: each so-many-th is verified */
 };
 
 struct va_issuer_hashes {
@@ -47,7 +47,7 @@ struct va_ca {
 struct va_directory {
 	int references;
 	struct scope memory;
-	uint64_t number;         /* of the feed when it was read */
+	uint64_t number; /* of the feed when it was read */
 	int64_t loaded;
 	struct va_ca *ca;
 	size_t count, room;

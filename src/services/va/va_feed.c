@@ -72,7 +72,8 @@ static st read_signer(struct scope *s, struct rd *r, struct va_item *item)
 	(void)s;
 	item->signer.certificate = rd_bytes(r, VA_CERTIFICATE_MAX);
 	item->signer.key = rd_bytes(r, VA_NAME_MAX);
-	if (memchr(item->signer.key.data != NULL ? item->signer.key.data : (const uint8_t *)"", 0, item->signer.key.len) != NULL)
+	if (memchr(item->signer.key.data != NULL ? item->signer.key.data : (const uint8_t *)"", 0, item->signer.key.len) !=
+	    NULL)
 		r->bad = true;
 	return OK;
 }
@@ -115,7 +116,8 @@ st va_feed_read(struct scope *s, span bytes, struct va_batch *out)
 	struct rd r = rd_of(bytes);
 	uint16_t version = rd_u16(&r);
 	if (!r.bad && version != VA_FEED_VERSION)
-		return fail(s, E_INPUT, "feed version %u is not spoken here, only %d: upgrade the va before the ca", version, VA_FEED_VERSION);
+		return fail(s, E_INPUT, "feed version %u is not spoken here, only %d: upgrade the va before the ca", version,
+			    VA_FEED_VERSION);
 	uint64_t first = rd_u64(&r);
 	uint8_t kind = rd_u8(&r);
 	uint32_t count = rd_u32(&r);

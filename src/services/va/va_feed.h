@@ -7,15 +7,21 @@
 #pragma once
 #include "buf.h"
 
-#define VA_FEED_VERSION 1
-#define VA_FEED_BATCH_MAX (4u << 20)
-#define VA_FEED_ITEMS_MAX 10000u
-#define VA_NAME_MAX 64
-#define VA_SERIAL_MAX 20
+#define VA_FEED_VERSION    1
+#define VA_FEED_BATCH_MAX  (4u << 20)
+#define VA_FEED_ITEMS_MAX  10000u
+#define VA_NAME_MAX        64
+#define VA_SERIAL_MAX      20
 #define VA_CERTIFICATE_MAX 16384
-#define VA_CHAIN_MAX 8
+#define VA_CHAIN_MAX       8
 
-enum va_batch_kind { VA_BATCH_CONTINUATION, VA_BATCH_SNAPSHOT_START, VA_BATCH_SNAPSHOT_PART, VA_BATCH_SNAPSHOT_END, VA_BATCH_KINDS };
+enum va_batch_kind {
+	VA_BATCH_CONTINUATION,
+	VA_BATCH_SNAPSHOT_START,
+	VA_BATCH_SNAPSHOT_PART,
+	VA_BATCH_SNAPSHOT_END,
+	VA_BATCH_KINDS
+};
 enum va_item_type { VA_ITEM_CA = 1, VA_ITEM_STATUS, VA_ITEM_CRL, VA_ITEM_SIGNER, VA_ITEM_TYPES };
 
 /* A logical CA. `name` is its element in public paths. */
@@ -28,16 +34,16 @@ struct va_ca_item {
 };
 /* A certificate that was issued, and what is known of it. Moments; 0 is "none". */
 struct va_status_item {
-	span serial;              /* magnitude without leading zeros */
+	span serial; /* magnitude without leading zeros */
 	bool revoked;
-	uint8_t reason;           /* CRLReason number */
+	uint8_t reason; /* CRLReason number */
 	int64_t revoked_at;
 	int64_t invalidity_date;
 	int64_t not_after;
 };
 struct va_crl_item {
 	uint64_t number;
-	uint8_t digest[32];       /* SHA-256 of the file */
+	uint8_t digest[32]; /* SHA-256 of the file */
 	int64_t this_update, next_update;
 };
 /* The OCSP signer of a CA: its certificate, and the label of its key at keyd. */
@@ -48,7 +54,7 @@ struct va_signer_item {
 struct va_item {
 	enum va_item_type type;
 	uint16_t ca;
-	span body;                /* as sent, behind the ca id: what the store keeps of CA, CRL and signer items */
+	span body; /* as sent, behind the ca id: what the store keeps of CA, CRL and signer items */
 	union {
 		struct va_ca_item ca_item;
 		struct va_status_item status;

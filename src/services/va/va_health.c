@@ -10,21 +10,21 @@
 DEFINE_AUTO(json_t, json_decref)
 
 #define LOOK_SECONDS 20
-#define REMIND (1 * MOMENT_HOUR)
+#define REMIND       (1 * MOMENT_HOUR)
 
 struct va_watch {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stop;
-	char *said;       /* what was said last */
+	char *said; /* what was said last */
 	int64_t said_at;
 };
 
 struct problems {
 	struct scope *s;
 	struct buf text;
-	bool failing;     /* something is not answered, or not validly, now */
+	bool failing; /* something is not answered, or not validly, now */
 };
 
 static void problem(struct problems *p, bool failing, const char *text)
@@ -42,7 +42,8 @@ static void look_at_life(struct problems *p, const char *what, const char *ca, i
 	if (now >= until)
 		problem(p, true, scope_printf(p->s, "%s of %s is over since %s", what, ca, moment_text(until, text)));
 	else if (now > until - (until - from) / 4)
-		problem(p, false, scope_printf(p->s, "%s of %s ends at %s and was not renewed", what, ca, moment_text(until, text)));
+		problem(p, false,
+			scope_printf(p->s, "%s of %s ends at %s and was not renewed", what, ca, moment_text(until, text)));
 }
 
 static void look_at_ca(struct problems *p, const struct va_ca *ca, int64_t now)
@@ -66,7 +67,8 @@ static void look(struct problems *p, const struct va *va, const struct va_direct
 	for (size_t i = 0; i < directory->count; i++)
 		look_at_ca(p, &directory->ca[i], now);
 	if (silence(va) > va_conf_now(va)->feed_silence)
-		problem(p, false, scope_printf(p->s, "nothing heard from the ca for %lld s", (long long)(silence(va) / MOMENT_SECOND)));
+		problem(p, false,
+			scope_printf(p->s, "nothing heard from the ca for %lld s", (long long)(silence(va) / MOMENT_SECOND)));
 }
 
 /* ---- /healthz ---- */
@@ -78,8 +80,9 @@ static char *time_text(struct scope *s, int64_t moment)
 
 static json_t *describe_crl(struct scope *s, const struct va_crl *crl, int64_t now)
 {
-	return json_pack("{s:I,s:s,s:s,s:I}", "number", (json_int_t)crl->number, "this_update", time_text(s, crl->this_update), "next_update",
-			 time_text(s, crl->next_update), "age_seconds", (json_int_t)((now - crl->this_update) / MOMENT_SECOND));
+	return json_pack("{s:I,s:s,s:s,s:I}", "number", (json_int_t)crl->number, "this_update", time_text(s, crl->this_update),
+			 "next_update", time_text(s, crl->next_update), "age_seconds",
+			 (json_int_t)((now - crl->this_update) / MOMENT_SECOND));
 }
 
 static json_t *describe_signer(struct scope *s, const struct va_signer *signer, int64_t now)
@@ -99,15 +102,19 @@ static json_t *describe_ca(struct scope *s, const struct va_ca *ca)
 	return out;
 }
 
-static json_t *describe(struct scope *s, struct va *va, const struct va_directory *directory, const struct problems *found, uint64_t number)
+static json_t *describe(struct scope *s, struct va *va, const struct va_directory *directory, const struct problems *found,
+			uint64_t number)
 {
 	json_t *cas = json_array();
 	for (size_t i = 0; i < directory->count; i++)
 		(void)json_array_append_new(cas, describe_ca(s, &directory->ca[i]));
-	json_t *out = json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "service", "va", "status",
-				found->failing ? "failing" : found->text.len > 0 ? "warning" : "ok", "feed_number", (json_int_t)number,
-				"feed_silence_seconds", (json_int_t)(silence(va) / MOMENT_SECOND), "answers_kept",
-				(json_int_t)va_cache_count(va->cache), "cas", cas);
+	json_t *out =
+		json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "service", "va", "status",
+			  found->failing        ? "failing"
+			  : found->text.len > 0 ? "warning"
+						: "ok",
+			  "feed_number", (json_int_t)number, "feed_silence_seconds", (json_int_t)(silence(va) / MOMENT_SECOND),
+			  "answers_kept", (json_int_t)va_cache_count(va->cache), "cas", cas);
 	if (out != NULL && found->text.len > 0)
 		(void)json_object_set_new(out, "problems", json_stringn((const char *)found->text.data, found->text.len));
 	return out;

@@ -10,8 +10,8 @@ char *va_http_date(int64_t moment, char out[32])
 	struct calendar c = moment_calendar(moment);
 	int64_t day = moment >= 0 ? moment / MOMENT_DAY : 0;
 	char text[64];
-	(void)snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days[day % 7], c.day % 100, months[(c.month - 1) % 12], c.year % 10000,
-		       c.hour % 100, c.minute % 100, c.second % 100);
+	(void)snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days[day % 7], c.day % 100,
+		       months[(c.month - 1) % 12], c.year % 10000, c.hour % 100, c.minute % 100, c.second % 100);
 	memcpy(out, text, 30);
 	return out;
 }
@@ -37,8 +37,9 @@ bool va_http_date_read(span text, int64_t *out)
 		if (memcmp(text.data + 8, months[i], 3) == 0)
 			c.month = (int)i + 1;
 	int64_t moment;
-	if (!digits(text, 5, 2, &c.day) || !digits(text, 12, 4, &c.year) || !digits(text, 17, 2, &c.hour) || !digits(text, 20, 2, &c.minute) ||
-	    !digits(text, 23, 2, &c.second) || !moment_from_calendar(&c, &moment) || moment < 0)
+	if (!digits(text, 5, 2, &c.day) || !digits(text, 12, 4, &c.year) || !digits(text, 17, 2, &c.hour) ||
+	    !digits(text, 20, 2, &c.minute) || !digits(text, 23, 2, &c.second) || !moment_from_calendar(&c, &moment) ||
+	    moment < 0)
 		return false;
 	/* Everything around the numbers is fixed, so writing the moment again must give the text. */
 	char again[32];

@@ -7,7 +7,9 @@ static const char *if_none_match, *if_modified_since;
 span http_header(const struct http_request *request, const char *name)
 {
 	(void)request;
-	return span_str(strcmp(name, "If-None-Match") == 0 ? if_none_match : strcmp(name, "If-Modified-Since") == 0 ? if_modified_since : NULL);
+	return span_str(strcmp(name, "If-None-Match") == 0       ? if_none_match
+			: strcmp(name, "If-Modified-Since") == 0 ? if_modified_since
+								 : NULL);
 }
 
 static void dates_are_written_as_http_wants_them(void **state)
@@ -25,8 +27,13 @@ static void only_fixed_dates_are_read(void **state)
 	int64_t moment = 0;
 	assert_true(va_http_date_read(span_str("Sun, 06 Nov 1994 08:49:37 GMT"), &moment));
 	assert_int_equal(moment, 784111777 * MOMENT_SECOND);
-	static const char *const bad[] = { "", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Mon, 06 Nov 1994 08:49:37 GMT",
-					   "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Xxx 1994 08:49:37 GMT",
+	static const char *const bad[] = { "",
+					   "Sunday, 06-Nov-94 08:49:37 GMT",
+					   "Sun Nov  6 08:49:37 1994",
+					   "Mon, 06 Nov 1994 08:49:37 GMT",
+					   "Sun, 06 Nov 1994 08:49:37 UTC",
+					   "Sun, 31 Feb 1994 08:49:37 GMT",
+					   "Sun, 06 Xxx 1994 08:49:37 GMT",
 					   "Sun, 06 Nov 1994 08:49:3x GMT" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_false(va_http_date_read(span_str(bad[i]), &moment));

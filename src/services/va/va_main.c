@@ -7,8 +7,8 @@
 
 int va_main(int argc, char **argv);
 
-#define MAX_HEADER 16384
-#define IDLE_SECONDS 30
+#define MAX_HEADER    16384
+#define IDLE_SECONDS  30
 #define STOP_GRACE_MS 5000
 
 /* ---- the directory ---- */
@@ -36,14 +36,32 @@ st va_directory_refresh(struct scope *s, struct va *va)
 /* ---- the public routes ---- */
 
 const struct http_route va_public_routes[] = {
-	{ .method = HTTP_POST, .path = "/ocsp", .media_type = "application/ocsp-request", .max_body = PKI_OCSP_REQUEST_MAX, .on_loop = true,
-	  .handle = va_ocsp_post, .summary = "OCSP (RFC 6960, RFC 9919)." },
-	{ .method = HTTP_GET, .path = "/ocsp/{request*}", .on_loop = true, .handle = va_ocsp_get, .summary = "OCSP by GET (RFC 6960 A.1)." },
-	{ .method = HTTP_GET, .path = "/crl/{file}", .handle = va_repository_crl, .summary = "CRL of a CA: NAME.crl (RFC 2585)." },
-	{ .method = HTTP_GET, .path = "/ca/{file}", .handle = va_repository_ca, .summary = "Certificate of a CA: NAME.crt (DER), NAME.pem." },
+	{ .method = HTTP_POST,
+	  .path = "/ocsp",
+	  .media_type = "application/ocsp-request",
+	  .max_body = PKI_OCSP_REQUEST_MAX,
+	  .on_loop = true,
+	  .handle = va_ocsp_post,
+	  .summary = "OCSP (RFC 6960, RFC 9919)." },
+	{ .method = HTTP_GET,
+	  .path = "/ocsp/{request*}",
+	  .on_loop = true,
+	  .handle = va_ocsp_get,
+	  .summary = "OCSP by GET (RFC 6960 A.1)." },
+	{ .method = HTTP_GET,
+	  .path = "/crl/{file}",
+	  .handle = va_repository_crl,
+	  .summary = "CRL of a CA: NAME.crl (RFC 2585)." },
+	{ .method = HTTP_GET,
+	  .path = "/ca/{file}",
+	  .handle = va_repository_ca,
+	  .summary = "Certificate of a CA: NAME.crt (DER), NAME.pem." },
 	{ .method = HTTP_GET, .path = "/", .handle = va_page, .summary = "List of CA certificates and CRLs for people." },
 	{ .method = HTTP_GET, .path = "/style.css", .on_loop = true, .handle = va_page_style, .summary = "Style of the list." },
-	{ .method = HTTP_GET, .path = "/healthz", .handle = va_healthz, .summary = "Feed number, ages of CRLs, ends of OCSP signers." },
+	{ .method = HTTP_GET,
+	  .path = "/healthz",
+	  .handle = va_healthz,
+	  .summary = "Feed number, ages of CRLs, ends of OCSP signers." },
 };
 const size_t va_public_route_count = sizeof va_public_routes / sizeof va_public_routes[0];
 
@@ -52,9 +70,15 @@ const size_t va_public_route_count = sizeof va_public_routes / sizeof va_public_
 static st serve_public(struct scope *s, struct va *va)
 {
 	const struct http_settings settings = {
-		.loops = (unsigned)va->conf->loops, .workers = (unsigned)va->conf->workers, .max_connections = (unsigned)va->conf->max_connections,
-		.max_header = MAX_HEADER, .idle_seconds = IDLE_SECONDS, .routes = va_public_routes, .route_count = va_public_route_count,
-		.state = va, .failed = va_ocsp_failed,
+		.loops = (unsigned)va->conf->loops,
+		.workers = (unsigned)va->conf->workers,
+		.max_connections = (unsigned)va->conf->max_connections,
+		.max_header = MAX_HEADER,
+		.idle_seconds = IDLE_SECONDS,
+		.routes = va_public_routes,
+		.route_count = va_public_route_count,
+		.state = va,
+		.failed = va_ocsp_failed,
 	};
 	TRY(http_server_new(s, &settings, &va->public_server));
 	for (size_t i = 0; i < va->conf->listen.count; i++)
@@ -65,11 +89,19 @@ static st serve_public(struct scope *s, struct va *va)
 static st serve_push(struct scope *s, struct va *va)
 {
 	const struct http_settings settings = {
-		.loops = 1, .workers = 2, .max_connections = 16, .max_header = MAX_HEADER, .idle_seconds = IDLE_SECONDS,
-		.spool_directory = scope_printf(s, "%s/crls", va->conf->state_directory), .routes = va_push_routes,
-		.route_count = va_push_route_count, .state = va, .permit = va_push_permit,
+		.loops = 1,
+		.workers = 2,
+		.max_connections = 16,
+		.max_header = MAX_HEADER,
+		.idle_seconds = IDLE_SECONDS,
+		.spool_directory = scope_printf(s, "%s/crls", va->conf->state_directory),
+		.routes = va_push_routes,
+		.route_count = va_push_route_count,
+		.state = va,
+		.permit = va_push_permit,
 	};
-	const struct http_tls_settings tls = { .certificate = va->conf->tls_certificate, .key = va->conf->tls_key,
+	const struct http_tls_settings tls = { .certificate = va->conf->tls_certificate,
+					       .key = va->conf->tls_key,
 					       .client_ca = va->conf->tls_ca };
 	TRY(http_server_new(s, &settings, &va->push_server));
 	TRY(http_listen(s, va->push_server, va->conf->push_listen, &tls));
@@ -85,8 +117,9 @@ static st open_state(struct scope *s, struct va *va)
 	va->keyd = key_client_new(conf->keyd_socket);
 	TRY(va_directory_refresh(s, va));
 	va_crl_tidy(va);
-	const struct audit_settings audit = { .socket = conf->audit_socket, .journal = conf->audit_journal, .component = "va",
-					       .anchor = conf->audit_anchor };
+	const struct audit_settings audit = {
+		.socket = conf->audit_socket, .journal = conf->audit_journal, .component = "va", .anchor = conf->audit_anchor
+	};
 	return audit_open(s, &audit, &va->audit);
 }
 
@@ -139,9 +172,13 @@ static st start(struct scope *s, const void *conf, void **out_state)
 /* What listeners, threads and sockets were made from cannot change under way. */
 static bool same_ground(const struct va_conf *a, const struct va_conf *b)
 {
-	const char *const pairs[][2] = { { a->push_listen, b->push_listen }, { a->tls_certificate, b->tls_certificate },
-					 { a->tls_key, b->tls_key }, { a->tls_ca, b->tls_ca }, { a->state_directory, b->state_directory },
-					 { a->keyd_socket, b->keyd_socket }, { a->audit_socket, b->audit_socket },
+	const char *const pairs[][2] = { { a->push_listen, b->push_listen },
+					 { a->tls_certificate, b->tls_certificate },
+					 { a->tls_key, b->tls_key },
+					 { a->tls_ca, b->tls_ca },
+					 { a->state_directory, b->state_directory },
+					 { a->keyd_socket, b->keyd_socket },
+					 { a->audit_socket, b->audit_socket },
 					 { a->audit_journal, b->audit_journal } };
 	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
 		if (!span_equal(span_str(pairs[i][0]), span_str(pairs[i][1])))
@@ -158,7 +195,9 @@ static st reload(struct scope *s, void *state, const void *conf)
 	struct va *va = state;
 	if (!same_ground(va->conf, conf)) {
 		daemon_record_reload(va->audit, "refused");
-		return fail(s, E_STATE, "listeners, sockets, TLS files, state-directory, loops, workers and sizes change only by a restart");
+		return fail(
+			s, E_STATE,
+			"listeners, sockets, TLS files, state-directory, loops, workers and sizes change only by a restart");
 	}
 	__atomic_store_n(&va->conf, (const struct va_conf *)conf, __ATOMIC_RELEASE);
 	http_server_reload(va->push_server);
@@ -176,8 +215,13 @@ static void stop(void *state)
 int va_main(int argc, char **argv)
 {
 	static const struct daemon va = {
-		.name = "va", .summary = "validation authority: OCSP, CRLs, CA certificates", .schema = &va_schema, .start = start,
-		.reload = reload, .stop = stop, .may_connect_internet = true,
+		.name = "va",
+		.summary = "validation authority: OCSP, CRLs, CA certificates",
+		.schema = &va_schema,
+		.start = start,
+		.reload = reload,
+		.stop = stop,
+		.may_connect_internet = true,
 	};
 	return daemon_main(&va, argc, argv);
 }

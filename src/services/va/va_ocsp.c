@@ -9,7 +9,7 @@
 #include "va.h"
 #include "va_http.h"
 
-#define VERIFY_EVERY 1024u /* one answer in so many is verified before it leaves */
+#define VERIFY_EVERY  1024u /* one answer in so many is verified before it leaves */
 #define PREFERRED_MAX 16
 
 static const char media_type[] = "application/ocsp-response";
@@ -23,9 +23,9 @@ struct query {
 	const struct pki_ocsp_request *request;
 	struct va_signer *signer;
 	const struct alg_signature *algorithm;
-	int64_t now;                /* whole second */
+	int64_t now; /* whole second */
 	int64_t next_update;
-	bool unknown;               /* some serial was never issued */
+	bool unknown; /* some serial was never issued */
 	struct pki_ocsp_single single[PKI_OCSP_SINGLES_MAX];
 };
 
@@ -51,7 +51,8 @@ static bool may_exist(span integer)
 	return integer.len > 0 && integer.data[0] < 0x80;
 }
 
-static st look_up(struct scope *s, struct query *q, const struct va_ca *ca, const struct pki_ocsp_cert_id *id, struct pki_ocsp_single *out)
+static st look_up(struct scope *s, struct query *q, const struct va_ca *ca, const struct pki_ocsp_cert_id *id,
+		  struct pki_ocsp_single *out)
 {
 	bool found = false;
 	struct va_status_item status = { 0 };
@@ -77,7 +78,8 @@ static st find_signer(struct scope *s, struct query *q, struct va_ca *ca)
 	if (signer->key == NULL)
 		return fail(s, E_NOTFOUND, "OCSP for CA %s is not offered here", ca->name);
 	if (q->now < signer->not_before || q->now > signer->not_after)
-		return fail(s, E_UNAVAILABLE, "the OCSP signer's certificate of CA %s is not valid now: the ca has to renew it", ca->name);
+		return fail(s, E_UNAVAILABLE, "the OCSP signer's certificate of CA %s is not valid now: the ca has to renew it",
+			    ca->name);
 	q->signer = signer;
 	return OK;
 }
@@ -153,7 +155,8 @@ static st sign(struct scope *s, struct query *q, span tbs, span *out)
 		if (verified.code != E_OK) {
 			/* The next one is verified as well, until one fits. */
 			__atomic_store_n(&q->signer->signatures, 0, __ATOMIC_RELAXED);
-			log_put(LOG_LEVEL_ERROR, "key '%s' does not fit the OCSP signer's certificate: answers are held back", q->signer->key);
+			log_put(LOG_LEVEL_ERROR, "key '%s' does not fit the OCSP signer's certificate: answers are held back",
+				q->signer->key);
 			return fail(s, E_STATE, "the signature over an OCSP answer does not fit the signer's certificate");
 		}
 	}
@@ -200,15 +203,16 @@ static const char *etag_of(span body, char out[72])
 
 //= rfc9919#6 Last-Modified is thisUpdate, Expires nextUpdate, ETag the hash of the response; max-age within nextUpdate, public,
 //= no-transform, must-revalidate; never no-cache or no-store on an answer that is authoritative
-static void reply_headers(struct scope *s, struct http_reply *reply, int64_t max_age, const char *last_modified, const char *expires,
-			  const char *etag)
+static void reply_headers(struct scope *s, struct http_reply *reply, int64_t max_age, const char *last_modified,
+			  const char *expires, const char *etag)
 {
 	reply->content_type = media_type;
 	http_reply_header(reply, "Last-Modified", last_modified);
 	http_reply_header(reply, "Expires", expires);
 	http_reply_header(reply, "ETag", etag);
-	http_reply_header(reply, "Cache-Control",
-			  scope_printf(s, "max-age=%lld,public,no-transform,must-revalidate", (long long)(max_age / MOMENT_SECOND)));
+	http_reply_header(
+		reply, "Cache-Control",
+		scope_printf(s, "max-age=%lld,public,no-transform,must-revalidate", (long long)(max_age / MOMENT_SECOND)));
 }
 
 /* An answer for this client alone, or one that may be untrue in a minute: no cache may give it to another. */
@@ -216,11 +220,13 @@ static void reply_once(struct scope *s, struct http_reply *reply, const struct a
 {
 	char *text = scope_alloc(s, 32 + 32 + 72);
 	int64_t expires = answer->unknown ? answer->this_update : answer->next_update;
-	reply_headers(s, reply, 0, va_http_date(answer->this_update, text), va_http_date(expires, text + 32), etag_of(answer->body, text + 64));
+	reply_headers(s, reply, 0, va_http_date(answer->this_update, text), va_http_date(expires, text + 32),
+		      etag_of(answer->body, text + 64));
 	reply->body = answer->body;
 }
 
-static void reply_kept(struct scope *s, struct http_reply *reply, struct va_answer *answer, const struct va_conf *conf, int64_t now)
+static void reply_kept(struct scope *s, struct http_reply *reply, struct va_answer *answer, const struct va_conf *conf,
+		       int64_t now)
 {
 	int64_t max_age = answer->passing ? 0 : answer->next_update - now;
 	if (max_age > conf->ocsp_max_age)

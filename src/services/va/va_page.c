@@ -9,14 +9,13 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static const char style[] =
-	":root{color-scheme:light dark;font-family:system-ui,sans-serif;line-height:1.5}"
-	"body{margin:0 auto;max-width:60rem;padding:1rem}"
-	"h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem;border-top:1px solid;padding-top:1rem}"
-	"dl{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.3rem 1rem;margin:0}"
-	"dt{font-weight:600}dd{margin:0;min-width:0;overflow-wrap:anywhere}"
-	"code{font-size:.95em}a:focus{outline:3px solid}"
-	"@media(max-width:36rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.6rem}}";
+static const char style[] = ":root{color-scheme:light dark;font-family:system-ui,sans-serif;line-height:1.5}"
+			    "body{margin:0 auto;max-width:60rem;padding:1rem}"
+			    "h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem;border-top:1px solid;padding-top:1rem}"
+			    "dl{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.3rem 1rem;margin:0}"
+			    "dt{font-weight:600}dd{margin:0;min-width:0;overflow-wrap:anywhere}"
+			    "code{font-size:.95em}a:focus{outline:3px solid}"
+			    "@media(max-width:36rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.6rem}}";
 
 static void put(struct buf *page, const char *text)
 {
@@ -28,7 +27,12 @@ static void put_text(struct buf *page, span text)
 {
 	for (size_t i = 0; i < text.len; i++) {
 		uint8_t c = text.data[i];
-		const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : c == '\'' ? "&#39;" : NULL;
+		const char *entity = c == '&'    ? "&amp;"
+				     : c == '<'  ? "&lt;"
+				     : c == '>'  ? "&gt;"
+				     : c == '"'  ? "&quot;"
+				     : c == '\'' ? "&#39;"
+						 : NULL;
 		if (entity != NULL)
 			put(page, entity);
 		else if (c >= 0x20 && c != 0x7f)
@@ -74,8 +78,8 @@ static void put_certificate(struct scope *s, struct buf *page, const struct va_c
 	put(page, "<dt>SHA-256 fingerprint</dt><dd><code>");
 	put(page, fingerprint(s, ca->certificate));
 	put(page, "</code></dd>\n<dt>Certificate</dt><dd>");
-	put(page, scope_printf(s, "<a href=\"/ca/%s.crt\">%s.crt</a> (DER), <a href=\"/ca/%s.pem\">%s.pem</a> (PEM)</dd>\n", ca->name, ca->name,
-			       ca->name, ca->name));
+	put(page, scope_printf(s, "<a href=\"/ca/%s.crt\">%s.crt</a> (DER), <a href=\"/ca/%s.pem\">%s.pem</a> (PEM)</dd>\n",
+			       ca->name, ca->name, ca->name, ca->name));
 }
 
 static void put_crl(struct scope *s, struct buf *page, const struct va *va, const struct va_ca *ca)
@@ -87,8 +91,8 @@ static void put_crl(struct scope *s, struct buf *page, const struct va *va, cons
 	struct stat file;
 	const char *path = va_crl_path(s, va, span_str(ca->name), ca->crl.number);
 	long long size = stat(path, &file) == 0 ? (long long)file.st_size : 0;
-	put(page, scope_printf(s, "<dt>Revocation list</dt><dd><a href=\"/crl/%s.crl\">%s.crl</a> (DER, %lld octets)</dd>\n", ca->name,
-			       ca->name, size));
+	put(page, scope_printf(s, "<dt>Revocation list</dt><dd><a href=\"/crl/%s.crl\">%s.crl</a> (DER, %lld octets)</dd>\n",
+			       ca->name, ca->name, size));
 	put_row(page, "List number", scope_printf(s, "%llu", (unsigned long long)ca->crl.number));
 	put_row(page, "List of", day_text(s, ca->crl.this_update));
 	put_row(page, "Next list by", day_text(s, ca->crl.next_update));
@@ -98,7 +102,8 @@ static st put_ca(struct scope *s, struct buf *page, const struct va *va, const s
 {
 	char *subject;
 	TRY(pki_name_text(s, ca->read.subject, &subject));
-	put(page, scope_printf(s, "<section aria-labelledby=\"%s\">\n<h2 id=\"%s\">%s</h2>\n<dl>\n", ca->name, ca->name, ca->name));
+	put(page,
+	    scope_printf(s, "<section aria-labelledby=\"%s\">\n<h2 id=\"%s\">%s</h2>\n<dl>\n", ca->name, ca->name, ca->name));
 	put_certificate(s, page, ca, subject);
 	put_crl(s, page, va, ca);
 	put_row(page, "Online status (OCSP)", ca->signer.key != NULL ? "offered at /ocsp" : "not offered for this CA");
@@ -122,11 +127,14 @@ st va_page(struct scope *s, const struct http_request *request, struct http_repl
 	struct va *va = request->state;
 	AUTO_DIRECTORY *directory = va_directory_take(va);
 	AUTO_BUF page = { 0 };
-	put(&page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Certificates and revocation lists</title>\n"
-		   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-		   "<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n<main>\n<h1>Certificates and revocation lists</h1>\n");
-	put(&page, directory->count > 0 ? "<p>Compare a fingerprint with what its owner published elsewhere before you trust a certificate.</p>\n"
-					: "<p>Nothing has been published here yet.</p>\n");
+	put(&page,
+	    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Certificates and revocation lists</title>\n"
+	    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+	    "<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n<main>\n<h1>Certificates and revocation lists</h1>\n");
+	put(&page,
+	    directory->count > 0
+		    ? "<p>Compare a fingerprint with what its owner published elsewhere before you trust a certificate.</p>\n"
+		    : "<p>Nothing has been published here yet.</p>\n");
 	for (size_t i = 0; i < directory->count; i++)
 		TRY(put_ca(s, &page, va, &directory->ca[i]));
 	put(&page, "</main>\n</body>\n</html>\n");

@@ -24,7 +24,8 @@ st va_push_permit(struct scope *s, const struct http_request *request, const str
 	TRY(pki_certificate_read(s, request->peer_certificate, &peer));
 	TRY(pki_ext_role_get(s, &peer, &role));
 	if (role == NULL || strcmp(role, route->role) != 0)
-		return fail(s, E_DENIED, "only a certificate of role '%s' may push here, not '%s'", route->role, role != NULL ? role : "none");
+		return fail(s, E_DENIED, "only a certificate of role '%s' may push here, not '%s'", route->role,
+			    role != NULL ? role : "none");
 	if (wanted != NULL)
 		TRY(check_name(s, &peer, wanted));
 	__atomic_store_n(&va->contact, moment_monotonic(), __ATOMIC_RELAXED);
@@ -52,7 +53,7 @@ static st check_item(struct scope *s, void *arg, const struct va_item *item, con
 }
 
 struct content {
-	bool cas;  /* the directory has to be read anew */
+	bool cas; /* the directory has to be read anew */
 	bool crls;
 	bool answers; /* other answers than about the serials of the batch may be untrue now */
 };
@@ -110,7 +111,8 @@ static st feed_post(struct scope *s, const struct http_request *request, struct 
 	(void)pthread_mutex_unlock(&va->feed);
 	TRY(done);
 	if (applied.switched)
-		log_put(LOG_LEVEL_NOTICE, "a snapshot of the status feed, number %llu, is what is answered now", (unsigned long long)applied.number);
+		log_put(LOG_LEVEL_NOTICE, "a snapshot of the status feed, number %llu, is what is answered now",
+			(unsigned long long)applied.number);
 	return answer_number(s, reply, applied.number);
 }
 
@@ -125,12 +127,32 @@ static st feed_get(struct scope *s, const struct http_request *request, struct h
 #define CRL_MAX ((size_t)1 << 32)
 
 const struct http_route va_push_routes[] = {
-	{ .method = HTTP_POST, .path = "/v1/feed", .media_type = "application/vnd.chancery.feed", .max_body = VA_FEED_BATCH_MAX, .role = "ca",
-	  .handle = feed_post, .summary = "A batch of the status feed; answers the last number that is durable." },
-	{ .method = HTTP_GET, .path = "/v1/feed", .role = "ca", .handle = feed_get, .summary = "The last number of the feed that is durable." },
-	{ .method = HTTP_PUT, .path = "/v1/crls/{ca}/{number}", .media_type = "application/pkix-crl", .max_body = CRL_MAX, .spool = true,
-	  .role = "ca", .handle = va_crl_put, .summary = "A CRL, published by the feed item that names it." },
-	{ .method = HTTP_PUT, .path = "/v1/certificate", .media_type = "application/x-pem-file", .max_body = 65536, .role = "ca",
-	  .handle = va_certificate_put, .summary = "The renewed TLS certificate (and chain) for this daemon's own key." },
+	{ .method = HTTP_POST,
+	  .path = "/v1/feed",
+	  .media_type = "application/vnd.chancery.feed",
+	  .max_body = VA_FEED_BATCH_MAX,
+	  .role = "ca",
+	  .handle = feed_post,
+	  .summary = "A batch of the status feed; answers the last number that is durable." },
+	{ .method = HTTP_GET,
+	  .path = "/v1/feed",
+	  .role = "ca",
+	  .handle = feed_get,
+	  .summary = "The last number of the feed that is durable." },
+	{ .method = HTTP_PUT,
+	  .path = "/v1/crls/{ca}/{number}",
+	  .media_type = "application/pkix-crl",
+	  .max_body = CRL_MAX,
+	  .spool = true,
+	  .role = "ca",
+	  .handle = va_crl_put,
+	  .summary = "A CRL, published by the feed item that names it." },
+	{ .method = HTTP_PUT,
+	  .path = "/v1/certificate",
+	  .media_type = "application/x-pem-file",
+	  .max_body = 65536,
+	  .role = "ca",
+	  .handle = va_certificate_put,
+	  .summary = "The renewed TLS certificate (and chain) for this daemon's own key." },
 };
 const size_t va_push_route_count = sizeof va_push_routes / sizeof va_push_routes[0];

@@ -24,8 +24,8 @@ static bool split(span file, const char *extension, span *out_name)
 
 static st not_here(struct scope *s, span file)
 {
-	return fail(s, E_NOTFOUND, "there is no '%.*s' here; the list of what there is: /", (int)(file.len < 80 ? file.len : 80),
-		    (const char *)file.data);
+	return fail(s, E_NOTFOUND, "there is no '%.*s' here; the list of what there is: /",
+		    (int)(file.len < 80 ? file.len : 80), (const char *)file.data);
 }
 
 /* What every cache may know of a file: its tag, its age, and how long it may be kept. */
@@ -33,8 +33,9 @@ static void describe(struct scope *s, struct http_reply *reply, const char *etag
 {
 	http_reply_header(reply, "ETag", etag);
 	http_reply_header(reply, "Last-Modified", va_http_date(last_modified, scope_alloc(s, 32)));
-	http_reply_header(reply, "Cache-Control",
-			  scope_printf(s, "public,max-age=%lld,no-transform", (long long)(max_age > 0 ? max_age / MOMENT_SECOND : 0)));
+	http_reply_header(
+		reply, "Cache-Control",
+		scope_printf(s, "public,max-age=%lld,no-transform", (long long)(max_age > 0 ? max_age / MOMENT_SECOND : 0)));
 	http_reply_header(reply, "X-Content-Type-Options", "nosniff");
 }
 
@@ -132,5 +133,6 @@ st va_repository_crl(struct scope *s, const struct http_request *request, struct
 			return done;
 		scope_clear_error(s);
 	}
-	return fail(s, E_IO, "the file of CRL '%.*s' is gone: the ca sends it again with its next CRL", (int)name.len, (const char *)name.data);
+	return fail(s, E_IO, "the file of CRL '%.*s' is gone: the ca sends it again with its next CRL", (int)name.len,
+		    (const char *)name.data);
 }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 #define SCHEMA_VERSION 1
-#define MAP_START ((size_t)16 << 20)
-#define MAP_MAX ((size_t)1 << 40)
-#define READERS_MAX 512
-#define STATUS_LEN 26
+#define MAP_START      ((size_t)16 << 20)
+#define MAP_MAX        ((size_t)1 << 40)
+#define READERS_MAX    512
+#define STATUS_LEN     26
 
 struct va_store {
 	MDB_env *env;
@@ -17,14 +17,14 @@ struct va_store {
 	MDB_dbi generation[2];
 	pthread_rwlock_t resize; /* transactions hold it shared: the map may only grow while none is open */
 	pthread_mutex_t writer;
-	bool full;               /* the writer's: its transaction found the map too small */
+	bool full; /* the writer's: its transaction found the map too small */
 };
 
 /* What the meta table holds, as one record. */
 struct meta {
-	uint8_t current;   /* generation that answers */
+	uint8_t current; /* generation that answers */
 	uint64_t number;
-	bool building;     /* a snapshot arrives in the other generation */
+	bool building; /* a snapshot arrives in the other generation */
 	uint64_t building_number;
 };
 
@@ -93,8 +93,9 @@ static st meta_get(struct scope *s, struct va_store *store, MDB_txn *txn, struct
 	meta.building = rd_u8(&r) != 0;
 	meta.building_number = rd_u64(&r);
 	if (version != SCHEMA_VERSION)
-		return fail(s, E_STATE, "the status store has version %u, this program writes %d: delete it, the ca sends a snapshot", version,
-			    SCHEMA_VERSION);
+		return fail(s, E_STATE,
+			    "the status store has version %u, this program writes %d: delete it, the ca sends a snapshot",
+			    version, SCHEMA_VERSION);
 	TRY(rd_end(s, &r, "the state of the status store"));
 	*out = meta;
 	return OK;
@@ -223,7 +224,8 @@ static st empty_generation(struct scope *s, const struct applying *a)
 }
 
 /* What the batch does to the state of the feed; says in which generation its items go. */
-static st advance(struct scope *s, struct applying *a, const struct va_batch *batch, struct meta *meta, struct va_applied *applied)
+static st advance(struct scope *s, struct applying *a, const struct va_batch *batch, struct meta *meta,
+		  struct va_applied *applied)
 {
 	if (batch->kind == VA_BATCH_CONTINUATION) {
 		a->into = a->store->generation[meta->current];
@@ -237,7 +239,8 @@ static st advance(struct scope *s, struct applying *a, const struct va_batch *ba
 		meta->building_number = batch->first;
 	}
 	if (!meta->building || meta->building_number != batch->first)
-		return fail(s, E_CONFLICT, "no snapshot for number %llu is under way here: begin it anew", (unsigned long long)batch->first);
+		return fail(s, E_CONFLICT, "no snapshot for number %llu is under way here: begin it anew",
+			    (unsigned long long)batch->first);
 	if (batch->kind == VA_BATCH_SNAPSHOT_END) {
 		*meta = (struct meta){ .current = !meta->current, .number = batch->first };
 		applied->switched = true;
@@ -350,7 +353,8 @@ st va_store_number(struct scope *s, struct va_store *store, uint64_t *out)
 	return OK;
 }
 
-st va_store_status(struct scope *s, struct va_store *store, uint16_t ca, span serial, bool *out_found, struct va_status_item *out)
+st va_store_status(struct scope *s, struct va_store *store, uint16_t ca, span serial, bool *out_found,
+		   struct va_status_item *out)
 {
 	if (serial.len > VA_SERIAL_MAX) {
 		*out_found = false;
