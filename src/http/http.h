@@ -52,6 +52,15 @@ struct http_reply {
 };
 void http_reply_header(struct http_reply *reply, const char *name, const char *value);
 
+/* One of several requests that a worker works on together. */
+#define HTTP_TOGETHER_MAX 32
+struct http_exchange {
+	struct scope *scope; /* of this request alone */
+	struct http_request request;
+	struct http_reply reply;
+	st ended; /* what `handle` would have returned; E_OK at the start */
+};
+
 struct http_route {
 	enum http_method method; /* HTTP_GET answers HEAD as well */
 	const char *path;        /* "/v1/certificates/{serial}"; a final "{rest*}" matches slashes too */
@@ -61,6 +70,9 @@ struct http_route {
 	bool spool;       /* the body is written to a file as it arrives (max_body still holds), for uploads of any size */
 	const char *role; /* for the service's own check and for OpenAPI; NULL: anybody */
 	st (*handle)(struct scope *s, const struct http_request *request, struct http_reply *reply);
+	/* In the place of `handle` on a worker, for work that is cheaper together (one frame to keyd, one wait for the disk): whoever
+	 * becomes free takes what waits for this route, and who comes alone is not kept waiting. */
+	void (*handle_all)(struct http_exchange *const *exchange, size_t count);
 	const char *summary; /* one line for OpenAPI */
 };
 
@@ -74,7 +86,8 @@ struct http_tls_settings {
 struct http_settings {
 	unsigned loops; /* loop threads, on a shared port */
 	unsigned workers;
-	unsigned queue; /* requests waiting for a worker, 503 above; 0: 64 for each worker */
+	unsigned together; /* further workers, for routes with handle_all; 0: no such routes */
+	unsigned queue;    /* requests waiting for a worker, 503 above; 0: 64 for each worker */
 	unsigned max_connections;
 	const char *spool_directory; /* where `spool` routes keep bodies; NULL: no such routes */
 	size_t max_header;           /* octets of request line and headers, 431 above */

@@ -202,7 +202,7 @@ static void handle_request(struct http_connection *c)
 		}
 	}
 	c->with_worker = true;
-	if (http_pool_put(&loop->server->pool, c))
+	if (http_pool_put(c->route->handle_all != NULL ? &loop->server->together : &loop->server->pool, c))
 		return;
 	c->with_worker = false;
 	http_refuse(c, busy, NULL);

@@ -310,26 +310,49 @@ static struct http_request request_of(struct http_connection *c, bool on_worker)
 	};
 }
 
-static st handle(struct scope *s, struct http_connection *c, struct http_request *request, struct http_reply *reply)
+static st admit(struct scope *s, struct http_connection *c, struct http_request *request)
 {
 	const struct http_settings *settings = &c->loop->server->settings;
 	TRY(http_route_parts(s, c->route, c->head.path, request->part));
-	if (settings->permit != NULL)
-		TRY(settings->permit(s, request, c->route));
-	return c->route->handle(s, request, reply);
+	return settings->permit == NULL ? OK : settings->permit(s, request, c->route);
+}
+
+static void finish(struct http_connection *c, struct scope *s, const struct http_request *request, st ended,
+		   struct http_reply *reply)
+{
+	if (ended.code != E_OK)
+		answer_failure(c, s, request, ended, reply);
+	http_answer_build(c, reply);
 }
 
 bool http_dispatch(struct http_connection *c, struct scope *s, bool on_worker)
 {
 	struct http_request request = request_of(c, on_worker);
 	struct http_reply reply = { .status = 200, .file = -1 };
-	st ended = handle(s, c, &request, &reply);
+	st ended = admit(s, c, &request);
+	if (ended.code == E_OK)
+		ended = c->route->handle(s, &request, &reply);
 	if (ended.code == E_OK && reply.defer && !on_worker) {
 		http_reply_drop(&reply);
 		return true;
 	}
-	if (ended.code != E_OK)
-		answer_failure(c, s, &request, ended, &reply);
-	http_answer_build(c, &reply);
+	finish(c, s, &request, ended, &reply);
 	return false;
+}
+
+void http_dispatch_all(struct http_connection *const *c, struct scope *s, size_t count)
+{
+	struct http_exchange exchange[HTTP_TOGETHER_MAX], *admitted[HTTP_TOGETHER_MAX];
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct http_exchange *e = &exchange[i];
+		*e = (struct http_exchange){ &s[i], request_of(c[i], true), { .status = 200, .file = -1 }, OK };
+		e->ended = admit(&s[i], c[i], &e->request);
+		if (e->ended.code == E_OK)
+			admitted[n++] = e;
+	}
+	if (n > 0)
+		c[0]->route->handle_all(admitted, n);
+	for (size_t i = 0; i < count; i++)
+		finish(c[i], &s[i], &exchange[i].request, exchange[i].ended, &exchange[i].reply);
 }

@@ -83,6 +83,8 @@ void http_connection_drop(struct http_connection *c);
 /* ---- requests: http_dispatch.c ---- */
 /* Run the handler and put the answer into the connection; true when it wants a worker instead. */
 bool http_dispatch(struct http_connection *c, struct scope *s, bool on_worker);
+/* For several of one route with handle_all, on a worker; s[i] is the scope of c[i]. */
+void http_dispatch_all(struct http_connection *const *c, struct scope *s, size_t count);
 /* An answer of the server itself. */
 void http_refuse(struct http_connection *c, struct http_refusal why, const char *allow);
 /* Put a handler's reply into the connection. */
@@ -98,14 +100,15 @@ struct http_pool {
 	pthread_cond_t more;
 	struct http_connection *first, *last;
 	unsigned waiting, limit;
+	unsigned at_once; /* jobs of one route that a worker takes together */
 	bool stopping;
 	pthread_t *threads;
 	unsigned count;
 };
-st http_pool_start(struct scope *s, struct http_pool *pool, unsigned workers, unsigned limit);
+st http_pool_start(struct scope *s, struct http_pool *pool, unsigned workers, unsigned limit, unsigned at_once);
 /* False when too many wait. */
 bool http_pool_put(struct http_pool *pool, struct http_connection *c);
-/* What still waits is left undone; the workers end. */
+/* What still waits is left undone; the workers end. Nothing to do for a pool that was not started. */
 void http_pool_stop(struct http_pool *pool);
 
 /* ---- loops and the server: http_loop.c, http_server.c ---- */
@@ -146,7 +149,7 @@ struct http_server {
 	size_t listener_count;
 	struct http_loop *loops;
 	unsigned loops_made;
-	struct http_pool pool;
+	struct http_pool pool, together;
 	atomic_uint connections;
 	_Atomic int64_t stop_deadline;
 };

@@ -1,35 +1,50 @@
 #include "http_internal.h"
 #include <stdlib.h>
 
-/* Takes jobs until the pool stops. One scope for each worker, reset between requests. */
+/* Waits for a job and takes it, with those right behind it for the same route; 0 when the pool stops. */
+static unsigned take(struct http_pool *pool, struct http_connection **job)
+{
+	unsigned count = 0;
+	(void)pthread_mutex_lock(&pool->lock);
+	while (pool->first == NULL && !pool->stopping)
+		(void)pthread_cond_wait(&pool->more, &pool->lock);
+	while (pool->first != NULL && count < pool->at_once && (count == 0 || pool->first->route == job[0]->route)) {
+		job[count++] = pool->first;
+		pool->first = pool->first->next_job;
+	}
+	pool->waiting -= count;
+	(void)pthread_mutex_unlock(&pool->lock);
+	return count;
+}
+
+/* Takes jobs until the pool stops. Scopes are kept, and reset between requests. */
 static void *work(void *argument)
 {
 	struct http_pool *pool = argument;
-	struct scope s;
-	scope_init(&s, NULL);
-	for (;;) {
-		(void)pthread_mutex_lock(&pool->lock);
-		while (pool->first == NULL && !pool->stopping)
-			(void)pthread_cond_wait(&pool->more, &pool->lock);
-		struct http_connection *c = pool->first;
-		if (c == NULL) {
-			(void)pthread_mutex_unlock(&pool->lock);
-			break;
+	struct http_connection *job[HTTP_TOGETHER_MAX];
+	struct scope *s = heap_alloc(pool->at_once * sizeof *s);
+	for (unsigned i = 0; i < pool->at_once; i++)
+		scope_init(&s[i], NULL);
+	for (unsigned count; (count = take(pool, job)) > 0;) {
+		if (job[0]->route->handle_all != NULL)
+			http_dispatch_all(job, s, count);
+		else
+			(void)http_dispatch(job[0], s, true);
+		for (unsigned i = 0; i < count; i++) {
+			scope_reset(&s[i]);
+			http_loop_hand_back(job[i]->loop, job[i]);
 		}
-		pool->first = c->next_job;
-		pool->waiting--;
-		(void)pthread_mutex_unlock(&pool->lock);
-		(void)http_dispatch(c, &s, true);
-		scope_reset(&s);
-		http_loop_hand_back(c->loop, c);
 	}
-	scope_done(&s);
+	for (unsigned i = 0; i < pool->at_once; i++)
+		scope_done(&s[i]);
+	free(s);
 	return NULL;
 }
 
-st http_pool_start(struct scope *s, struct http_pool *pool, unsigned workers, unsigned limit)
+st http_pool_start(struct scope *s, struct http_pool *pool, unsigned workers, unsigned limit, unsigned at_once)
 {
 	pool->limit = limit;
+	pool->at_once = at_once;
 	pool->threads = heap_alloc(workers * sizeof *pool->threads);
 	if (pthread_mutex_init(&pool->lock, NULL) != 0 || pthread_cond_init(&pool->more, NULL) != 0)
 		return fail(s, E_IO, "no lock for the workers");
@@ -59,6 +74,8 @@ bool http_pool_put(struct http_pool *pool, struct http_connection *c)
 
 void http_pool_stop(struct http_pool *pool)
 {
+	if (pool->threads == NULL)
+		return;
 	(void)pthread_mutex_lock(&pool->lock);
 	pool->stopping = true;
 	pool->first = NULL;

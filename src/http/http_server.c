@@ -167,8 +167,12 @@ static st check_routes(struct scope *s, const struct http_settings *settings)
 {
 	for (size_t i = 0; i < settings->route_count; i++) {
 		const struct http_route *route = &settings->routes[i];
-		if (route->path[0] != '/' || route->handle == NULL || route->method == HTTP_HEAD)
+		bool handled = route->handle != NULL || (route->handle_all != NULL && !route->on_loop);
+		if (route->path[0] != '/' || !handled || route->method == HTTP_HEAD)
 			return fail(s, E_BUG, "route %zu (%s) is not complete", i, route->path);
+		if (route->handle_all != NULL && settings->together == 0)
+			return fail(s, E_BUG, "route %s takes requests together, but there are no workers for that",
+				    route->path);
 		if (route->spool && settings->spool_directory == NULL)
 			return fail(s, E_BUG, "route %s spools its body, but there is no spool directory", route->path);
 	}
@@ -223,11 +227,18 @@ static st start_loops(struct scope *s, struct http_server *server)
 	return OK;
 }
 
+static st start_pool(struct scope *s, struct http_pool *pool, unsigned workers, unsigned queue, unsigned at_once)
+{
+	if (workers == 0)
+		return OK;
+	return http_pool_start(s, pool, workers, queue != 0 ? queue : workers * at_once * QUEUE_FOR_EACH_WORKER, at_once);
+}
+
 st http_server_start(struct scope *s, struct http_server *server)
 {
 	const struct http_settings *settings = &server->settings;
-	unsigned queue = settings->queue != 0 ? settings->queue : settings->workers * QUEUE_FOR_EACH_WORKER;
-	TRY(http_pool_start(s, &server->pool, settings->workers, queue));
+	TRY(start_pool(s, &server->pool, settings->workers, settings->queue, 1));
+	TRY(start_pool(s, &server->together, settings->together, settings->queue, HTTP_TOGETHER_MAX));
 	TRY(start_loops(s, server));
 	for (size_t i = 0; i < server->listener_count; i++)
 		log_put(LOG_LEVEL_NOTICE, "listening on %s%s", server->listeners[i]->address,
@@ -252,8 +263,8 @@ void http_server_stop(struct http_server *server, int grace_ms)
 	for (unsigned i = 0; i < server->loops_made; i++)
 		if (server->loops[i].started)
 			(void)pthread_join(server->loops[i].thread, NULL);
-	if (server->pool.threads != NULL)
-		http_pool_stop(&server->pool);
+	http_pool_stop(&server->pool);
+	http_pool_stop(&server->together);
 	for (unsigned i = 0; i < server->loops_made; i++)
 		http_loop_free(&server->loops[i]);
 	for (size_t i = 0; i < server->listener_count; i++)

@@ -110,6 +110,19 @@ static st who(struct scope *s, const struct http_request *request, struct http_r
 	return OK;
 }
 
+/* Each answers how many it was worked on with; one with the query "fail" fails, and the first call keeps the only worker busy. */
+static void together(struct http_exchange *const *all, size_t count)
+{
+	(void)usleep(150000);
+	for (size_t i = 0; i < count; i++) {
+		struct scope *s = all[i]->scope;
+		if (span_is(all[i]->request.query, "fail"))
+			all[i]->ended = fail(s, E_CONFLICT, "this one fails alone");
+		else
+			all[i]->reply.body = span_str(scope_printf(s, "%zu together", count));
+	}
+}
+
 static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
 	(void)request;
@@ -135,10 +148,13 @@ static const struct http_route routes[] = {
 	{ .method = HTTP_GET, .path = "/empty", .on_loop = true, .handle = no_content },
 	{ .method = HTTP_GET, .path = "/role", .role = "operator", .handle = echo },
 	{ .method = HTTP_GET, .path = "/who", .handle = who },
+	{ .method = HTTP_GET, .path = "/together", .handle_all = together },
+	{ .method = HTTP_GET, .path = "/together/{role}", .role = "operator", .handle_all = together },
 };
 static const struct http_settings standard = {
 	.loops = 2,
 	.workers = 2,
+	.together = 1,
 	.queue = 4,
 	.max_connections = 40,
 	.max_header = 2000,
@@ -241,6 +257,25 @@ static void loop_and_worker_routes_answer(void **state)
 	exchange(GET("/empty"));
 	assert_has("HTTP/1.1 204 No Content\r\n");
 	assert_null(strstr(answer, "Content-Length"));
+}
+
+static void requests_that_wait_for_one_route_are_worked_on_together(void **state)
+{
+	(void)state;
+	static const char *const asked[] = { GET("/together"), GET("/together"), GET("/together?fail"), GET("/together"),
+					     GET("/together/x") };
+	static const char *const answered[] = { "1 together", "3 together", "this one fails alone", "3 together", "403" };
+	int fd[5];
+	for (size_t i = 0; i < 5; i++) {
+		fd[i] = dial();
+		say(fd[i], asked[i]);
+		(void)usleep(20000); /* the first is taken alone, and in this order */
+	}
+	for (size_t i = 0; i < 5; i++) {
+		assert_true(hear(fd[i], 3000));
+		assert_has(answered[i]);
+		(void)close(fd[i]);
+	}
 }
 
 static size_t count_in_answer(const char *text)
@@ -523,6 +558,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(loop_and_worker_routes_answer),
+		cmocka_unit_test(requests_that_wait_for_one_route_are_worked_on_together),
 		cmocka_unit_test(pipelined_requests_are_answered_in_order),
 		cmocka_unit_test(requests_may_come_an_octet_at_a_time),
 		cmocka_unit_test(http_1_0_is_served),

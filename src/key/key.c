@@ -1,15 +1,20 @@
-#include "key_client.h"
 #include "key_protocol.h"
 #include <stdlib.h>
 
 /* Generating RSA keys takes a token seconds; everything else answers at once. */
 #define TIMEOUT_MS 60000
 
+/* What one frame carries at most, but for a single item that is larger by itself. */
+#define FRAME_CONTENT_MAX ((size_t)256 << 10)
+
+struct key_client {
+	struct wire_pool *pool;
+};
+
 struct key_client *key_client_new(const char *socket)
 {
 	struct key_client *c = heap_alloc(sizeof *c);
 	c->pool = wire_pool_new(socket, TIMEOUT_MS);
-	key_batch_init(&c->batch);
 	return c;
 }
 
@@ -18,7 +23,6 @@ void key_client_free(struct key_client *c)
 	if (c == NULL)
 		return;
 	wire_pool_free(c->pool);
-	key_batch_done(&c->batch);
 	free(c);
 }
 
@@ -110,14 +114,74 @@ st key_generate(struct scope *s, struct key_client *c, const struct key_info *wa
 	return OK;
 }
 
-st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
-	    const struct alg_signature *algorithm, span tbs, span *out_signature)
+/* ---- signatures ---- */
+
+/* How many of these go into the next frame. */
+static size_t frame_count(const struct key_item *item, size_t count)
+{
+	size_t content = 0, n = 0;
+	for (; n < count && n < KEY_ITEMS_MAX; n++) {
+		content += item[n].content.len + item[n].signed_attributes.len;
+		if (n > 0 && content > FRAME_CONTENT_MAX)
+			break;
+	}
+	return n;
+}
+
+static st read_outcome(struct scope *s, struct rd *r, struct key_item *item)
+{
+	struct key_sign_outcome outcome;
+	TRY(key_sign_outcome_read(s, r, &outcome));
+	if (outcome.code == E_OK && outcome.value.len > item->algorithm->max_signature)
+		return fail(s, E_IO, "keyd's signature is longer than its algorithm makes them");
+	item->outcome = outcome.code == E_OK ? OK
+					     : fail(item->scope, outcome.code, "%.*s", (int)outcome.value.len,
+						    (const char *)outcome.value.data);
+	item->signature = outcome.code == E_OK ? scope_copy(item->scope, outcome.value) : (span){ 0 };
+	return OK;
+}
+
+static st ask(struct scope *s, struct key_client *c, struct key_item *item, size_t count, size_t *out_answered)
 {
 	AUTO_BUF body = { .cap = WIRE_BODY_MAX };
 	struct wr w = wr_into(&body);
-	const struct key_sign_request request = { label, purpose, algorithm, tbs };
-	key_sign_request_write(&w, &request);
-	return call(s, c, KEY_KIND_SIGN, &w, out_signature);
+	wr_u16(&w, (uint16_t)count);
+	for (size_t i = 0; i < count; i++) {
+		const struct key_sign_item one = {
+			SPAN_ARRAY(item[i].scope->id), item[i].label, item[i].purpose, item[i].algorithm, item[i].content,
+			item[i].signed_attributes
+		};
+		key_sign_item_write(&w, &one);
+	}
+	span reply;
+	TRY(call(s, c, KEY_KIND_SIGN, &w, &reply));
+	struct rd r = rd_of(reply);
+	for (; *out_answered < count; ++*out_answered)
+		TRY(read_outcome(s, &r, &item[*out_answered]));
+	return rd_end(s, &r, "keyd's answer to a request to sign");
+}
+
+void key_sign_all(struct key_client *c, struct key_item *item, size_t count)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t done = 0, n; done < count; done += n, scope_reset(&s)) {
+		size_t answered = 0;
+		n = frame_count(item + done, count - done);
+		st asked = ask(&s, c, item + done, n, &answered);
+		for (size_t i = done + answered; asked.code != E_OK && i < done + n; i++)
+			item[i].outcome = fail(item[i].scope, asked.code, "%s", s.message);
+	}
+}
+
+st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
+	    const struct alg_signature *algorithm, span content, span *out_signature)
+{
+	struct key_item item = { .scope = s, .label = label, .purpose = purpose, .algorithm = algorithm, .content = content };
+	key_sign_all(c, &item, 1);
+	TRY(item.outcome);
+	*out_signature = item.signature;
+	return OK;
 }
 
 struct key_stream {

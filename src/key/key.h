@@ -77,14 +77,25 @@ st key_token_create(struct scope *s, struct key_client *c, const char *token, sp
 /* Generate on the token; `want` gives label, token, type, purposes, limits, backup. Administrators only. Audited. */
 st key_generate(struct scope *s, struct key_client *c, const struct key_info *want, struct key_info *out);
 
-/* Sign: keyd parses `tbs`, checks it against purpose and limits, hashes it, has the record made durable, signs. The value is
+/* Sign: keyd parses the content, checks it against purpose and limits, hashes it, has the record made durable, signs. The value is
  * as X.509 carries it (ECDSA: DER sequence). E_DENIED: outside purpose or limits; E_LIMIT: over its rate; E_CRYPTO: the
  * algorithm does not fit the key or is past its date; E_UNAVAILABLE: no audit, no token, no keyd - nothing was signed. */
+struct key_item {
+	struct scope *scope; /* of who asks: its id goes on record, and what comes back is put there */
+	const char *label;
+	enum key_purpose purpose;
+	const struct alg_signature *algorithm;
+	span content;           /* TBSCertificate, ResponseData, TSTInfo, ... */
+	span signed_attributes; /* time-stamps: the DER SET of CMS signed attributes, which is what gets signed; else empty */
+	span signature;         /* out */
+	st outcome;             /* out: of this one alone; the message is in its scope */
+};
+/* Several at once, of any keys and purposes of the zone: up to KEY_ITEMS_MAX in one frame, one wait for the disk for all of them.
+ * Whatever happens, each item has its outcome. */
+void key_sign_all(struct key_client *c, struct key_item *item, size_t count);
+/* One of them. */
 st key_sign(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,
-	    const struct alg_signature *algorithm, span tbs, span *out_signature);
-/* Time-stamps: the TSTInfo comes with the DER SET of signed attributes, which is what gets signed. */
-st key_sign_time_stamp(struct scope *s, struct key_client *c, const char *label, const struct alg_signature *algorithm,
-		       span tst_info, span signed_attributes, span *out_signature);
+	    const struct alg_signature *algorithm, span content, span *out_signature);
 /* Streams: `total` bytes of TBSCertList in parts of any size; keyd checks and hashes them as they pass. */
 struct key_stream;
 st key_stream_begin(struct scope *s, struct key_client *c, const char *label, enum key_purpose purpose,

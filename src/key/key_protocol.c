@@ -201,80 +201,44 @@ static void head_write(struct wr *w, const char *label, const struct alg_signatu
 	wr_str(w, algorithm->name);
 }
 
-void key_sign_request_write(struct wr *w, const struct key_sign_request *v)
+void key_sign_item_write(struct wr *w, const struct key_sign_item *v)
 {
+	wr_raw(w, v->tx);
 	head_write(w, v->label, v->algorithm);
 	wr_u32(w, v->purpose);
-	wr_bytes(w, v->tbs);
+	wr_bytes(w, v->content);
+	wr_bytes(w, v->signed_attributes);
 }
 
 st key_sign_request_read(struct scope *s, struct rd *r, struct key_sign_request *out)
 {
-	struct key_sign_request v;
-	TRY(head_read(s, r, &v.label, &v.algorithm));
-	v.purpose = rd_u32(r);
-	v.tbs = rd_bytes(r, WIRE_BODY_MAX);
-	TRY(rd_end(s, r, "a request to sign"));
-	*out = v;
-	return OK;
-}
-
-void key_time_stamp_request_write(struct wr *w, const struct key_time_stamp_request *v)
-{
-	head_write(w, v->label, v->algorithm);
-	wr_bytes(w, v->tst_info);
-	wr_bytes(w, v->signed_attributes);
-}
-
-st key_time_stamp_request_read(struct scope *s, struct rd *r, struct key_time_stamp_request *out)
-{
-	struct key_time_stamp_request v;
-	TRY(head_read(s, r, &v.label, &v.algorithm));
-	v.tst_info = rd_bytes(r, WIRE_BODY_MAX);
-	v.signed_attributes = rd_bytes(r, WIRE_BODY_MAX);
-	TRY(rd_end(s, r, "a request to sign a time-stamp"));
-	*out = v;
-	return OK;
-}
-
-void key_time_stamps_request_write(struct wr *w, const struct key_time_stamps_request *v)
-{
-	head_write(w, v->label, v->algorithm);
-	wr_u16(w, (uint16_t)v->count);
-	for (size_t i = 0; i < v->count; i++) {
-		wr_raw(w, v->item[i].tx);
-		wr_bytes(w, v->item[i].tst_info);
-		wr_bytes(w, v->item[i].signed_attributes);
-	}
-}
-
-st key_time_stamps_request_read(struct scope *s, struct rd *r, struct key_time_stamps_request *out)
-{
-	TRY(head_read(s, r, &out->label, &out->algorithm));
 	out->count = rd_u16(r);
-	if (out->count < 1 || out->count > KEY_TIME_STAMPS_MAX)
-		return fail(s, E_INPUT, "one frame asks for 1 to %u time-stamps", KEY_TIME_STAMPS_MAX);
+	if (out->count < 1 || out->count > KEY_ITEMS_MAX)
+		return fail(s, E_INPUT, "one frame asks for 1 to %u signatures", KEY_ITEMS_MAX);
 	for (size_t i = 0; i < out->count; i++) {
-		out->item[i].tx = rd_raw(r, sizeof s->id);
-		out->item[i].tst_info = rd_bytes(r, WIRE_BODY_MAX);
-		out->item[i].signed_attributes = rd_bytes(r, WIRE_BODY_MAX);
+		struct key_sign_item *item = &out->item[i];
+		item->tx = rd_raw(r, sizeof s->id);
+		TRY(head_read(s, r, &item->label, &item->algorithm));
+		item->purpose = rd_u32(r);
+		item->content = rd_bytes(r, WIRE_BODY_MAX);
+		item->signed_attributes = rd_bytes(r, WIRE_BODY_MAX);
 	}
-	return rd_end(s, r, "a request to sign time-stamps");
+	return rd_end(s, r, "a request to sign");
 }
 
-void key_time_stamp_outcome_write(struct wr *w, const struct key_time_stamp_outcome *v)
+void key_sign_outcome_write(struct wr *w, const struct key_sign_outcome *v)
 {
 	wr_u16(w, (uint16_t)v->code);
 	wr_bytes(w, v->value);
 }
 
-st key_time_stamp_outcome_read(struct scope *s, struct rd *r, struct key_time_stamp_outcome *out)
+st key_sign_outcome_read(struct scope *s, struct rd *r, struct key_sign_outcome *out)
 {
 	unsigned code = rd_u16(r);
-	span value = rd_bytes(r, SCOPE_MESSAGE_MAX);
+	span value = rd_bytes(r, WIRE_BODY_MAX);
 	if (r->bad || code >= CODE_COUNT || (code == E_OK && value.len == 0))
-		return fail(s, E_IO, "keyd's answer for a time-stamp cannot be read");
-	*out = (struct key_time_stamp_outcome){ (enum code)code, value };
+		return fail(s, E_IO, "keyd's answer to a request to sign cannot be read");
+	*out = (struct key_sign_outcome){ (enum code)code, value };
 	return OK;
 }
 

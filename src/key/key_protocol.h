@@ -6,15 +6,12 @@
 #include "key.h"
 
 enum key_kind {
-	KEY_KIND_STATUS = 0x0100,          /* - / struct key_status */
-	KEY_KIND_LIST = 0x0101,            /* - / u32 count, that many struct key_info */
-	KEY_KIND_FIND = 0x0102,            /* label / struct key_info */
-	KEY_KIND_TOKEN_CREATE = 0x0103,    /* struct key_token_request / - */
-	KEY_KIND_GENERATE = 0x0104,        /* struct key_info / struct key_info */
-	KEY_KIND_SIGN = 0x0110,            /* struct key_sign_request / signature */
-	KEY_KIND_SIGN_TIME_STAMP = 0x0111, /* struct key_time_stamp_request / signature */
-	KEY_KIND_SIGN_TIME_STAMPS =
-		0x0115,                 /* struct key_time_stamps_request / for each of them struct key_time_stamp_outcome */
+	KEY_KIND_STATUS = 0x0100,       /* - / struct key_status */
+	KEY_KIND_LIST = 0x0101,         /* - / u32 count, that many struct key_info */
+	KEY_KIND_FIND = 0x0102,         /* label / struct key_info */
+	KEY_KIND_TOKEN_CREATE = 0x0103, /* struct key_token_request / - */
+	KEY_KIND_GENERATE = 0x0104,     /* struct key_info / struct key_info */
+	KEY_KIND_SIGN = 0x0110,         /* struct key_sign_request / for each item struct key_sign_outcome */
 	KEY_KIND_STREAM_BEGIN = 0x0112, /* struct key_stream_request / - */
 	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */
 	KEY_KIND_STREAM_END = 0x0114,   /* - / signature */
@@ -22,38 +19,28 @@ enum key_kind {
 	KEY_KIND_CHECKPOINT = 0x0121,   /* struct key_checkpoint_request / payload of the signature line */
 };
 
-#define KEY_NAME_DER_MAX    4096u /* an issuer's Name */
-#define KEY_OID_MAX         64u
-#define KEY_PROOF_MAX       (64u * 32u) /* rfc6962: at most one hash a level on each side */
-#define KEY_STREAM_MAX      (UINT64_C(4) << 30)
-#define KEY_STREAM_PART     (256u << 10)
-#define KEY_LIST_MAX        10000u
-#define KEY_TIME_STAMPS_MAX 32u /* in one frame */
+#define KEY_NAME_DER_MAX 4096u /* an issuer's Name */
+#define KEY_OID_MAX      64u
+#define KEY_PROOF_MAX    (64u * 32u) /* rfc6962: at most one hash a level on each side */
+#define KEY_STREAM_MAX   (UINT64_C(4) << 30)
+#define KEY_STREAM_PART  (256u << 10)
+#define KEY_LIST_MAX     10000u
+#define KEY_ITEMS_MAX    32u /* to be signed, in one frame */
 
-struct key_sign_request {
+/* One of the things that a frame asks to have signed; each is checked, recorded and answered by itself. */
+struct key_sign_item {
+	span tx; /* 16 octets: under which the asker's records are found */
 	const char *label;
 	enum key_purpose purpose;
 	const struct alg_signature *algorithm;
-	span tbs;
+	span content;
+	span signed_attributes; /* time-stamps only: what is signed; the content is the TSTInfo */
 };
-struct key_time_stamp_request {
-	const char *label;
-	const struct alg_signature *algorithm;
-	span tst_info;
-	span signed_attributes;
-};
-/* Time-stamps of several who ask at the same time: one frame, each checked, recorded and answered by itself. */
-struct key_time_stamps_request {
-	const char *label;
-	const struct alg_signature *algorithm;
+struct key_sign_request {
 	size_t count;
-	struct {
-		span tx; /* 16 octets: under which the asker's records are found */
-		span tst_info;
-		span signed_attributes;
-	} item[KEY_TIME_STAMPS_MAX];
+	struct key_sign_item item[KEY_ITEMS_MAX];
 };
-struct key_time_stamp_outcome {
+struct key_sign_outcome {
 	enum code code;
 	span value; /* the signature, or why there is none */
 };
@@ -81,15 +68,12 @@ void key_info_write(struct wr *w, const struct key_info *v);
 st key_info_read(struct scope *s, struct rd *r, struct key_info *out); /* one of several: what follows is left */
 void key_status_write(struct wr *w, const struct key_status *v);
 st key_status_read(struct scope *s, struct rd *r, struct key_status *out);
-void key_sign_request_write(struct wr *w, const struct key_sign_request *v);
+/* A frame is the number of its items (u16), and then each. */
+void key_sign_item_write(struct wr *w, const struct key_sign_item *v);
 st key_sign_request_read(struct scope *s, struct rd *r, struct key_sign_request *out);
-void key_time_stamp_request_write(struct wr *w, const struct key_time_stamp_request *v);
-st key_time_stamp_request_read(struct scope *s, struct rd *r, struct key_time_stamp_request *out);
-void key_time_stamps_request_write(struct wr *w, const struct key_time_stamps_request *v);
-st key_time_stamps_request_read(struct scope *s, struct rd *r, struct key_time_stamps_request *out);
-void key_time_stamp_outcome_write(struct wr *w, const struct key_time_stamp_outcome *v);
+void key_sign_outcome_write(struct wr *w, const struct key_sign_outcome *v);
 /* One of several: what follows is left. */
-st key_time_stamp_outcome_read(struct scope *s, struct rd *r, struct key_time_stamp_outcome *out);
+st key_sign_outcome_read(struct scope *s, struct rd *r, struct key_sign_outcome *out);
 void key_stream_request_write(struct wr *w, const struct key_stream_request *v);
 st key_stream_request_read(struct scope *s, struct rd *r, struct key_stream_request *out);
 void key_checkpoint_request_write(struct wr *w, const struct key_checkpoint_request *v);

@@ -88,16 +88,19 @@ static void a_request_with_an_unknown_algorithm_is_refused(void **state)
 	AUTO_BUF b;
 	buf_init(&b, 4096);
 	struct wr w = wr_into(&b);
+	wr_u16(&w, 1);
+	wr_raw(&w, SPAN_LITERAL("0123456789abcdef"));
 	wr_str(&w, "issuing");
 	wr_str(&w, "rsa-md5");
 	wr_u32(&w, KEY_FOR_CERTIFICATE);
 	wr_bytes(&w, SPAN_LITERAL("tbs"));
+	wr_bytes(&w, (span){ 0 });
 	struct rd r = rd_of(buf_span(&b));
-	struct key_sign_request request;
-	assert_fails(&s, E_CRYPTO, key_sign_request_read(&s, &r, &request));
+	struct key_sign_request *request = scope_new(&s, struct key_sign_request);
+	assert_fails(&s, E_CRYPTO, key_sign_request_read(&s, &r, request));
 }
 
-static void time_stamps_of_one_frame_keep_their_order_and_their_askers(void **state)
+static void items_of_one_frame_keep_their_order_and_their_askers(void **state)
 {
 	(void)state;
 	AUTO_SCOPE s;
@@ -105,31 +108,43 @@ static void time_stamps_of_one_frame_keep_their_order_and_their_askers(void **st
 	AUTO_BUF b;
 	buf_init(&b, 4096);
 	struct wr w = wr_into(&b);
-	struct key_time_stamps_request in = { .label = "tsu", .algorithm = alg_signature_at(0), .count = 2 }, out;
-	in.item[0].tx = SPAN_LITERAL("0123456789abcdef");
-	in.item[0].tst_info = SPAN_LITERAL("info 0");
-	in.item[0].signed_attributes = SPAN_LITERAL("attributes 0");
-	in.item[1] = in.item[0];
-	in.item[1].tst_info = SPAN_LITERAL("info 1");
-	key_time_stamps_request_write(&w, &in);
+	struct key_sign_item in[2] = { { SPAN_LITERAL("0123456789abcdef"), "tsu", KEY_FOR_TIME_STAMP, alg_signature_at(0),
+					 SPAN_LITERAL("info"), SPAN_LITERAL("attributes") } };
+	in[1] = (struct key_sign_item){ SPAN_LITERAL("fedcba9876543210"), "ocsp", KEY_FOR_OCSP, alg_signature_at(1),
+					SPAN_LITERAL("answer"),           { 0 } };
+	wr_u16(&w, 2);
+	key_sign_item_write(&w, &in[0]);
+	key_sign_item_write(&w, &in[1]);
 	struct rd r = rd_of(buf_span(&b));
-	assert_ok(&s, key_time_stamps_request_read(&s, &r, &out));
-	assert_int_equal(out.count, 2);
-	assert_true(span_is(out.item[0].tst_info, "info 0") && span_is(out.item[1].tst_info, "info 1"));
-	assert_true(span_is(out.item[1].tx, "0123456789abcdef") && span_is(out.item[1].signed_attributes, "attributes 0"));
-	for (size_t cut = 0; cut < b.len; cut++) {
-		r = rd_of(span_first(buf_span(&b), cut));
-		assert_int_not_equal(key_time_stamps_request_read(&s, &r, &out).code, E_OK);
-		scope_reset(&s);
-	}
-	static const size_t counts[] = { 0, KEY_TIME_STAMPS_MAX + 1 };
+	struct key_sign_request *out = scope_new(&s, struct key_sign_request);
+	assert_ok(&s, key_sign_request_read(&s, &r, out));
+	assert_int_equal(out->count, 2);
 	for (size_t i = 0; i < 2; i++) {
-		buf_clear(&b);
-		wr_str(&w, "tsu");
-		wr_str(&w, alg_signature_at(0)->name);
-		wr_u16(&w, (uint16_t)counts[i]);
-		r = rd_of(buf_span(&b));
-		assert_fails(&s, E_INPUT, key_time_stamps_request_read(&s, &r, &out));
+		assert_true(span_equal(out->item[i].tx, in[i].tx) && span_equal(out->item[i].content, in[i].content));
+		assert_true(span_equal(out->item[i].signed_attributes, in[i].signed_attributes));
+		assert_string_equal(out->item[i].label, in[i].label);
+		assert_int_equal(out->item[i].purpose, in[i].purpose);
+		assert_ptr_equal(out->item[i].algorithm, in[i].algorithm);
+	}
+	for (size_t cut = 0; cut < b.len; cut++) {
+		AUTO_SCOPE aside;
+		scope_init(&aside, NULL);
+		r = rd_of(span_first(buf_span(&b), cut));
+		assert_int_not_equal(key_sign_request_read(&aside, &r, out).code, E_OK);
+	}
+}
+
+static void a_frame_without_items_or_with_too_many_is_refused(void **state)
+{
+	(void)state;
+	static const uint16_t counts[] = { 0, KEY_ITEMS_MAX + 1 };
+	for (size_t i = 0; i < 2; i++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		const uint8_t count[2] = { (uint8_t)(counts[i] >> 8), (uint8_t)counts[i] };
+		struct rd r = rd_of(SPAN_ARRAY(count));
+		struct key_sign_request *out = scope_new(&s, struct key_sign_request);
+		assert_fails(&s, E_INPUT, key_sign_request_read(&s, &r, out));
 	}
 }
 
@@ -139,7 +154,8 @@ int main(void)
 		cmocka_unit_test(a_description_of_a_key_survives_writing_and_reading),
 		cmocka_unit_test(labels_are_fit_for_file_names),
 		cmocka_unit_test(purposes_have_names_both_ways),
-		cmocka_unit_test(time_stamps_of_one_frame_keep_their_order_and_their_askers),
+		cmocka_unit_test(items_of_one_frame_keep_their_order_and_their_askers),
+		cmocka_unit_test(a_frame_without_items_or_with_too_many_is_refused),
 		cmocka_unit_test(a_request_with_an_unknown_algorithm_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,7 @@ import tempfile
 import time
 
 STATUS, LIST, FIND, TOKEN_CREATE, GENERATE = 0x100, 0x101, 0x102, 0x103, 0x104
-SIGN, SIGN_TIME_STAMP, STREAM_BEGIN, STREAM_DATA, STREAM_END = 0x110, 0x111, 0x112, 0x113, 0x114
-SIGN_TIME_STAMPS, LOG_HEAD, CHECKPOINT = 0x115, 0x120, 0x121
+SIGN, STREAM_BEGIN, STREAM_DATA, STREAM_END, LOG_HEAD, CHECKPOINT = 0x110, 0x112, 0x113, 0x114, 0x120, 0x121
 CERTIFICATE, CRL, OCSP, TIME_STAMP, LOG, IDENTITY, REQUEST = 1, 2, 4, 8, 16, 32, 64
 
 BUILD = os.environ.get("CHANCERY_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
@@ -140,22 +139,29 @@ class Client:
             out["tokens"][label] = (bool(r.number(1)), r.text())
         return out
 
-    def sign(self, label, purpose, algorithm, tbs):
-        return self.call(SIGN, counted(label) + counted(algorithm) + u32(purpose) + counted(tbs))
-
-    def sign_time_stamp(self, label, algorithm, tst_info, attributes):
-        return self.call(SIGN_TIME_STAMP, counted(label) + counted(algorithm) + counted(tst_info) + counted(attributes))
-
-    def sign_time_stamps(self, label, algorithm, items):
-        """Several in one frame: for each (tst_info, attributes) a signature, or the Refused it came to."""
-        body = counted(label) + counted(algorithm) + u16(len(items))
-        body += b"".join(os.urandom(16) + counted(tst_info) + counted(attributes) for tst_info, attributes in items)
-        r, out = Reader(self.call(SIGN_TIME_STAMPS, body)), []
+    def sign_all(self, items):
+        """One frame: for each (label, purpose, algorithm, content, signed attributes) a signature, or the Refused it came to."""
+        body = u16(len(items)) + b"".join(os.urandom(16) + counted(label) + counted(algorithm) + u32(purpose) + counted(content) + counted(attributes)
+                                          for label, purpose, algorithm, content, attributes in items)
+        r, out = Reader(self.call(SIGN, body)), []
         for _ in items:
             code, value = r.number(2), r.counted()
             out.append(value if code == 0 else Refused(code, value.decode()))
         assert not r.data
         return out
+
+    def sign(self, label, purpose, algorithm, content, attributes=b""):
+        outcome, = self.sign_all([(label, purpose, algorithm, content, attributes)])
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    def sign_time_stamp(self, label, algorithm, tst_info, attributes):
+        return self.sign(label, TIME_STAMP, algorithm, tst_info, attributes)
+
+    def sign_time_stamps(self, label, algorithm, items):
+        """Several in one frame, for each (tst_info, attributes)."""
+        return self.sign_all([(label, TIME_STAMP, algorithm, tst_info, attributes) for tst_info, attributes in items])
 
     def sign_stream(self, label, purpose, algorithm, tbs, part=1000, total=None):
         self.call(STREAM_BEGIN, counted(label) + counted(algorithm) + u32(purpose) + u64(len(tbs) if total is None else total))

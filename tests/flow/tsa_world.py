@@ -70,7 +70,7 @@ class LyingKeyd:
     def _replies(self, source, sink):
         while head := source.recv(4, socket.MSG_WAITALL):
             frame = bytearray(source.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
-            if self.lie and int.from_bytes(frame[:2], "big") in (keyd_client.SIGN_TIME_STAMP, 0x115):
+            if self.lie and int.from_bytes(frame[:2], "big") == keyd_client.SIGN:
                 frame[-1] ^= 1
             try:
                 sink.sendall(head + frame)

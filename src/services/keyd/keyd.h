@@ -130,28 +130,15 @@ void keyd_watch_tokens(struct keyd *d);
 
 /* ---- the way of a request ---- */
 enum alg_use keyd_use(unsigned purposes);
-struct keyd_order {
-	uid_t uid;
-	const char *label;
-	enum key_purpose purpose;
-	const struct alg_signature *algorithm;
-};
-/* Key, permission, purpose, algorithm and its dates; what an order is refused for before its content is read. */
-st keyd_admit(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key **out);
+/* Key, permission, purpose, algorithm and its dates; what an item is refused for before its content is read. */
+st keyd_admit(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign_item *item, struct keyd_key **out);
 struct keyd_rules keyd_rules_of(struct scope *s, const struct keyd_key *k, const struct alg_signature *algorithm);
-st keyd_sign(struct scope *s, struct keyd *d, const struct keyd_order *order, span tbs, span *out_signature);
-st keyd_sign_time_stamp(struct scope *s, struct keyd *d, const struct keyd_order *order, span tst_info, span signed_attributes,
-			span *out_signature);
-/* Several at once, each with an outcome of its own; what does not fit stops nobody but itself. */
-struct keyd_time_stamp {
-	span tx, tst_info, signed_attributes;
-	struct key_time_stamp_outcome outcome;
-};
-void keyd_sign_time_stamps(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_time_stamp *item,
-			   size_t count);
-/* The end of a stream: rate, record, signature. */
-st keyd_sign_crl(struct scope *s, struct keyd *d, const struct keyd_order *order, struct keyd_key *k,
-		 const struct keyd_found *found, span digest, span *out_signature);
+/* All items of a frame, each with an outcome of its own: what does not fit stops nobody but itself. */
+void keyd_sign(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign_request *request,
+	       struct key_sign_outcome outcome[KEY_ITEMS_MAX]);
+/* The end of a stream: rate, record, signature. The item has no content. */
+void keyd_sign_crl(struct scope *s, struct keyd *d, const struct key_sign_item *item, struct keyd_key *k,
+		   const struct keyd_found *found, span digest, struct key_sign_outcome *out);
 st keyd_check_rate(struct scope *s, struct keyd_key *k);
 /* Count a refusal and put it on record, not more than some a second. */
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status);

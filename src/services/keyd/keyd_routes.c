@@ -5,7 +5,7 @@
 
 /* A stream under way on one connection. After a refusal the rest is passed over and the end tells why. */
 struct stream {
-	struct keyd_order order;
+	struct key_sign_item item; /* without content */
 	char label[KEY_LABEL_MAX + 1];
 	struct keyd_key *key;
 	struct keyd_crl *crl;
@@ -124,48 +124,24 @@ static st answer(struct scope *s, struct keyd *d, const char *label, enum key_pu
 
 static st handle_sign(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
 {
-	struct key_sign_request request;
-	TRY(key_sign_request_read(s, body, &request));
-	const struct keyd_order order = { peer->uid, request.label, request.purpose, request.algorithm };
-	span signature = { 0 };
-	st status = keyd_sign(s, peer->service, &order, request.tbs, &signature);
-	return answer(s, peer->service, order.label, order.purpose, status, signature, reply);
-}
-
-static st handle_sign_time_stamp(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
-{
-	struct key_time_stamp_request request;
-	TRY(key_time_stamp_request_read(s, body, &request));
-	const struct keyd_order order = { peer->uid, request.label, KEY_FOR_TIME_STAMP, request.algorithm };
-	span signature = { 0 };
-	st status = keyd_sign_time_stamp(s, peer->service, &order, request.tst_info, request.signed_attributes, &signature);
-	return answer(s, peer->service, order.label, order.purpose, status, signature, reply);
-}
-
-static st handle_sign_time_stamps(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
-{
-	struct key_time_stamps_request request;
-	struct keyd_time_stamp item[KEY_TIME_STAMPS_MAX];
-	TRY(key_time_stamps_request_read(s, body, &request));
-	for (size_t i = 0; i < request.count; i++)
-		item[i] = (struct keyd_time_stamp){ .tx = request.item[i].tx,
-						    .tst_info = request.item[i].tst_info,
-						    .signed_attributes = request.item[i].signed_attributes };
-	const struct keyd_order order = { peer->uid, request.label, KEY_FOR_TIME_STAMP, request.algorithm };
-	keyd_sign_time_stamps(s, peer->service, &order, item, request.count);
-	for (size_t i = 0; i < request.count; i++)
-		key_time_stamp_outcome_write(reply, &item[i].outcome);
+	struct key_sign_request *request = scope_new(s, struct key_sign_request);
+	struct key_sign_outcome outcome[KEY_ITEMS_MAX];
+	TRY(key_sign_request_read(s, body, request));
+	keyd_sign(s, peer->service, peer->uid, request, outcome);
+	for (size_t i = 0; i < request->count; i++)
+		key_sign_outcome_write(reply, &outcome[i]);
 	return OK;
 }
 
-static st begin(struct scope *s, struct keyd *d, struct stream *stream, uint64_t total)
+static st begin(struct scope *s, const struct wire_peer *peer, struct stream *stream, uint64_t total)
 {
-	if (stream->order.purpose != KEY_FOR_CRL)
+	const struct alg_signature *algorithm = stream->item.algorithm;
+	if (stream->item.purpose != KEY_FOR_CRL)
 		return fail(s, E_DENIED, "only CRLs are signed as streams");
-	TRY(keyd_admit(s, d, &stream->order, &stream->key));
-	if (stream->order.algorithm->digest == DIGEST_NONE)
-		return fail(s, E_CRYPTO, "%s signs whole messages, not streams", stream->order.algorithm->name);
-	struct keyd_rules rules = keyd_rules_of(s, stream->key, stream->order.algorithm);
+	TRY(keyd_admit(s, peer->service, peer->uid, &stream->item, &stream->key));
+	if (algorithm->digest == DIGEST_NONE)
+		return fail(s, E_CRYPTO, "%s signs whole messages, not streams", algorithm->name);
+	struct keyd_rules rules = keyd_rules_of(s, stream->key, algorithm);
 	stream->crl = keyd_crl_new(&rules, total);
 	return OK;
 }
@@ -177,8 +153,9 @@ static st handle_stream_begin(struct scope *s, struct wire_peer *peer, struct rd
 	TRY(key_stream_request_read(s, body, &request));
 	struct stream *stream = heap_alloc(sizeof *stream);
 	memcpy(stream->label, request.label, strlen(request.label) + 1);
-	stream->order = (struct keyd_order){ peer->uid, stream->label, request.purpose, request.algorithm };
-	st status = begin(s, peer->service, stream, request.total);
+	stream->item =
+		(struct key_sign_item){ .label = stream->label, .purpose = request.purpose, .algorithm = request.algorithm };
+	st status = begin(s, peer, stream, request.total);
 	if (status.code != E_OK) {
 		stream_free(stream);
 		return answer(s, peer->service, request.label, request.purpose, status, (span){ 0 }, reply);
@@ -202,7 +179,7 @@ static st handle_stream_data(struct scope *s, struct wire_peer *peer, struct rd 
 	return OK;
 }
 
-static st finish(struct scope *s, struct keyd *d, struct stream *stream, span *out_signature)
+static st finish(struct scope *s, struct keyd *d, struct stream *stream, struct key_sign_outcome *out)
 {
 	struct keyd_found found;
 	uint8_t *digest = scope_alloc(s, DIGEST_MAX);
@@ -210,7 +187,9 @@ static st finish(struct scope *s, struct keyd *d, struct stream *stream, span *o
 	if (stream->refused.code != E_OK)
 		return fail(s, stream->refused.code, "%s", stream->message);
 	TRY(keyd_crl_finish(s, stream->crl, &found, digest, &value));
-	return keyd_sign_crl(s, d, &stream->order, stream->key, &found, value, out_signature);
+	stream->item.tx = SPAN_ARRAY(s->id);
+	keyd_sign_crl(s, d, &stream->item, stream->key, &found, value, out);
+	return OK;
 }
 
 static st handle_stream_end(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
@@ -219,9 +198,14 @@ static st handle_stream_end(struct scope *s, struct wire_peer *peer, struct rd *
 	struct stream *stream = peer->session;
 	if (stream == NULL)
 		return fail(s, E_STATE, "a stream ended that was not begun");
-	span signature = { 0 };
-	st status = finish(s, peer->service, stream, &signature);
-	status = answer(s, peer->service, stream->label, stream->order.purpose, status, signature, reply);
+	struct key_sign_outcome outcome = { .code = E_OK };
+	st status = finish(s, peer->service, stream, &outcome);
+	if (status.code != E_OK)
+		keyd_refused(s, peer->service, stream->label, stream->item.purpose, status);
+	else if (outcome.code != E_OK)
+		status = fail(s, outcome.code, "%.*s", (int)outcome.value.len, (const char *)outcome.value.data);
+	else
+		wr_raw(reply, outcome.value);
 	close_session(peer);
 	return status;
 }
@@ -262,11 +246,6 @@ static const struct wire_route routes[] = {
 	  .permit = administrator,
 	  .handle = handle_generate },
 	{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = handle_sign },
-	{ .kind = KEY_KIND_SIGN_TIME_STAMP, .name = "sign a time-stamp", .max_body = 65536, .handle = handle_sign_time_stamp },
-	{ .kind = KEY_KIND_SIGN_TIME_STAMPS,
-	  .name = "sign time-stamps",
-	  .max_body = WIRE_BODY_MAX,
-	  .handle = handle_sign_time_stamps },
 	{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin a stream", .max_body = 1024, .handle = handle_stream_begin },
 	{ .kind = KEY_KIND_STREAM_DATA,
 	  .name = "part of a stream",

@@ -68,8 +68,15 @@ static inline struct tsa_unit *tsa_unit_now(struct tsa *tsa)
 	return __atomic_load_n(&tsa->unit, __ATOMIC_ACQUIRE);
 }
 
-/* The answer to a request, always one: a token or the protocol's rejection. Fails only when not even that can be written. */
-st tsa_answer(struct scope *s, struct tsa *tsa, span request, span *out_der);
+/* The answers to requests, always one for each: a token or the protocol's rejection. `ended` is a failure only when not even that can
+ * be written. Answers are in their query's scope. */
+struct tsa_query {
+	struct scope *scope;
+	span request; /* TimeStampReq */
+	span answer;  /* out: TimeStampResp */
+	st ended;     /* out */
+};
+void tsa_answer(struct tsa *tsa, struct tsa_query *query, size_t count);
 
 extern const struct http_route tsa_public_routes[];
 extern const size_t tsa_public_route_count;

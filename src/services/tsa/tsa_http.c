@@ -9,12 +9,18 @@
 /* ---- for everybody ---- */
 
 //= rfc3161#3.4 application/timestamp-query in, application/timestamp-reply out; HTTP 200 for rejections as well
-static st post_query(struct scope *s, const struct http_request *request, struct http_reply *reply)
+static void post_queries(struct http_exchange *const *exchange, size_t count)
 {
-	TRY(tsa_answer(s, request->state, request->body, &reply->body));
-	reply->content_type = "application/timestamp-reply";
-	http_reply_header(reply, "Cache-Control", "no-store");
-	return OK;
+	struct tsa_query query[HTTP_TOGETHER_MAX];
+	for (size_t i = 0; i < count; i++)
+		query[i] = (struct tsa_query){ .scope = exchange[i]->scope, .request = exchange[i]->request.body };
+	tsa_answer(exchange[0]->request.state, query, count);
+	for (size_t i = 0; i < count; i++) {
+		exchange[i]->ended = query[i].ended;
+		exchange[i]->reply.body = query[i].answer;
+		exchange[i]->reply.content_type = "application/timestamp-reply";
+		http_reply_header(&exchange[i]->reply, "Cache-Control", "no-store");
+	}
 }
 
 /* What stops the tokens, NULL when nothing does. */
@@ -52,7 +58,7 @@ static st get_health(struct scope *s, const struct http_request *request, struct
 #define QUERY_ROUTE(path_)                                                                                                     \
 	{                                                                                                                      \
 		.method = HTTP_POST, .path = path_, .media_type = "application/timestamp-query",                               \
-		.max_body = PKI_TIME_STAMP_REQUEST_MAX, .handle = post_query, .summary = "Time-stamp a hash (RFC 3161)."       \
+		.max_body = PKI_TIME_STAMP_REQUEST_MAX, .handle_all = post_queries, .summary = "Time-stamp a hash (RFC 3161)." \
 	}
 
 const struct http_route tsa_public_routes[] = {

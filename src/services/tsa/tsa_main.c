@@ -112,7 +112,7 @@ static st open_public(struct scope *s, struct tsa *tsa)
 	const struct tsa_conf *conf = tsa->conf;
 	const struct http_settings settings = {
 		.loops = (unsigned)conf->loops,
-		.workers = (unsigned)conf->workers,
+		.together = (unsigned)conf->workers,
 		.max_connections = (unsigned)conf->max_connections,
 		.max_header = MAX_HEADER,
 		.idle_seconds = (int)(conf->idle / MOMENT_SECOND),

@@ -7,6 +7,7 @@
 /* One request on its way. */
 struct stamping {
 	struct tsa *tsa;
+	struct tsa_query *query;
 	const struct tsa_unit *unit;
 	struct pki_time_stamp_request request;
 	enum pki_failure failure; /* what the rejection carries should it end here */
@@ -71,23 +72,39 @@ static st describe(struct scope *s, struct stamping *w, struct pki_tst_info *out
 	return OK;
 }
 
-/* keyd checks what it is to sign, has it on record, and signs; whatever it says, nothing leaves without its signature. */
-static st sign(struct scope *s, struct stamping *w, span tst_info, span attributes, span *out_signature)
+/* All that comes before the signature. */
+static st prepare(struct scope *s, struct stamping *w, struct key_item *out)
 {
+	struct pki_tst_info info = { 0 };
+	span tst_info, attributes;
+	const struct tsa_unit *unit = w->unit;
+	TRY(pki_time_stamp_request_read(s, w->query->request, &w->request, &w->failure));
+	TRY(describe(s, w, &info));
 	w->failure = PKI_SYSTEM_FAILURE;
+	TRY(pki_tst_info_build(s, &info, &tst_info));
+	TRY(pki_time_stamp_attributes(s, unit->algorithm->digest, tst_info, unit->certificate, &attributes));
+	*out = (struct key_item){ .scope = s,
+				  .label = w->tsa->conf->key,
+				  .purpose = KEY_FOR_TIME_STAMP,
+				  .algorithm = unit->algorithm,
+				  .content = tst_info,
+				  .signed_attributes = attributes };
+	return OK;
+}
+
+/* keyd checks what it is to sign, has it on record, and signs; whatever it says, nothing leaves without its signature. */
+static st signed_by_keyd(struct scope *s, struct stamping *w, const struct key_item *item)
+{
 	struct tsa *tsa = w->tsa;
-	st signed_by =
-		key_sign_time_stamp(s, tsa->keyd, tsa->conf->key, w->unit->algorithm, tst_info, attributes, out_signature);
-	bool failing = signed_by.code != E_OK;
-	if (__atomic_exchange_n(&tsa->keyd_failing, failing, __ATOMIC_RELAXED) != failing) {
-		if (failing)
-			log_failure(s, "no time-stamps: keyd does not sign");
-		else
-			log_put(LOG_LEVEL_NOTICE, "keyd signs again");
-	}
-	if (signed_by.code == E_CLOCK)
-		w->failure = PKI_TIME_NOT_AVAILABLE;
-	return signed_by;
+	bool failing = item->outcome.code != E_OK;
+	w->failure = item->outcome.code == E_CLOCK ? PKI_TIME_NOT_AVAILABLE : PKI_SYSTEM_FAILURE;
+	if (__atomic_exchange_n(&tsa->keyd_failing, failing, __ATOMIC_RELAXED) == failing)
+		return item->outcome;
+	if (failing)
+		log_failure(s, "no time-stamps: keyd does not sign");
+	else
+		log_put(LOG_LEVEL_NOTICE, "keyd signs again");
+	return item->outcome;
 }
 
 static st verify(struct scope *s, const struct stamping *w, span der)
@@ -112,26 +129,19 @@ static st verify_sample(struct scope *s, struct stamping *w, span der)
 	return verified;
 }
 
-static st stamp(struct scope *s, struct stamping *w, span der_request, span *out_der)
+static st complete(struct scope *s, struct stamping *w, const struct key_item *item)
 {
-	struct pki_tst_info info = { 0 };
-	span tst_info, attributes, signature, der;
 	const struct tsa_unit *unit = w->unit;
-	TRY(pki_time_stamp_request_read(s, der_request, &w->request, &w->failure));
-	TRY(describe(s, w, &info));
-	w->failure = PKI_SYSTEM_FAILURE;
-	TRY(pki_tst_info_build(s, &info, &tst_info));
-	TRY(pki_time_stamp_attributes(s, unit->algorithm->digest, tst_info, unit->certificate, &attributes));
-	TRY(sign(s, w, tst_info, attributes, &signature));
-	FAILPOINT("tsa.signed");
-	TRY(pki_time_stamp_assemble(s, tst_info, attributes, unit->algorithm, signature, unit->certificate, unit->chain,
-				    unit->chain_count, w->request.cert_req, &der));
+	span der;
+	TRY(signed_by_keyd(s, w, item));
+	TRY(pki_time_stamp_assemble(s, item->content, item->signed_attributes, unit->algorithm, item->signature,
+				    unit->certificate, unit->chain, unit->chain_count, w->request.cert_req, &der));
 	TRY(verify_sample(s, w, der));
 	/* What was signed while the clock was being lost stays here. */
 	int64_t ignored_now;
 	w->failure = PKI_TIME_NOT_AVAILABLE;
 	TRY(tsa_clock_now(s, w->tsa->clock, &ignored_now));
-	*out_der = der;
+	w->query->answer = der;
 	return OK;
 }
 
@@ -142,13 +152,30 @@ static const char *told(const struct scope *s, enum code code)
 	return plain ? s->message : "the time-stamping authority cannot issue a token now; nothing was issued";
 }
 
-st tsa_answer(struct scope *s, struct tsa *tsa, span request, span *out_der)
+static st reject(struct scope *s, const struct stamping *w, enum code code)
 {
-	struct stamping w = { .tsa = tsa, .unit = tsa_unit_now(tsa), .failure = PKI_SYSTEM_FAILURE };
-	st stamped = stamp(s, &w, request, out_der);
-	if (stamped.code == E_OK)
-		return OK;
-	const char *text = scope_printf(s, "%s", told(s, stamped.code));
+	const char *text = scope_printf(s, "%s", told(s, code));
 	scope_clear_error(s);
-	return pki_time_stamp_rejection(s, w.failure, text, out_der);
+	return pki_time_stamp_rejection(s, w->failure, text, &w->query->answer);
+}
+
+void tsa_answer(struct tsa *tsa, struct tsa_query *query, size_t count)
+{
+	struct stamping *w = scope_alloc(query[0].scope, count * sizeof *w);
+	struct key_item *item = scope_alloc(query[0].scope, count * sizeof *item);
+	const struct tsa_unit *unit = tsa_unit_now(tsa);
+	size_t to_sign = 0, next = 0;
+	for (size_t i = 0; i < count; i++) {
+		w[i] = (struct stamping){ .tsa = tsa, .query = &query[i], .unit = unit, .failure = PKI_SYSTEM_FAILURE };
+		query[i].ended = prepare(query[i].scope, &w[i], &item[to_sign]);
+		to_sign += query[i].ended.code == E_OK;
+	}
+	key_sign_all(tsa->keyd, item, to_sign);
+	FAILPOINT("tsa.signed");
+	for (size_t i = 0; i < count; i++) {
+		if (query[i].ended.code == E_OK)
+			query[i].ended = complete(query[i].scope, &w[i], &item[next++]);
+		if (query[i].ended.code != E_OK)
+			query[i].ended = reject(query[i].scope, &w[i], query[i].ended.code);
+	}
 }

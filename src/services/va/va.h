@@ -26,7 +26,7 @@ struct va_conf {
 	int64_t repository_max_age;
 	int64_t feed_silence;
 	int64_t ocsp_cache;
-	int64_t loops, workers, max_connections;
+	int64_t loops, workers, signers, max_connections;
 };
 extern const struct conf_schema va_schema;
 
@@ -61,8 +61,8 @@ extern const struct http_route va_push_routes[];
 extern const size_t va_push_route_count;
 
 /* va_ocsp.c */
-st va_ocsp_get(struct scope *s, const struct http_request *request, struct http_reply *reply);
-st va_ocsp_post(struct scope *s, const struct http_request *request, struct http_reply *reply);
+st va_ocsp_loop(struct scope *s, const struct http_request *request, struct http_reply *reply);
+void va_ocsp_all(struct http_exchange *const *exchange, size_t count);
 /* Failures as OCSP error answers, with HTTP 200; false when the route is not an OCSP one. */
 bool va_ocsp_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
 		    struct http_reply *reply);

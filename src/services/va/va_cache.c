@@ -258,6 +258,16 @@ static st flight_wait(struct scope *s, struct shard *shard, struct va_flight *fl
 	return have ? OK : fail(s, code, "the OCSP answer waited for was not signed");
 }
 
+struct va_flight *va_cache_lead(struct va_cache *cache, span cert_id, span serial)
+{
+	uint64_t hash = hash_of(cache, serial);
+	struct shard *shard = shard_of(cache, hash);
+	(void)pthread_mutex_lock(&shard->lock);
+	struct va_flight *lead = flight_find(shard, hash, cert_id) == NULL ? flight_begin(shard, hash, cert_id) : NULL;
+	(void)pthread_mutex_unlock(&shard->lock);
+	return lead;
+}
+
 st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead,
 		 struct va_answer **out_answer)
 {

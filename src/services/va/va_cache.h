@@ -45,6 +45,8 @@ size_t va_cache_count(struct va_cache *cache);
 /* A miss. Whoever is first for this CertID leads: *out_lead is set, and it must call va_cache_land() whatever happens. The
  * others wait and get a reference to the leader's answer, or the leader's failure. */
 struct va_flight;
+/* The same without waiting: NULL when another leads. */
+struct va_flight *va_cache_lead(struct va_cache *cache, span cert_id, span serial);
 st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead,
 		 struct va_answer **out_answer);
 /* `answer` NULL: it failed with `code`. `keep`: into the cache, unless the serial's status was told anew since the join. */

@@ -43,8 +43,11 @@ static const struct conf_row rows[] = {
 		 .help = "How many signed answers are kept in memory, about 1.2 kB each."),
 	CONF_ROW(CONF_INTEGER, struct va_conf, loops, "loops", .standard = "2", .min = 1, .max = 64,
 		 .help = "Threads that take requests and give answers kept in memory; one for each processor."),
-	CONF_ROW(CONF_INTEGER, struct va_conf, workers, "workers", .standard = "16", .min = 1, .max = 256,
-		 .help = "Threads that look up status, have answers signed and send files."),
+	CONF_ROW(CONF_INTEGER, struct va_conf, workers, "workers", .standard = "8", .min = 1, .max = 256,
+		 .help = "Threads that send files and pages."),
+	CONF_ROW(
+		CONF_INTEGER, struct va_conf, signers, "signers", .standard = "4", .min = 1, .max = 256,
+		.help = "Threads that look up status and have answers signed, each up to 32 at once; more for an HSM on a network."),
 	CONF_ROW(CONF_INTEGER, struct va_conf, max_connections, "max-connections", .standard = "4096", .min = 8, .max = 1000000,
 		 .help = "More connections than this are refused."),
 };

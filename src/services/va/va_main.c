@@ -41,12 +41,14 @@ const struct http_route va_public_routes[] = {
 	  .media_type = "application/ocsp-request",
 	  .max_body = PKI_OCSP_REQUEST_MAX,
 	  .on_loop = true,
-	  .handle = va_ocsp_post,
+	  .handle = va_ocsp_loop,
+	  .handle_all = va_ocsp_all,
 	  .summary = "OCSP (RFC 6960, RFC 9919)." },
 	{ .method = HTTP_GET,
 	  .path = "/ocsp/{request*}",
 	  .on_loop = true,
-	  .handle = va_ocsp_get,
+	  .handle = va_ocsp_loop,
+	  .handle_all = va_ocsp_all,
 	  .summary = "OCSP by GET (RFC 6960 A.1)." },
 	{ .method = HTTP_GET,
 	  .path = "/crl/{file}",
@@ -72,6 +74,7 @@ static st serve_public(struct scope *s, struct va *va)
 	const struct http_settings settings = {
 		.loops = (unsigned)va->conf->loops,
 		.workers = (unsigned)va->conf->workers,
+		.together = (unsigned)va->conf->signers,
 		.max_connections = (unsigned)va->conf->max_connections,
 		.max_header = MAX_HEADER,
 		.idle_seconds = IDLE_SECONDS,
@@ -184,7 +187,7 @@ static bool same_ground(const struct va_conf *a, const struct va_conf *b)
 		if (!span_equal(span_str(pairs[i][0]), span_str(pairs[i][1])))
 			return false;
 	bool same = a->listen.count == b->listen.count && a->loops == b->loops && a->workers == b->workers &&
-		    a->max_connections == b->max_connections && a->ocsp_cache == b->ocsp_cache;
+		    a->signers == b->signers && a->max_connections == b->max_connections && a->ocsp_cache == b->ocsp_cache;
 	for (size_t i = 0; same && i < a->listen.count; i++)
 		same = strcmp(a->listen.item[i], b->listen.item[i]) == 0;
 	return same;
@@ -197,7 +200,7 @@ static st reload(struct scope *s, void *state, const void *conf)
 		daemon_record_reload(va->audit, "refused");
 		return fail(
 			s, E_STATE,
-			"listeners, sockets, TLS files, state-directory, loops, workers and sizes change only by a restart");
+			"listeners, sockets, TLS files, state-directory, loops, workers, signers and sizes change only by a restart");
 	}
 	__atomic_store_n(&va->conf, (const struct va_conf *)conf, __ATOMIC_RELEASE);
 	http_server_reload(va->push_server);

@@ -2,8 +2,8 @@
  * OCSP (RFC 6960, RFC 9919): from a request to the bytes of its answer.
  *
  * A request for one certificate without nonce is answered from the cache by the loop thread; everything else goes to a worker, which
- * looks the status up, has the answer signed by keyd, and keeps it until its half-life. What is not kept: answers with a nonce,
- * with several singles, with another algorithm than the signer's usual one, and "unknown".
+ * takes what waits, looks the statuses up, has the answers signed by keyd in one frame, and keeps them until their half-life. What is
+ * not kept: answers with a nonce, with several singles, with another algorithm than the signer's usual one, and "unknown".
  */
 #include "log.h"
 #include "va.h"
@@ -143,51 +143,65 @@ static st signing_failed(struct scope *s, st failed)
 	return fail(s, passes ? E_UNAVAILABLE : E_STATE, "no OCSP answer was signed");
 }
 
-static st sign(struct scope *s, struct query *q, span tbs, span *out)
+static st verify_sample(struct scope *s, struct query *q, const struct key_item *item)
 {
-	span signature;
-	st signed_ = key_sign(s, q->va->keyd, q->signer->key, KEY_FOR_OCSP, q->algorithm, tbs, &signature);
-	if (signed_.code != E_OK)
-		return signing_failed(s, signed_);
 	unsigned before = __atomic_fetch_add(&q->signer->signatures, 1, __ATOMIC_RELAXED);
-	if (before % VERIFY_EVERY == 0) {
-		st verified = pki_key_verify(s, q->signer->public_key, q->algorithm, tbs, signature);
-		if (verified.code != E_OK) {
-			/* The next one is verified as well, until one fits. */
-			__atomic_store_n(&q->signer->signatures, 0, __ATOMIC_RELAXED);
-			log_put(LOG_LEVEL_ERROR, "key '%s' does not fit the OCSP signer's certificate: answers are held back",
-				q->signer->key);
-			return fail(s, E_STATE, "the signature over an OCSP answer does not fit the signer's certificate");
-		}
-	}
-	*out = signature;
+	if (before % VERIFY_EVERY != 0)
+		return OK;
+	if (pki_key_verify(s, q->signer->public_key, item->algorithm, item->content, item->signature).code == E_OK)
+		return OK;
+	/* The next one is verified as well, until one fits. */
+	__atomic_store_n(&q->signer->signatures, 0, __ATOMIC_RELAXED);
+	log_put(LOG_LEVEL_ERROR, "key '%s' does not fit the OCSP signer's certificate: answers are held back", q->signer->key);
+	return fail(s, E_STATE, "the signature over an OCSP answer does not fit the signer's certificate");
+}
+
+/* All that comes before the signature. */
+static st prepare(struct scope *s, struct query *q, struct key_item *out)
+{
+	span tbs;
+	TRY(look_up_all(s, q));
+	q->algorithm = choose_algorithm(s, q);
+	TRY(pki_ocsp_build_tbs(s, SPAN_ARRAY(q->signer->key_hash), q->now, q->single, q->request->count,
+			       q->request->has_nonce ? q->request->nonce : (span){ 0 }, &tbs));
+	*out = (struct key_item){
+		.scope = s, .label = q->signer->key, .purpose = KEY_FOR_OCSP, .algorithm = q->algorithm, .content = tbs
+	};
 	return OK;
 }
 
-static st make(struct scope *s, struct query *q, struct answer *out)
+static st complete(struct scope *s, struct query *q, const struct key_item *item, struct answer *out)
 {
-	TRY(look_up_all(s, q));
-	q->algorithm = choose_algorithm(s, q);
-	span tbs, signature = { 0 }, body;
-	TRY(pki_ocsp_build_tbs(s, SPAN_ARRAY(q->signer->key_hash), q->now, q->single, q->request->count,
-			       q->request->has_nonce ? q->request->nonce : (span){ 0 }, &tbs));
-	TRY(sign(s, q, tbs, &signature));
-	TRY(pki_ocsp_assemble(s, tbs, q->algorithm, signature, q->signer->certificate, &body));
+	if (item->outcome.code != E_OK)
+		return signing_failed(s, item->outcome);
+	TRY(verify_sample(s, q, item));
+	span body;
+	TRY(pki_ocsp_assemble(s, item->content, q->algorithm, item->signature, q->signer->certificate, &body));
 	*out = (struct answer){ .body = body, .this_update = q->now, .next_update = q->next_update, .unknown = q->unknown };
 	return OK;
+}
+
+static struct query *query_new(struct scope *s, struct va *va, const struct va_directory *directory,
+			       const struct pki_ocsp_request *request)
+{
+	struct query *q = scope_new(s, struct query);
+	int64_t now = scope_now(s);
+	q->va = va;
+	q->conf = va_conf_now(va);
+	q->directory = directory;
+	q->request = request;
+	q->now = now - now % MOMENT_SECOND;
+	return q;
 }
 
 static st answer_now(struct scope *s, struct va *va, const struct pki_ocsp_request *request, struct answer *out)
 {
 	AUTO_DIRECTORY *directory = va_directory_take(va);
-	struct query *q = scope_new(s, struct query);
-	q->va = va;
-	q->conf = va_conf_now(va);
-	q->directory = directory;
-	q->request = request;
-	int64_t now = scope_now(s);
-	q->now = now - now % MOMENT_SECOND;
-	return make(s, q, out);
+	struct query *q = query_new(s, va, directory, request);
+	struct key_item item;
+	TRY(prepare(s, q, &item));
+	key_sign_all(va->keyd, &item, 1);
+	return complete(s, q, &item, out);
 }
 
 /* ---- replies ---- */
@@ -249,67 +263,140 @@ static struct va_answer *answer_to_keep(const struct pki_ocsp_cert_id *id, const
 	return answer;
 }
 
-/* ---- handlers ---- */
-
-/* A worker's way for what may be kept: one signature for all who ask at once. "unknown" goes to those who wait, and nowhere else. */
-static st answer_shared(struct scope *s, struct va *va, const struct pki_ocsp_request *request, struct http_reply *reply)
-{
-	const struct pki_ocsp_cert_id *id = &request->id[0];
-	struct va_flight *lead;
-	struct va_answer *answer;
-	TRY(va_cache_join(s, va->cache, id->whole, id->serial, &lead, &answer));
-	if (lead != NULL) {
-		struct answer made;
-		st done = answer_now(s, va, request, &made);
-		answer = done.code == E_OK ? answer_to_keep(id, &made) : NULL;
-		va_cache_land(va->cache, lead, answer, done.code == E_OK && !made.unknown, done.code);
-		TRY(done);
-	}
-	reply_kept(s, reply, answer, va_conf_now(va), scope_now(s));
-	return OK;
-}
+/* ---- requests ---- */
 
 static bool may_be_kept(const struct pki_ocsp_request *request)
 {
 	return request->count == 1 && !request->has_nonce && request->preferred.len == 0;
 }
 
-static st handle(struct scope *s, const struct http_request *http, span der, struct http_reply *reply)
+//= rfc6960#A.1 GET {url}/{url-encoding of base-64 encoding of the DER encoding of the OCSPRequest}, or POST the DER encoding
+static st read_request(struct scope *s, const struct http_request *http, struct pki_ocsp_request **out)
 {
-	struct va *va = http->state;
+	span der = http->body;
+	if (http->method != HTTP_POST)
+		TRY(pki_ocsp_request_from_url(s, span_from(http->path, strlen("/ocsp/")), &der));
 	struct pki_ocsp_request *request = scope_new(s, struct pki_ocsp_request);
 	TRY(pki_ocsp_request_read(s, der, request));
-	if (may_be_kept(request)) {
-		int64_t now = scope_now(s);
-		struct va_answer *answer = va_cache_get(va->cache, request->id[0].whole, request->id[0].serial, now);
-		if (answer != NULL) {
-			reply_kept(s, reply, answer, va_conf_now(va), now);
-			return OK;
-		}
-	}
-	if (!http->on_worker) {
-		reply->defer = true;
-		return OK;
-	}
-	if (may_be_kept(request))
-		return answer_shared(s, va, request, reply);
-	struct answer made;
-	TRY(answer_now(s, va, request, &made));
-	reply_once(s, reply, &made);
+	*out = request;
 	return OK;
 }
 
-st va_ocsp_post(struct scope *s, const struct http_request *request, struct http_reply *reply)
+static bool reply_from_cache(struct scope *s, struct va *va, const struct pki_ocsp_request *request, struct http_reply *reply)
 {
-	return handle(s, request, request->body, reply);
+	if (!may_be_kept(request))
+		return false;
+	int64_t now = scope_now(s);
+	struct va_answer *answer = va_cache_get(va->cache, request->id[0].whole, request->id[0].serial, now);
+	if (answer != NULL)
+		reply_kept(s, reply, answer, va_conf_now(va), now);
+	return answer != NULL;
 }
 
-//= rfc6960#A.1 GET {url}/{url-encoding of base-64 encoding of the DER encoding of the OCSPRequest}
-st va_ocsp_get(struct scope *s, const struct http_request *request, struct http_reply *reply)
+/* On a loop thread: what is not in the cache goes to a worker. */
+st va_ocsp_loop(struct scope *s, const struct http_request *http, struct http_reply *reply)
 {
-	span der;
-	TRY(pki_ocsp_request_from_url(s, span_from(request->path, strlen("/ocsp/")), &der));
-	return handle(s, request, der, reply);
+	struct pki_ocsp_request *request;
+	TRY(read_request(s, http, &request));
+	reply->defer = !reply_from_cache(s, http->state, request, reply);
+	return OK;
+}
+
+/* ---- several requests together, on a worker ---- */
+
+/* One of them, from its request to its reply. */
+struct entry {
+	struct va *va;
+	struct http_exchange *e;
+	struct pki_ocsp_request *request;
+	struct query *query;    /* NULL: nothing to sign for it */
+	struct va_flight *lead; /* others may be waiting for its answer */
+	struct va_answer *kept; /* what they get */
+	struct key_item *item;
+	bool follows; /* the same answer is on its way for another request */
+};
+
+static st begin(struct entry *n, const struct va_directory *directory)
+{
+	struct scope *s = n->e->scope;
+	TRY(read_request(s, &n->e->request, &n->request));
+	if (reply_from_cache(s, n->va, n->request, &n->e->reply))
+		return OK;
+	if (may_be_kept(n->request))
+		n->lead = va_cache_lead(n->va->cache, n->request->id[0].whole, n->request->id[0].serial);
+	n->follows = may_be_kept(n->request) && n->lead == NULL;
+	if (n->follows)
+		return OK;
+	n->query = query_new(s, n->va, directory, n->request);
+	return prepare(s, n->query, n->item);
+}
+
+static void finish(struct entry *n)
+{
+	struct scope *s = n->e->scope;
+	struct answer made = { 0 };
+	if (n->query == NULL)
+		return;
+	st ended = n->e->ended.code == E_OK ? complete(s, n->query, n->item, &made) : n->e->ended;
+	n->e->ended = ended;
+	if (n->lead != NULL) {
+		n->kept = ended.code == E_OK ? answer_to_keep(&n->request->id[0], &made) : NULL;
+		va_cache_land(n->va->cache, n->lead, n->kept, ended.code == E_OK && !made.unknown, ended.code);
+	}
+	if (ended.code != E_OK)
+		return;
+	if (n->kept != NULL)
+		reply_kept(s, &n->e->reply, n->kept, n->query->conf, scope_now(s));
+	else
+		reply_once(s, &n->e->reply, &made);
+}
+
+/* The answer that another worker makes, or has failed to make by now. "unknown" goes to those who wait, and nowhere else. */
+static st join(struct scope *s, struct va *va, const struct pki_ocsp_request *request, struct va_answer **out)
+{
+	const struct pki_ocsp_cert_id *id = &request->id[0];
+	struct va_flight *lead;
+	struct answer made;
+	TRY(va_cache_join(s, va->cache, id->whole, id->serial, &lead, out));
+	if (lead == NULL)
+		return OK;
+	st done = answer_now(s, va, request, &made);
+	*out = done.code == E_OK ? answer_to_keep(id, &made) : NULL;
+	va_cache_land(va->cache, lead, *out, done.code == E_OK && !made.unknown, done.code);
+	return done;
+}
+
+/* The same answer was on its way already, for another of these requests or with another worker. */
+static st follow(struct entry *n, const struct entry *all, size_t count)
+{
+	struct va_answer *answer = NULL;
+	for (size_t i = 0; i < count && answer == NULL; i++)
+		if (all[i].kept != NULL && span_equal(all[i].request->id[0].whole, n->request->id[0].whole))
+			answer = va_answer_hold(all[i].kept);
+	if (answer == NULL)
+		TRY(join(n->e->scope, n->va, n->request, &answer));
+	reply_kept(n->e->scope, &n->e->reply, answer, va_conf_now(n->va), scope_now(n->e->scope));
+	return OK;
+}
+
+void va_ocsp_all(struct http_exchange *const *exchange, size_t count)
+{
+	struct va *va = exchange[0]->request.state;
+	AUTO_DIRECTORY *directory = va_directory_take(va);
+	struct entry entry[HTTP_TOGETHER_MAX];
+	struct key_item item[HTTP_TOGETHER_MAX];
+	size_t to_sign = 0;
+	for (size_t i = 0; i < count; i++) {
+		entry[i] = (struct entry){ .va = va, .e = exchange[i], .item = &item[to_sign] };
+		exchange[i]->ended = begin(&entry[i], directory);
+		to_sign += exchange[i]->ended.code == E_OK && entry[i].query != NULL;
+	}
+	key_sign_all(va->keyd, item, to_sign);
+	for (size_t i = 0; i < count; i++)
+		finish(&entry[i]);
+	for (size_t i = 0; i < count; i++)
+		if (exchange[i]->ended.code == E_OK && entry[i].follows)
+			exchange[i]->ended = follow(&entry[i], entry, count);
 }
 
 //= rfc6960#2.3 errors are answered unsigned, without responseBytes
@@ -319,7 +406,7 @@ bool va_ocsp_failed(struct scope *s, const struct http_request *request, const s
 {
 	(void)s;
 	(void)request;
-	if (route->handle != va_ocsp_get && route->handle != va_ocsp_post)
+	if (route->handle != va_ocsp_loop)
 		return false;
 	*reply = (struct http_reply){ .status = 200, .content_type = media_type, .file = -1 };
 	reply->body = pki_ocsp_error(code_row(code)->ocsp_status);
