@@ -72,6 +72,8 @@ st cli_get_number(struct scope *s, const struct cli *c, const char *name, uint64
 
 /* Help for the whole tool, a noun, or a command, by what was parsed. */
 void cli_help(const struct cli *c, struct buf *out);
+/* "chancery cert issue --profile PROFILE --csr FILE" */
+void cli_help_usage(struct buf *out, const struct cli_noun *noun, const struct cli_command *command);
 /* The reference page of all commands, as Markdown. */
 void cli_help_reference(struct buf *out);
 

@@ -13,7 +13,7 @@ __attribute__((format(printf, 2, 3))) static void put(struct buf *out, const cha
 		(void)buf_append(out, span_of(line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1));
 }
 
-static void put_usage(struct buf *out, const struct cli_noun *noun, const struct cli_command *command)
+void cli_help_usage(struct buf *out, const struct cli_noun *noun, const struct cli_command *command)
 {
 	put(out, "chancery %s", noun->name);
 	if (command->verb != NULL)
@@ -49,7 +49,7 @@ static void help_noun(struct buf *out, const struct cli_noun *noun)
 
 static void help_command(struct buf *out, const struct cli_noun *noun, const struct cli_command *command)
 {
-	put_usage(out, noun, command);
+	cli_help_usage(out, noun, command);
 	put(out, "\n\n  %s\n\n", command->summary);
 	for (size_t i = 0; i < command->option_count; i++) {
 		const struct cli_option *option = &command->options[i];
@@ -73,7 +73,7 @@ void cli_help(const struct cli *c, struct buf *out)
 static void reference_command(struct buf *out, const struct cli_noun *noun, const struct cli_command *command)
 {
 	put(out, "### `");
-	put_usage(out, noun, command);
+	cli_help_usage(out, noun, command);
 	put(out, "`\n%s.\n\n", command->summary);
 	for (size_t i = 0; i < command->option_count; i++) {
 		const struct cli_option *option = &command->options[i];

@@ -1,5 +1,6 @@
 /* `chancery reference`: the printed pages under docs/reference, from the tables. tests/flow/test_reference.py compares them. */
 #include "audit_catalogue.h"
+#include "cli_man.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "file.h"
@@ -51,6 +52,9 @@ static st configuration_page(struct scope *s, struct cli *c)
 	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
 }
 
+static const struct cli_option man_options[] = {
+	{ .name = "out", .value = "DIR", .required = true, .help = "directory that gets man1/ and man8/" },
+};
 static const struct cli_command commands[] = {
 	{ .verb = "configuration",
 	  .summary = "Print every configuration name of every program",
@@ -67,5 +71,11 @@ static const struct cli_command commands[] = {
 	  .example = "reference commands",
 	  .without_configuration = true,
 	  .run = commands_page },
+	{ .verb = "man",
+	  .summary = "Write the manual pages of this tool and of the daemons",
+	  .example = "reference man --out /usr/local/share/man",
+	  .without_configuration = true,
+	  CLI_OPTIONS(man_options),
+	  .run = cli_man_pages },
 };
 const struct cli_noun cli_noun_reference = { "reference", "print the reference pages", CLI_COMMANDS(commands) };

@@ -64,6 +64,8 @@ st conf_read(struct scope *s, const struct conf_schema *schema, const char *path
 st conf_parse(struct scope *s, const struct conf_schema *schema, const char *name, span text, void *out);
 /* The reference, as Markdown, from the rows. */
 void conf_reference(struct buf *out, const struct conf_schema *schema);
+/* The same as sections of a manual page. */
+void conf_man(struct buf *out, const struct conf_schema *schema);
 /* clang-format off */
 #define CONF_ROW(type_, struct_, member_, name_, ...) { .name = name_, .type = type_, .offset = offsetof(struct_, member_), __VA_ARGS__ }
 /* clang-format on */

@@ -1,4 +1,5 @@
 #include "conf_value.h"
+#include "man.h"
 
 static void put(struct buf *out, const char *text)
 {
@@ -63,4 +64,34 @@ void conf_reference(struct buf *out, const struct conf_schema *schema)
 	put(out, scope_printf(&s, "# Configuration of %s\n", schema->service));
 	for (size_t i = 0; i < schema->section_count; i++)
 		put_section(out, &s, &schema->sections[i]);
+}
+
+static void put_man_row(struct buf *out, struct scope *s, const struct conf_row *row)
+{
+	const char *standard = row->standard == NULL   ? "required"
+			       : row->standard[0] == 0 ? "optional"
+						       : scope_printf(s, "default %s", row->standard);
+	const char *clause = row->clause != NULL ? scope_printf(s, "; %s", row->clause) : "";
+	man_item(out, row->name, row->help != NULL ? row->help : "",
+		 scope_printf(s, "(%s; %s%s)", values_text(s, row), standard, clause));
+}
+
+void conf_man(struct buf *out, const struct conf_schema *schema)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	man_heading(out, "CONFIGURATION");
+	man_text(
+		out,
+		"Lines of NAME = VALUE; # begins a comment. Relative paths are relative to the file. Names marked as lists may be "
+		"repeated.");
+	for (size_t i = 0; i < schema->section_count; i++) {
+		const struct conf_section *section = &schema->sections[i];
+		if (section->name[0] != 0)
+			man_subheading(out, scope_printf(&s, "[%s%s]", section->name, section->many ? " LABEL" : ""));
+		if (section->help != NULL)
+			man_text(out, section->help);
+		for (size_t k = 0; k < section->row_count; k++)
+			put_man_row(out, &s, &section->rows[k]);
+	}
 }

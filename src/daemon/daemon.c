@@ -2,6 +2,7 @@
 #include "daemon_process.h"
 #include "file.h"
 #include "log.h"
+#include "man.h"
 #include "moment.h"
 #include "text.h"
 #include <fcntl.h>
@@ -38,6 +39,7 @@ static void print_options(const struct daemon_option *options)
 static st show_help(struct scope *s, struct invocation *call, const char *value);
 static st show_version(struct scope *s, struct invocation *call, const char *value);
 static st show_reference(struct scope *s, struct invocation *call, const char *value);
+static st show_man(struct scope *s, struct invocation *call, const char *value);
 
 static st take_config(struct scope *s, struct invocation *call, const char *value)
 {
@@ -101,6 +103,7 @@ static const struct option_row {
 	{ "--ready-fd", "N", "write \"ready\" and a newline to descriptor N when requests are served", take_ready_fd },
 	{ "--log-level", "LEVEL", "error, warning, notice, info (standard) or debug", take_log_level },
 	{ "--reference", NULL, "print every configuration name with its meaning, as Markdown", show_reference },
+	{ "--man", NULL, "print the manual page", show_man },
 	{ "--version", NULL, "print the version", show_version },
 	{ "--help", NULL, "print this", show_help },
 };
@@ -145,6 +148,53 @@ static st show_reference(struct scope *s, struct invocation *call, const char *v
 	AUTO_BUF page;
 	buf_init(&page, 0);
 	conf_reference(&page, call->daemon->schema);
+	TRY(file_write_all(s, STDOUT_FILENO, buf_span(&page)));
+	exit(0);
+}
+
+static void put_man_options(struct buf *out, struct scope *s, const struct daemon *d)
+{
+	man_heading(out, "OPTIONS");
+	for (size_t i = 0; i < OWN_OPTIONS; i++)
+		man_item(
+			out,
+			scope_printf(s, "%s %s", own_options[i].name, own_options[i].value == NULL ? "" : own_options[i].value),
+			own_options[i].help, NULL);
+	for (const struct daemon_option *o = d->options; o != NULL && o->name != NULL; o++)
+		man_item(out, scope_printf(s, "%s %s", o->name, o->value == NULL ? "" : o->value), o->help, NULL);
+	if (d->commands == NULL)
+		return;
+	man_heading(out, "COMMANDS");
+	for (const struct daemon_command *c = d->commands; c->name != NULL; c++)
+		man_item(out, c->name, c->help, NULL);
+}
+
+static void put_man_codes(struct buf *out, struct scope *s)
+{
+	man_heading(out, "EXIT STATUS");
+	for (enum code code = E_OK; code < CODE_COUNT; code++)
+		man_item(out, scope_printf(s, "%d", code_row(code)->exit_code), code_row(code)->meaning, NULL);
+}
+
+static st show_man(struct scope *s, struct invocation *call, const char *value)
+{
+	(void)value;
+	const struct daemon *d = call->daemon;
+	AUTO_BUF page;
+	buf_init(&page, 0);
+	man_begin(&page, scope_printf(s, "chancery-%s", d->name), "8", d->summary);
+	man_heading(&page, "SYNOPSIS");
+	man_usage(&page, scope_printf(s, "chancery-%s --config FILE [OPTION...] [COMMAND [ARGUMENT...]]", d->name));
+	man_heading(&page, "DESCRIPTION");
+	man_text(
+		&page,
+		"Without a command it serves until SIGTERM or SIGINT. SIGHUP reads the configuration again: what may change while it "
+		"runs is taken over, for anything else a restart is asked for in the log.");
+	put_man_options(&page, s, d);
+	conf_man(&page, d->schema);
+	put_man_codes(&page, s);
+	man_heading(&page, "SEE ALSO");
+	man_text(&page, "chancery(1)");
 	TRY(file_write_all(s, STDOUT_FILENO, buf_span(&page)));
 	exit(0);
 }
