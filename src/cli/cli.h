@@ -87,6 +87,8 @@ void cli_progress(const struct cli *c, const char *format, ...) __attribute__((f
 char *cli_age(struct scope *s, int64_t moment);
 
 /* ---- shared by the nouns ---- */
+/* chancery.conf of the installation into c->conf: for a command that works without one but needs it for what was not given. */
+st cli_read_conf(struct scope *s, struct cli *c);
 /* A path of the installation: `relative` under the home directory. */
 char *cli_path(struct scope *s, const struct cli *c, const char *relative);
 /* Path of a program of this project: beside this tool, else from PATH. */

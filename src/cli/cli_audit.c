@@ -1,8 +1,7 @@
 /* `chancery audit`: records of the log, and of journals of off-line work. Verification is in cli_audit_verify.c. */
 #include "cli_audit.h"
 #include "audit.h"
-#include "audit_local.h"
-#include "audit_protocol.h"
+#include "audit_client.h"
 #include "cli_nouns.h"
 #include "file.h"
 #include "moment.h"
@@ -108,83 +107,28 @@ static st show(struct scope *s, struct cli *c)
 }
 
 /* ---- import ---- */
-struct import {
-	struct scope *s;
-	struct wire_client *client;
-	uint64_t count;
-	st outcome;
-};
-
-static st import_one(struct scope *s, struct import *im, span json)
-{
-	struct audit_record record;
-	TRY(audit_record_read(s, json, &record));
-	AUTO_BUF body;
-	buf_init(&body, WIRE_BODY_MAX);
-	struct wr w = wr_into(&body);
-	wr_u16(&w, 1);
-	wr_raw(&w, SPAN_ARRAY(record.id));
-	wr_bytes(&w, json);
-	TRY(wr_end(s, &w));
-	span reply;
-	TRY(wire_call(s, im->client, AUDIT_KIND_IMPORT, buf_span(&body), &reply));
-	struct rd r = rd_of(reply);
-	uint16_t count = rd_u16(&r);
-	uint16_t code = rd_u16(&r);
-	if (r.bad || count != 1)
-		return fail(s, E_BUG, "auditd's reply to an import is not as the protocol has it");
-	if (code != E_OK)
-		return fail(s, (enum code)code, "%s", rd_str(s, &r, 4096));
-	im->count++;
-	return OK;
-}
-
-static bool import_each(void *state, uint64_t index, span record)
-{
-	struct import *im = state;
-	AUTO_SCOPE s;
-	scope_init(&s, NULL);
-	st done = import_one(&s, im, record);
-	if (done.code != E_OK)
-		im->outcome = fail(im->s, done.code, "record %llu of the journal: %s", (unsigned long long)index, s.message);
-	return done.code == E_OK;
-}
-
-static st import_file(struct scope *s, const struct cli *c, const char *path, uint64_t *out_count)
+static st import_file(struct scope *s, const struct cli *c, const char *path, uint64_t *out_new, uint64_t *out_known)
 {
 	const char *socket = NULL;
 	TRY(auditd_of(s, c, &socket));
 	if (!file_exists(path))
 		return fail(s, E_NOTFOUND, "%s: there is no such journal", path);
-	struct import im = { .s = s };
-	TRY(wire_connect(s, socket, 30000, &im.client));
-	struct audit_local *journal;
-	uint64_t size;
-	st read = audit_local_open(s, path, &journal);
-	if (read.code == E_OK) {
-		read = audit_local_read(s, journal, 0, import_each, &im, &size);
-		audit_local_close(journal);
-	}
-	wire_close(im.client);
-	TRY(read);
-	TRY(im.outcome);
-	*out_count = im.count;
-	return OK;
+	return audit_import(s, socket, path, out_new, out_known);
 }
 
 st cli_audit_import(struct scope *s, const struct cli *c, const char *path)
 {
-	uint64_t count;
-	return import_file(s, c, path, &count);
+	uint64_t new, known;
+	return import_file(s, c, path, &new, &known);
 }
 
 static st import(struct scope *s, struct cli *c)
 {
-	uint64_t count;
-	TRY(import_file(s, c, c->argument[0], &count));
+	uint64_t new, known;
+	TRY(import_file(s, c, c->argument[0], &new, &known));
 	return cli_print(s, c,
-			 json_pack("{s:s, s:I, s:s}", "journal", c->argument[0], "records", (json_int_t)count, "note",
-				   "records that the log had already were left out"));
+			 json_pack("{s:s, s:I, s:I}", "journal", c->argument[0], "records brought in", (json_int_t) new,
+				   "in the log before", (json_int_t)known));
 }
 
 static st catalogue(struct scope *s, struct cli *c)
@@ -206,7 +150,9 @@ static const struct cli_option show_options[] = {
 	{ .name = "whole", .help = "every field of every record" },
 };
 static const struct cli_option verify_options[] = {
-	{ .name = "log", .value = "DIR", .help = "the log to verify (default: this installation's)" },
+	{ .name = "log",
+	  .value = "DIR",
+	  .help = "the log to verify (default: this installation's); with --key no installation is needed" },
 	{ .name = "key", .value = "FILE", .help = "verifier key of the log (default: this installation's)" },
 	{ .name = "anchor",
 	  .value = "FILE",
@@ -226,6 +172,7 @@ static const struct cli_command commands[] = {
 		  "Check the whole log off-line: hashes, order, checkpoints, and the checkpoints that daemons kept; exit 0 only if sound",
 	  .example = "audit verify",
 	  CLI_OPTIONS(verify_options),
+	  .without_configuration = true,
 	  .run = cli_audit_verify },
 	{ .verb = "import",
 	  .arguments = "FILE",

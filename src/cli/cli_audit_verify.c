@@ -5,28 +5,30 @@
 
 #define ANCHORS_MAX 64
 
-/* Daemons replace their anchor while this runs, so each is read once, before the log. One that does not exist yet is left out. */
-static st read_anchors(struct scope *s, const struct cli *c, struct audit_anchor anchors[ANCHORS_MAX], size_t *out_count)
+struct anchors {
+	struct audit_anchor row[ANCHORS_MAX];
+	size_t count;
+};
+
+static st add_anchor(struct scope *s, struct anchors *to, const char *path)
 {
-	size_t count = 0;
+	span note;
+	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
+	if (note.len == 0)
+		return OK;
+	if (to->count == ANCHORS_MAX)
+		return fail(s, E_LIMIT, "at most %d anchors", ANCHORS_MAX);
+	to->row[to->count++] = (struct audit_anchor){ .name = path, .note = note };
+	return OK;
+}
+
+/* Daemons replace their anchor while this runs, so each is read once, before the log. One that does not exist yet is left out. */
+static st add_kept(struct scope *s, const struct cli *c, struct anchors *to)
+{
 	const struct conf_list *kept = &c->conf.anchors;
-	for (size_t i = 0; i < kept->count && cli_get(c, "log") == NULL; i++) {
-		if (!file_exists(kept->item[i]))
-			continue;
-		if (count == ANCHORS_MAX)
-			return fail(s, E_LIMIT, "at most %d anchors", ANCHORS_MAX);
-		anchors[count].name = kept->item[i];
-		TRY(file_read(s, kept->item[i], AUDIT_NOTE_MAX, &anchors[count].note));
-		count += anchors[count].note.len > 0;
-	}
-	const char *path;
-	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++) {
-		if (count == ANCHORS_MAX)
-			return fail(s, E_LIMIT, "at most %d anchors", ANCHORS_MAX);
-		anchors[count].name = path;
-		TRY(file_read(s, path, AUDIT_NOTE_MAX, &anchors[count++].note));
-	}
-	*out_count = count;
+	for (size_t i = 0; i < kept->count; i++)
+		if (file_exists(kept->item[i]))
+			TRY(add_anchor(s, to, kept->item[i]));
 	return OK;
 }
 
@@ -60,15 +62,38 @@ static json_t *report_json(const struct audit_report *report)
 	return out;
 }
 
-st cli_audit_verify(struct scope *s, struct cli *c)
+st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out)
 {
 	struct audit_key key;
+	struct anchors anchors = { .count = 0 };
 	TRY(read_key(s, c, &key));
-	struct audit_anchor anchors[ANCHORS_MAX];
-	struct audit_verify request = {
-		.dir = cli_get_or(c, "log", c->conf.audit_log), .key = &key, .key_count = 1, .anchor = anchors
+	if (anchored)
+		TRY(add_kept(s, c, &anchors));
+	const struct audit_verify request = {
+		.dir = dir, .key = &key, .key_count = 1, .anchor = anchors.row, .anchor_count = anchors.count
 	};
-	TRY(read_anchors(s, c, anchors, &request.anchor_count));
+	return audit_verify(s, &request, out);
+}
+
+/* Log and key named: a copy on an auditor's own machine, where there is no installation. */
+st cli_audit_verify(struct scope *s, struct cli *c)
+{
+	const char *dir = cli_get(c, "log");
+	if (dir == NULL || cli_get(c, "key") == NULL)
+		TRY(fail_context(s, cli_read_conf(s, c), "without --log DIR and --key FILE"));
+	struct audit_key key;
+	TRY(read_key(s, c, &key));
+	struct anchors anchors = { .count = 0 };
+	if (dir == NULL)
+		TRY(add_kept(s, c, &anchors));
+	const char *path;
+	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
+		TRY(add_anchor(s, &anchors, path));
+	struct audit_verify request = { .dir = dir != NULL ? dir : c->conf.audit_log,
+					.key = &key,
+					.key_count = 1,
+					.anchor = anchors.row,
+					.anchor_count = anchors.count };
 	if (cli_get(c, "since") != NULL)
 		TRY(file_read(s, cli_get(c, "since"), AUDIT_NOTE_MAX, &request.since));
 	struct audit_report report;

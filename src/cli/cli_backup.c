@@ -1,14 +1,16 @@
 /*
- * `chancery backup` and `restore`: the ca's database and the audit log. The copy is made while everything runs: the database by
- * the ca itself, the log file by file (it only grows), checkpoint first, so that what the copy's checkpoint covers is in the copy.
- * Keys are not part of it: a key group is backed up, where its keys allow that, by the means of its HSM.
+ * `chancery backup`: the ca's database and the audit log. The copy is made while everything runs: the database by the ca itself,
+ * the log file by file (it only grows), checkpoint first, so that what the copy's checkpoint covers is in the copy. The ca puts its
+ * copy on record; the record of the log's copy lies beside it, as a journal, and goes into the log. Keys are not part of it: a key group is backed up, where its
+ * keys allow that, by the means of its HSM. The way back is in cli_restore.c.
  */
+#include "cli_backup.h"
+#include "audit.h"
 #include "cli_api.h"
 #include "cli_audit.h"
 #include "cli_nouns.h"
 #include "file.h"
 #include "text.h"
-#include "digest.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +19,15 @@
 
 #define DEPTH_MAX 16
 
-static st copy_file(struct scope *s, const char *from, const char *to)
+/* Copied by root, a file stays the daemon's. */
+static st keep_owner(struct scope *s, int fd, const struct stat *about, const char *path)
+{
+	if (geteuid() != 0 || fchown(fd, about->st_uid, about->st_gid) == 0)
+		return OK;
+	return fail_errno(s, E_IO, "owner of %s", path);
+}
+
+st cli_copy_file(struct scope *s, const char *from, const char *to)
 {
 	AUTO_FD in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (in < 0)
@@ -28,6 +38,7 @@ static st copy_file(struct scope *s, const char *from, const char *to)
 	AUTO_FD out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, about.st_mode & 0777);
 	if (out < 0)
 		return fail_errno(s, errno == EEXIST ? E_CONFLICT : E_IO, "%s", to);
+	TRY(keep_owner(s, out, &about, to));
 	uint8_t part[65536];
 	ssize_t got;
 	while ((got = read(in, part, sizeof part)) != 0) {
@@ -49,18 +60,27 @@ static st copy_entry(struct scope *s, const char *from, const char *to, int dept
 		return errno == ENOENT ? OK : fail_errno(s, E_IO, "%s", from); /* a file beside, renamed in the meantime */
 	if (S_ISDIR(about.st_mode))
 		return copy_tree(s, from, to, depth + 1);
-	return S_ISREG(about.st_mode) && !file_exists(to) ? copy_file(s, from, to) : OK;
+	return S_ISREG(about.st_mode) && !file_exists(to) ? cli_copy_file(s, from, to) : OK;
+}
+
+static st make_like(struct scope *s, const char *path, int like)
+{
+	struct stat about;
+	TRY(file_make_directory(s, path, 0750));
+	AUTO_FD fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(like, &about) != 0)
+		return fail_errno(s, E_IO, "%s", path);
+	return keep_owner(s, fd, &about, path);
 }
 
 static st copy_tree(struct scope *s, const char *from, const char *to, int depth)
 {
 	if (depth > DEPTH_MAX)
 		return fail(s, E_LIMIT, "%s is nested too deep", from);
-	TRY(file_make_directory(s, to, 0750));
 	DIR *entries = opendir(from);
 	if (entries == NULL)
 		return fail_errno(s, E_IO, "%s", from);
-	st copied = OK;
+	st copied = make_like(s, to, dirfd(entries));
 	for (struct dirent *entry; copied.code == E_OK && (entry = readdir(entries)) != NULL;)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			copied = copy_entry(s, scope_printf(s, "%s/%s", from, entry->d_name),
@@ -69,6 +89,61 @@ static st copy_tree(struct scope *s, const char *from, const char *to, int depth
 	TRY(copied);
 	return file_sync_directory_of(s, scope_printf(s, "%s/x", to));
 }
+
+st cli_copy_tree(struct scope *s, const char *from, const char *to)
+{
+	return copy_tree(s, from, to, 0);
+}
+
+/* ---- what is on record ---- */
+
+char *cli_operator(struct scope *s)
+{
+	return scope_printf(s, "uid %d", (int)getuid());
+}
+
+st cli_journal_put(struct scope *s, const char *path, struct audit_event *e)
+{
+	const struct audit_settings settings = { .journal = path, .component = "cli" };
+	struct audit *journal;
+	TRY(audit_finish(s, e));
+	TRY(audit_open(s, &settings, &journal));
+	uint64_t index;
+	st put = audit_commit(s, journal, e, &index);
+	audit_close(journal);
+	return put;
+}
+
+/* Records under the checkpoint of a log's copy; 0 when it has none yet. */
+static st records_of(struct scope *s, const char *log, uint64_t *out)
+{
+	span note;
+	struct audit_note parts;
+	struct audit_checkpoint checkpoint = { 0 };
+	const char *path = scope_printf(s, "%s/checkpoint", log);
+	if (file_exists(path)) {
+		TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
+		TRY(fail_context(s, audit_note_read(s, note, &parts), "%s", path));
+		TRY(fail_context(s, audit_checkpoint_read(s, parts.text, &checkpoint), "%s", path));
+	}
+	*out = checkpoint.size;
+	return OK;
+}
+
+static st record_backup(struct scope *s, const struct cli *c, const char *to, uint64_t records)
+{
+	const char *journal = scope_printf(s, "%s/journal", to);
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_BACKUP_MADE);
+	audit_str(&e, "path", scope_printf(s, "%s/log", to));
+	audit_number(&e, "records", (int64_t)records);
+	audit_str(&e, "operator", cli_operator(s));
+	TRY(cli_journal_put(s, journal, &e));
+	return fail_context(s, cli_audit_import(s, c, journal),
+			    "the copy in %s is whole but not on record; do `chancery audit import %s`", to, journal);
+}
+
+/* ---- the copy ---- */
 
 static const struct cli_daemon *ca_of(const struct cli *c)
 {
@@ -105,80 +180,23 @@ static st backup(struct scope *s, struct cli *c)
 	TRY(file_make_directory(s, log, 0750));
 	const char *checkpoint = scope_printf(s, "%s/checkpoint", c->conf.audit_log);
 	if (file_exists(checkpoint))
-		TRY(copy_file(s, checkpoint, scope_printf(s, "%s/checkpoint", log)));
-	TRY(copy_tree(s, c->conf.audit_log, log, 0));
+		TRY(cli_copy_file(s, checkpoint, scope_printf(s, "%s/checkpoint", log)));
+	TRY(cli_copy_tree(s, c->conf.audit_log, log));
 	if (file_exists(c->conf.audit_key))
-		TRY(copy_file(s, c->conf.audit_key, scope_printf(s, "%s/log.vkey", to)));
+		TRY(cli_copy_file(s, c->conf.audit_key, scope_printf(s, "%s/log.vkey", to)));
+	uint64_t records;
+	TRY(records_of(s, log, &records));
+	TRY(record_backup(s, c, to, records));
 	return cli_print(s, c,
-			 json_pack("{s:s, s:s, s:I}", "backup", to, "database sha256", cli_member(database, "digest"),
-				   "database size", (json_int_t)cli_member_number(database, "size")));
+			 json_pack("{s:s, s:s, s:I, s:I}", "backup", to, "database sha256", cli_member(database, "digest"),
+				   "database size", (json_int_t)cli_member_number(database, "size"), "log records",
+				   (json_int_t)records));
 }
 
-static st must_be_stopped(struct scope *s, const struct cli *c)
-{
-	static const char *const names[] = { "ca", "auditd" };
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (cli_daemon_runs(s, c, names[i]))
-			return fail(s, E_STATE, "%s runs; stop the daemons first with `chancery run --stop`", names[i]);
-	return OK;
-}
-
-static st move_aside(struct scope *s, const char *path, const char *stamp)
-{
-	if (!file_exists(path))
-		return OK;
-	char *aside = scope_printf(s, "%s.before-restore-%s", path, stamp);
-	if (rename(path, aside) != 0)
-		return fail_errno(s, E_IO, "moving %s to %s", path, aside);
-	return file_sync_directory_of(s, path);
-}
-
-/* Nothing is overwritten: what is there is moved aside. After a restore of the database alone the ca brings in from the log what
- * the copy does not know; a restored log is shorter than what daemons were told, which `audit verify` says by its anchors. */
-static st restore(struct scope *s, struct cli *c)
-{
-	const char *from = c->argument[0];
-	bool database = cli_get(c, "log-only") == NULL;
-	bool log = cli_get(c, "database-only") == NULL;
-	TRY(must_be_stopped(s, c));
-	char *database_copy = scope_printf(s, "%s/ca.db", from);
-	char *log_copy = scope_printf(s, "%s/log", from);
-	if ((database && !file_exists(database_copy)) || (log && !file_exists(log_copy)))
-		return fail(s, E_NOTFOUND, "%s holds no backup: ca.db and log/ are expected there", from);
-	char *stamp = scope_printf(s, "%lld", (long long)(scope_now(s) / 1000000));
-	if (database) {
-		static const char *const tails[] = { "", "-wal", "-shm" };
-		for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++)
-			TRY(move_aside(s, scope_printf(s, "%s%s", c->conf.database, tails[i]), stamp));
-		TRY(copy_file(s, database_copy, c->conf.database));
-		TRY(file_sync_directory_of(s, c->conf.database));
-	}
-	if (log) {
-		TRY(move_aside(s, c->conf.audit_log, stamp));
-		TRY(copy_tree(s, log_copy, c->conf.audit_log, 0));
-	}
-	return cli_print(s, c,
-			 json_pack("{s:s, s:b, s:b, s:s}", "restored from", from, "database", database, "log", log, "next",
-				   "chancery run; then chancery audit verify"));
-}
-
-static const struct cli_option restore_options[] = {
-	{ .name = "database-only",
-	  .help = "leave the audit log as it is: the usual case, the ca then catches up from the log" },
-	{ .name = "log-only", .help = "leave the database as it is" },
-};
 static const struct cli_command backup_commands[] = {
 	{ .arguments = "DIR",
 	  .summary = "Copy the database and the audit log into a new directory while everything runs",
 	  .example = "backup /srv/backup/2026-11-22",
 	  .run = backup },
 };
-static const struct cli_command restore_commands[] = {
-	{ .arguments = "DIR",
-	  .summary = "Put a backup back while the daemons are stopped; what was there is moved aside",
-	  .example = "restore /srv/backup/2026-11-22 --database-only",
-	  CLI_OPTIONS(restore_options),
-	  .run = restore },
-};
 const struct cli_noun cli_noun_backup = { "backup", "copy database and audit log", CLI_COMMANDS(backup_commands) };
-const struct cli_noun cli_noun_restore = { "restore", "put a backup back", CLI_COMMANDS(restore_commands) };

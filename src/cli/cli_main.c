@@ -64,7 +64,7 @@ static st settle_home(struct scope *s, struct cli *c)
 	return OK;
 }
 
-static st read_conf(struct scope *s, struct cli *c)
+st cli_read_conf(struct scope *s, struct cli *c)
 {
 	char *path = cli_path(s, c, "etc/chancery.conf");
 	if (!file_exists(path))
@@ -81,7 +81,7 @@ static st run_command(struct scope *s, struct cli *c)
 	TRY(find_program(s, c));
 	TRY(settle_home(s, c));
 	if (!c->command->without_configuration)
-		TRY(read_conf(s, c));
+		TRY(cli_read_conf(s, c));
 	return c->command->run(s, c);
 }
 

@@ -225,6 +225,8 @@ static st bring_up(struct scope *s, struct auditd *a)
 	if (status.code == E_OK)
 		status = found(s, a);
 	if (status.code == E_OK)
+		status = imported_incoming(s, a->imported, a->tail, a->conf->log);
+	if (status.code == E_OK)
 		status = put_started(s, a);
 	if (status.code != E_OK) {
 		tree_close(tree);

@@ -53,6 +53,8 @@ void imported_append(struct scope *s, struct imported *i, struct tail *tail, con
 		     size_t count);
 /* The founding journals become the first leaves. */
 st imported_found(struct scope *s, struct imported *i, struct tail *tail, const char *journal);
+/* Journals in DIR/incoming, left there by `chancery restore` while auditd was stopped, are taken into the log and removed. */
+st imported_incoming(struct scope *s, struct imported *i, struct tail *tail, const char *dir);
 
 /* ---- auditd_socket ---- */
 st writers_new(struct scope *s, const struct conf_list *rows, struct writers **out);

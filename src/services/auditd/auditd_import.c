@@ -3,6 +3,8 @@
 #include "audit_local.h"
 #include "file.h"
 #include "log.h"
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,8 +12,9 @@
 
 /* Ids of imported records with their indices, kept for ever: a journal may be brought again years later, when the window of ids
  * has long passed on. A row is 16 octets id and u64 index; a row cut short by a crash is dropped. */
-#define ROW_LEN  24
-#define ROWS_MAX 1000000u
+#define ROW_LEN      24
+#define ROWS_MAX     1000000u
+#define INCOMING_MAX 64 /* at a start; more of them wait for the next */
 
 struct row {
 	uint8_t id[16];
@@ -124,20 +127,21 @@ void imported_append(struct scope *s, struct imported *i, struct tail *tail, con
 	(void)pthread_mutex_unlock(&i->lock);
 }
 
-/* ---- founding ---- */
+/* ---- whole journals ---- */
 
-struct founding {
+struct reading {
 	struct scope *s;
 	struct imported *imported;
 	struct tail *tail;
+	const char *by;
 	struct tail_record record[AUDIT_BATCH_MAX];
 	size_t count;
 	st status;
 };
 
-static st append_founding(struct founding *f)
+static st append_read(struct reading *f)
 {
-	imported_append(f->s, f->imported, f->tail, "founding", f->record, f->count);
+	imported_append(f->s, f->imported, f->tail, f->by, f->record, f->count);
 	for (size_t i = 0; i < f->count; i++)
 		if (f->record[i].code != E_OK)
 			return fail(f->s, f->record[i].code, "%s", f->record[i].message);
@@ -145,13 +149,13 @@ static st append_founding(struct founding *f)
 	return OK;
 }
 
-static bool take_founding(void *state, uint64_t index, span record)
+static bool take_record(void *state, uint64_t index, span record)
 {
-	struct founding *f = state;
+	struct reading *f = state;
 	struct audit_record parsed;
 	f->status = fail_context(f->s, audit_record_read(f->s, record, &parsed), "record %llu", (unsigned long long)index);
 	if (f->status.code == E_OK && f->count == AUDIT_BATCH_MAX)
-		f->status = append_founding(f);
+		f->status = append_read(f);
 	if (f->status.code != E_OK)
 		return false;
 	f->record[f->count++] =
@@ -159,18 +163,54 @@ static bool take_founding(void *state, uint64_t index, span record)
 	return true;
 }
 
-st imported_found(struct scope *s, struct imported *i, struct tail *tail, const char *journal)
+static st take_journal(struct scope *s, struct imported *i, struct tail *tail, const char *by, const char *journal)
 {
 	struct audit_local *local;
-	struct founding *f = scope_new(s, struct founding);
+	struct reading *f = scope_new(s, struct reading);
 	uint64_t size;
-	if (!file_exists(journal))
-		return fail(s, E_NOTFOUND, "founding journal %s is not there", journal);
 	TRY(audit_local_open(s, journal, &local));
-	*f = (struct founding){ .s = s, .imported = i, .tail = tail };
-	st status = audit_local_read(s, local, 0, take_founding, f, &size);
+	*f = (struct reading){ .s = s, .imported = i, .tail = tail, .by = by };
+	st status = audit_local_read(s, local, 0, take_record, f, &size);
 	audit_local_close(local);
 	TRY(status);
 	TRY(fail_context(s, f->status, "%s", journal));
-	return f->count == 0 ? OK : append_founding(f);
+	return f->count == 0 ? OK : append_read(f);
+}
+
+st imported_found(struct scope *s, struct imported *i, struct tail *tail, const char *journal)
+{
+	if (!file_exists(journal))
+		return fail(s, E_NOTFOUND, "founding journal %s is not there", journal);
+	return take_journal(s, i, tail, "founding", journal);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static st list_incoming(struct scope *s, const char *folder, char *path[INCOMING_MAX], size_t *out_count)
+{
+	DIR *entries = opendir(folder);
+	if (entries == NULL)
+		return errno == ENOENT ? OK : fail_errno(s, E_IO, "%s", folder);
+	for (struct dirent *entry; (entry = readdir(entries)) != NULL && *out_count < INCOMING_MAX;)
+		if (entry->d_name[0] != '.')
+			path[(*out_count)++] = scope_printf(s, "%s/%s", folder, entry->d_name);
+	(void)closedir(entries);
+	qsort(path, *out_count, sizeof path[0], by_name);
+	return OK;
+}
+
+st imported_incoming(struct scope *s, struct imported *i, struct tail *tail, const char *dir)
+{
+	char *path[INCOMING_MAX];
+	size_t count = 0;
+	TRY(list_incoming(s, scope_printf(s, "%s/incoming", dir), path, &count));
+	for (size_t k = 0; k < count; k++) {
+		TRY(fail_context(s, take_journal(s, i, tail, "restore", path[k]), "journal left in incoming"));
+		if (unlink(path[k]) != 0)
+			return fail_errno(s, E_IO, "removing %s", path[k]);
+	}
+	return OK;
 }

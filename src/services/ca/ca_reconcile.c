@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define LEAVES_AT_ONCE 512
+#define LEAVES_BACK    16 /* always within one frame */
 #define BUCKETS        65536u
 
 /* An intent whose effect has not been seen yet. */
@@ -378,9 +379,58 @@ static st close_all(struct scope *s, struct reconcile *r)
 
 /* ---- reading the log through ---- */
 
+/* Where the newest of these leaves says that a log with a loss was put back, and up to where that log went. */
+static bool restored_position(const struct audit_leaf *leaf, size_t count, uint64_t *out)
+{
+	for (size_t i = count; i-- > 0;) {
+		json_t *envelope = json_loadb((const char *)leaf[i].bytes.data, leaf[i].bytes.len, 0, NULL);
+		const json_t *record = json_object_get(envelope, "record");
+		bool restored = strcmp(text(record, "event"), audit_row(AUDIT_BACKUP_RESTORED)->name) == 0 &&
+				json_integer_value(json_object_get(record, "lost")) > 0;
+		*out = (uint64_t)json_integer_value(json_object_get(record, "records"));
+		json_decref(envelope);
+		if (restored)
+			return true;
+	}
+	return false;
+}
+
+/* The log is shorter than the database knows it. That is refused, unless an operator put an older copy back and accepted, on
+ * record, that records are lost: then the comparison begins where the copy ends. */
+static st begin_after_loss(struct scope *s, struct reconcile *r, uint64_t size)
+{
+	struct audit_leaf *leaf;
+	size_t count;
+	uint64_t position = UINT64_MAX, ignored;
+	bool restored = false;
+	for (uint64_t end = size; end > 0 && !restored;) {
+		AUTO_SCOPE page;
+		scope_init(&page, NULL);
+		uint64_t from = end > LEAVES_BACK ? end - LEAVES_BACK : 0;
+		st read = audit_read(&page, r->ca->audit, from, (size_t)(end - from), &leaf, &count, &ignored);
+		if (read.code != E_OK)
+			return fail(s, read.code, "%s", page.message);
+		restored = restored_position(leaf, count, &position);
+		end = from;
+	}
+	if (!restored || position > r->from)
+		return fail(
+			s, E_STATE,
+			"the audit log has %llu records, but this database was reconciled up to %llu: the log was cut or is "
+			"another one; restore both from the same backup",
+			(unsigned long long)size, (unsigned long long)r->from);
+	log_put(LOG_LEVEL_WARNING, "the audit log was restored with a loss: records %llu to %llu are in this database only",
+		(unsigned long long)position, (unsigned long long)r->from);
+	r->from = position;
+	return OK;
+}
+
 static st read_through(struct scope *s, struct reconcile *r)
 {
 	uint64_t size = 0;
+	TRY(audit_read(s, r->ca->audit, 0, 1, &r->leaf, &r->leaf_count, &size));
+	if (size < r->from)
+		TRY(begin_after_loss(s, r, size));
 	r->to = r->from;
 	do {
 		AUTO_SCOPE own;
@@ -390,12 +440,6 @@ static st read_through(struct scope *s, struct reconcile *r)
 			status = db_tx(&own, r->ca->db, see_leaves, r);
 		if (status.code != E_OK)
 			return fail(s, status.code, "comparing with the audit log: %s", own.message);
-		if (size < r->from)
-			return fail(s, E_STATE,
-				    "the audit log has %llu records, but this database was reconciled up to %llu: the log was "
-				    "cut or is another one; "
-				    "restore both from the same backup",
-				    (unsigned long long)size, (unsigned long long)r->from);
 		r->to += r->leaf_count;
 	} while (r->leaf_count > 0 && r->to < size);
 	return OK;

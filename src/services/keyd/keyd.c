@@ -168,6 +168,10 @@ static const struct daemon_command commands[] = {
 	  "what the PKCS#11 module and a token can do for us: [--json] [--token LABEL] [--module PATH] [--module-init-args "
 	  "TEXT]",
 	  keyd_probe },
+	{ "head", "LABEL: size of the log under the last checkpoint that this key signed", keyd_head },
+	{ "forget-head",
+	  "LABEL: move the last tree head aside, so that a log restored with a loss is signed again; only while keyd is stopped",
+	  keyd_forget_head },
 	{ 0 },
 };
 static const struct daemon keyd_daemon = {

@@ -164,3 +164,6 @@ void keyd_recorder_stop(struct keyd_recorder *r);
 
 extern const struct wire_service keyd_service;
 int keyd_probe(const void *conf, int argc, char **argv);
+/* "head LABEL" and "forget-head LABEL": for who restores a log that has lost records (`chancery restore`). */
+int keyd_head(const void *conf, int argc, char **argv);
+int keyd_forget_head(const void *conf, int argc, char **argv);

@@ -6,6 +6,9 @@
 #include "keyd.h"
 #include "audit_note.h"
 #include "file.h"
+#include "log.h"
+#include "moment.h"
+#include <stdio.h>
 
 #define FILE_VERSION 1
 
@@ -14,14 +17,14 @@ struct head {
 	struct audit_hash root;
 };
 
-static char *head_path(struct scope *s, const struct keyd *d, const char *label)
+static char *head_path(struct scope *s, const struct keyd_conf *conf, const char *label)
 {
-	return scope_printf(s, "%s/heads/%s", d->conf->state, label);
+	return scope_printf(s, "%s/heads/%s", conf->state, label);
 }
 
-static st read_head(struct scope *s, struct keyd *d, const char *label, struct head *out)
+static st read_head(struct scope *s, const struct keyd_conf *conf, const char *label, struct head *out)
 {
-	const char *path = head_path(s, d, label);
+	const char *path = head_path(s, conf, label);
 	span bytes;
 	st status = file_read(s, path, 256, &bytes);
 	if (status.code == E_NOTFOUND) {
@@ -50,7 +53,7 @@ static st keep_head(struct scope *s, struct keyd *d, const char *label, const st
 	wr_u64(&w, head->size);
 	wr_raw(&w, SPAN_ARRAY(head->root.octets));
 	TRY(wr_end(s, &w));
-	return file_replace(s, head_path(s, d, label), buf_span(&file), 0600);
+	return file_replace(s, head_path(s, d->conf, label), buf_span(&file), 0600);
 }
 
 static st find_log_key(struct scope *s, struct keyd *d, const char *label, struct keyd_key **out)
@@ -69,7 +72,7 @@ st keyd_log_head(struct scope *s, struct keyd *d, const char *label, uint64_t *o
 	struct head head;
 	TRY(find_log_key(s, d, label, &k));
 	(void)pthread_mutex_lock(&k->ocsp.lock);
-	st status = read_head(s, d, label, &head);
+	st status = read_head(s, d->conf, label, &head);
 	(void)pthread_mutex_unlock(&k->ocsp.lock);
 	TRY(status);
 	*out_size = head.size;
@@ -122,7 +125,7 @@ static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const s
 		    span *out_payload)
 {
 	struct head old, new = { .size = checkpoint->size, .root = checkpoint->root };
-	TRY(read_head(s, d, k->info.label, &old));
+	TRY(read_head(s, d->conf, k->info.label, &old));
 	TRY(check_consistent(s, &old, &new, proof));
 	TRY(keyd_check_rate(s, k));
 	if (new.size != old.size)
@@ -149,4 +152,51 @@ st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct
 	if (status.code == E_OK)
 		atomic_fetch_add(&d->signatures, 1);
 	return status;
+}
+
+/* ---- commands for a restore ---- */
+
+static st print_head(struct scope *s, const struct keyd_conf *conf, const char *label)
+{
+	struct head head;
+	TRY(read_head(s, conf, label, &head));
+	return printf("%llu\n", (unsigned long long)head.size) > 0 ? OK : fail(s, E_IO, "standard output");
+}
+
+/* The head stays beside, as evidence of what was signed. */
+static st forget_head(struct scope *s, const struct keyd_conf *conf, const char *label)
+{
+	struct head head;
+	char *path = head_path(s, conf, label);
+	TRY(read_head(s, conf, label, &head));
+	char *aside = scope_printf(s, "%s.of-%llu-forgotten-%lld", path, (unsigned long long)head.size,
+				   (long long)(scope_now(s) / MOMENT_SECOND));
+	if (head.size > 0 && rename(path, aside) != 0)
+		return fail_errno(s, E_IO, "moving %s to %s", path, aside);
+	TRY(file_sync_directory_of(s, path));
+	log_put(LOG_LEVEL_WARNING,
+		"the head of %llu records that key \"%s\" signed last is forgotten: the next log is signed as new",
+		(unsigned long long)head.size, label);
+	return print_head(s, conf, label);
+}
+
+static int command(const void *conf, int argc, char **argv, st (*run)(struct scope *, const struct keyd_conf *, const char *))
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	bool plain = argc == 2 && argv[1][0] != 0 && argv[1][0] != '.' && strchr(argv[1], '/') == NULL;
+	st status = plain ? run(&s, conf, argv[1]) : fail(&s, E_INPUT, "give the label of the log key: %s LABEL", argv[0]);
+	if (status.code != E_OK)
+		log_failure(&s, argv[0]);
+	return code_row(status.code)->exit_code;
+}
+
+int keyd_head(const void *conf, int argc, char **argv)
+{
+	return command(conf, argc, argv, print_head);
+}
+
+int keyd_forget_head(const void *conf, int argc, char **argv)
+{
+	return command(conf, argc, argv, forget_head);
 }
