@@ -149,7 +149,8 @@ st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daem
 	AUTO_FD ready = ends[0];
 	AUTO_FD told = ends[1];
 	AUTO_FD pin_fd = -1;
-	if (pins.len > 0)
+	/* Also without PINs: keyd is not to ask on our terminal for what we did not. */
+	if (daemon->zone != NULL)
 		TRY(pin_pipe(s, pins, &pin_fd));
 	char *arguments[16];
 	size_t n = 0;

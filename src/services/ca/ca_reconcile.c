@@ -98,12 +98,13 @@ static st status_known(struct scope *s, struct db_tx *tx, span serial, bool *out
 	return db_find(s, tx, &sql_status_of, DB_VALUES(db_blob(serial)), out, out_known);
 }
 
-static const struct ca_authority *authority_of(struct scope *s, struct ca *ca, const json_t *record)
+/* Only a CA that works here: what the off-line root issues is in its own database. */
+static struct ca_authority *authority_of(struct scope *s, struct ca *ca, const json_t *record)
 {
 	struct ca_authority *a = NULL;
 	if (ca_authority_named(s, ca, span_str(text(record, "ca")), &a).code != E_OK)
 		scope_clear_error(s);
-	return a;
+	return a != NULL && a->state != CA_EXTERNAL ? a : NULL;
 }
 
 /* sign.certificate: ours when a CA of ours bears the issuer's name. */
@@ -259,10 +260,8 @@ static st see_crl_intent(struct scope *s, struct reconcile *r, struct db_tx *tx,
 static st see_crl(struct scope *s, struct reconcile *r, struct db_tx *tx, const json_t *record)
 {
 	(void)tx;
-	struct ca_authority *a = NULL;
-	if (ca_authority_named(s, r->ca, span_str(text(record, "ca")), &a).code != E_OK)
-		scope_clear_error(s);
-	else if (a->state != CA_EXTERNAL)
+	struct ca_authority *a = authority_of(s, r->ca, record);
+	if (a != NULL)
 		take_number(a, record);
 	return OK;
 }

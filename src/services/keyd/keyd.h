@@ -159,8 +159,12 @@ st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct
 struct keyd_recorder *keyd_recorder_start(struct keyd *d);
 /* Takes the finished event over; a full queue drops it and says so in the log. */
 void keyd_recorder_put(struct keyd_recorder *r, struct audit_event *event);
-/* Ends the threads, after a last try to have everything recorded. */
+/* Ends the threads and records the stop; what auditd is not there to take is kept for the next start. */
 void keyd_recorder_stop(struct keyd_recorder *r);
+/* ---- keyd_left ---- */
+st keyd_left_keep(struct scope *s, struct keyd *d, const struct audit_event *event, size_t count);
+/* Has on record what earlier runs left; nothing when they left nothing. */
+st keyd_left_offer(struct scope *s, struct keyd *d);
 
 extern const struct wire_service keyd_service;
 int keyd_probe(const void *conf, int argc, char **argv);

@@ -5,12 +5,14 @@
 #include "keyd.h"
 #include "daemon.h"
 #include "log.h"
+#include "wire.h"
 #include <stdlib.h>
 #include <time.h>
 
 #define QUEUE_MAX        64
 #define COUNT_PERIOD     (900 * MOMENT_SECOND / 1000) /* a record at least every second while there are signatures */
 #define WATCH_PERIOD     (2 * MOMENT_SECOND)
+#define KNOCK_MS         1000
 #define COMPLAINT_PERIOD (30 * MOMENT_SECOND)
 
 struct keyd_recorder {
@@ -107,14 +109,16 @@ static void *watch_main(void *argument)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	int64_t next_watch = 0;
-	bool taken = true, started = false;
+	bool taken = true, offered = false, started = false;
 	do {
 		if (moment_monotonic() >= next_watch) {
 			keyd_watch_tokens(r->d);
 			next_watch = moment_monotonic() + WATCH_PERIOD;
 		}
-		/* keyd of the log zone starts before auditd: its start goes on record when there is somebody to record it. */
-		started = started || daemon_record_start(&s, r->d->audit).code == E_OK;
+		/* keyd of the log zone starts before auditd: its start goes on record when there is somebody to record it, and
+		 * before it how the run before ended. */
+		offered = offered || keyd_left_offer(&s, r->d).code == E_OK;
+		started = started || (offered && daemon_record_start(&s, r->d->audit).code == E_OK);
 		taken = started && drain(&s, r).code == E_OK;
 		scope_reset(&s);
 	} while (sleep_until(r, taken ? next_watch : moment_monotonic() + MOMENT_SECOND, taken));
@@ -133,6 +137,39 @@ struct keyd_recorder *keyd_recorder_start(struct keyd *d)
 	return r;
 }
 
+/* keyd of the log zone outlives auditd, and need not wait for it to come back. */
+static bool somebody_records(struct scope *s, const struct keyd *d)
+{
+	struct wire_client *c = NULL;
+	bool there = d->conf->audit_socket == NULL || wire_connect(s, d->conf->audit_socket, KNOCK_MS, &c).code == E_OK;
+	wire_close(c);
+	scope_clear_error(s);
+	return there;
+}
+
+static void put_stop(struct scope *s, struct keyd_recorder *r)
+{
+	struct audit_event e;
+	audit_begin(&e, s, AUDIT_SERVICE_STOPPED);
+	audit_str(&e, "reason", "in order");
+	if (audit_finish(s, &e).code == E_OK)
+		keyd_recorder_put(r, &e);
+	audit_event_free(&e);
+}
+
+static void finish_queue(struct scope *s, struct keyd_recorder *r)
+{
+	if (somebody_records(s, r->d) && drain(s, r).code == E_OK)
+		return;
+	scope_reset(s);
+	if (keyd_left_keep(s, r->d, r->queue, r->count).code != E_OK) {
+		log_failure(s, "records are left behind");
+		return;
+	}
+	log_put(LOG_LEVEL_NOTICE, "auditd has ended before: %zu records, the stop among them, go on record at the next start",
+		r->count);
+}
+
 void keyd_recorder_stop(struct keyd_recorder *r)
 {
 	(void)pthread_mutex_lock(&r->lock);
@@ -143,14 +180,12 @@ void keyd_recorder_stop(struct keyd_recorder *r)
 	(void)pthread_join(r->watcher, NULL);
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	if (drain(&s, r).code != E_OK)
-		log_failure(&s, "records are left behind");
-	scope_reset(&s);
 	for (struct keyd_key *k = first_key(r->d); k != NULL; k = k->next) {
 		keyd_ocsp_close(&s, r->d, k);
 		scope_reset(&s);
 	}
-	daemon_record_stop(r->d->audit, "in order");
+	put_stop(&s, r);
+	finish_queue(&s, r);
 	for (size_t i = 0; i < r->count; i++)
 		audit_event_free(&r->queue[i]);
 	(void)pthread_mutex_destroy(&r->lock);
