@@ -12,6 +12,7 @@
 
 struct cli_api {
 	struct client *client;
+	const char *silent; /* what to do when it does not answer; NULL: nothing to say */
 };
 
 static st api_new(struct scope *s, const struct client_settings *settings, struct cli_api **out)
@@ -22,6 +23,13 @@ static st api_new(struct scope *s, const struct client_settings *settings, struc
 	api->client = client;
 	*out = api;
 	return OK;
+}
+
+static st call(struct scope *s, struct cli_api *api, const char *method, const char *path, const char *media_type, span body,
+	       struct client_answer *out)
+{
+	st called = client_call(s, api->client, method, path, media_type, body, out);
+	return called.code == E_UNAVAILABLE && api->silent != NULL ? fail_context(s, called, "%s", api->silent) : called;
 }
 
 st cli_api_open_local(struct scope *s, const char *socket, struct cli_api **out)
@@ -50,7 +58,9 @@ static st open_https(struct scope *s, const struct cli *c, struct cli_api **out)
 		.timeout_ms = TIMEOUT_MS,
 		.max_body = ANSWER_MAX,
 	};
-	return api_new(s, &settings, out);
+	TRY(api_new(s, &settings, out));
+	(*out)->silent = "the ca does not answer; `chancery status` shows what runs, `chancery run` starts it";
+	return OK;
 }
 
 static st renew(struct scope *s, const struct cli *c, span subject)
@@ -116,7 +126,7 @@ st cli_api_send(struct scope *s, struct cli_api *api, const char *method, const 
 		json_t **out)
 {
 	struct client_answer answer;
-	TRY(client_call(s, api->client, method, path, media_type, body, &answer));
+	TRY(call(s, api, method, path, media_type, body, &answer));
 	TRY(client_expect(s, &answer));
 	if (answer.body.len == 0) {
 		*out = json_object();
@@ -141,7 +151,7 @@ st cli_api_call(struct scope *s, struct cli_api *api, const char *method, const 
 st cli_api_fetch(struct scope *s, struct cli_api *api, const char *path, span *out)
 {
 	struct client_answer answer;
-	TRY(client_call(s, api->client, "GET", path, NULL, (span){ 0 }, &answer));
+	TRY(call(s, api, "GET", path, NULL, (span){ 0 }, &answer));
 	TRY(client_expect(s, &answer));
 	*out = answer.body;
 	return OK;

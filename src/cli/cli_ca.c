@@ -1,6 +1,5 @@
 /* `chancery ca`: the logical CAs. `create` makes one more in one command: token, key, certificate by the off-line root, OCSP
  * signer, first CRL. */
-#include "cli_audit.h"
 #include "cli_ca.h"
 #include "cli_found.h"
 #include "cli_nouns.h"
@@ -85,7 +84,7 @@ static st certify_with_root(struct scope *s, const struct cli *c, struct cli_api
 	st certified = cli_ca_certify(s, c, api, &root, name, profile, request);
 	cli_root_close(&root);
 	TRY(certified);
-	return cli_audit_import(s, c, cli_path(s, c, "state/root-ca/journal"));
+	return cli_root_import(s, c);
 }
 
 static st create(struct scope *s, struct cli *c)

@@ -1,5 +1,6 @@
 /* `chancery crl`. */
 #include "cli_api.h"
+#include "cli_found.h"
 #include "cli_crl.h"
 #include "cli_nouns.h"
 #include "file.h"
@@ -13,16 +14,71 @@
 
 #define CRL_FILE_MAX (256u << 20)
 
+static json_t *order_of(const struct cli *c)
+{
+	json_t *order = json_object();
+	if (cli_get(c, "next-update") != NULL)
+		(void)json_object_set_new(order, "next_update", json_string(cli_get(c, "next-update")));
+	return order;
+}
+
+/* On record in the log before anybody else gets it. */
+static st issue_by_root(struct scope *s, const struct cli *c, struct cli_api *online, struct cli_root *root, json_t **out)
+{
+	span crl;
+	TRY(cli_root_crl(s, root, order_of(c), &crl));
+	TRY(cli_root_import(s, c));
+	return fail_context(s, cli_crl_hand_over(s, online, "root", crl, out),
+			    "the CRL is made and on record, but not published");
+}
+
+static st issue_off_line(struct scope *s, const struct cli *c, struct cli_api *online, json_t **out)
+{
+	struct cli_root root;
+	cli_progress(c, "The off-line root is started for this ...");
+	TRY(cli_root_open(s, c, &root));
+	st issued = issue_by_root(s, c, online, &root, out);
+	cli_root_close(&root);
+	TRY(issued);
+	return cli_root_import(s, c); /* that it ended */
+}
+
+/* Asked first, so that nothing is started or typed for a ca that does not answer. */
+static st is_kept_elsewhere(struct scope *s, struct cli_api *api, const char *ca, bool *out)
+{
+	AUTO(json_t) *about = NULL;
+	TRY(cli_api_call(s, api, "GET", scope_printf(s, "/v1/cas/%s", cli_escape(s, ca)), NULL, &about));
+	*out = strcmp(cli_member(about, "state"), "external") == 0;
+	return OK;
+}
+
 static st issue(struct scope *s, struct cli *c)
 {
+	const char *ca = cli_get_or(c, "ca", "issuing");
+	bool elsewhere;
 	AUTO(cli_api) *api = NULL;
-	TRY(cli_api_open(s, c, &api));
-	json_t *body = json_object();
-	if (cli_get(c, "next-update") != NULL)
-		(void)json_object_set_new(body, "next_update", json_string(cli_get(c, "next-update")));
 	AUTO(json_t) *answer = NULL;
-	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, cli_get_or(c, "ca", "issuing"))),
-			 body, &answer));
+	TRY(cli_api_open(s, c, &api));
+	TRY(is_kept_elsewhere(s, api, ca, &elsewhere));
+	if (elsewhere && (strcmp(ca, "root") != 0 || cli_conf_daemon(&c->conf, "root-ca") == NULL))
+		return fail(s, E_STATE,
+			    "%s is kept elsewhere: have its CRL made there, then `chancery crl publish FILE --ca %s`", ca, ca);
+	if (elsewhere)
+		TRY(issue_off_line(s, c, api, &answer));
+	else
+		TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, ca)), order_of(c), &answer));
+	return cli_print(s, c, TAKE(answer));
+}
+
+static st publish(struct scope *s, struct cli *c)
+{
+	span bytes, crl;
+	TRY(file_read(s, c->argument[0], CRL_FILE_MAX, &bytes));
+	TRY(fail_context(s, pki_pem_or_der(s, bytes, "X509 CRL", &crl), "%s", c->argument[0]));
+	AUTO(cli_api) *api = NULL;
+	AUTO(json_t) *answer = NULL;
+	TRY(cli_api_open(s, c, &api));
+	TRY(cli_crl_hand_over(s, api, cli_get_or(c, "ca", "root"), crl, &answer));
 	return cli_print(s, c, TAKE(answer));
 }
 
@@ -100,8 +156,13 @@ static st show(struct scope *s, struct cli *c)
 }
 
 static const struct cli_option issue_options[] = {
-	{ .name = "ca", .value = "NAME", .help = "logical CA (default: issuing)" },
+	{ .name = "ca",
+	  .value = "NAME",
+	  .help = "logical CA (default: issuing); root: the off-line root is started, asked for its PIN, and stopped again" },
 	{ .name = "next-update", .value = "TIME", .help = "when the next one is due at the latest (default: the CA's period)" },
+};
+static const struct cli_option publish_options[] = {
+	{ .name = "ca", .value = "NAME", .help = "whose it is (default: root)" },
 };
 static const struct cli_option show_options[] = {
 	{ .name = "ca", .value = "NAME", .help = "ask the ca for this CA's CRL instead of the published one" },
@@ -112,10 +173,18 @@ static const struct cli_option show_options[] = {
 };
 static const struct cli_command commands[] = {
 	{ .verb = "issue",
-	  .summary = "Sign and publish a new CRL now",
-	  .example = "crl issue --ca issuing",
+	  .summary =
+		  "Sign and publish a new CRL now; CAs that work here do so by themselves, the off-line root needs it before "
+		  "its CRL ends",
+	  .example = "crl issue --ca root",
 	  CLI_OPTIONS(issue_options),
 	  .run = issue },
+	{ .verb = "publish",
+	  .arguments = "FILE",
+	  .summary = "Publish the CRL that a CA kept elsewhere made",
+	  .example = "crl publish root.crl --ca root",
+	  CLI_OPTIONS(publish_options),
+	  .run = publish },
 	{ .verb = "show",
 	  .arguments = "[FILE]",
 	  .summary = "Show a CRL: a file's, the published one, or the ca's own",

@@ -1,4 +1,6 @@
 #include "cli_found.h"
+#include "cli_audit.h"
+#include "cli_terminal.h"
 #include "file.h"
 #include "moment.h"
 #include "pki_name.h"
@@ -8,28 +10,32 @@
 #include "text.h"
 #include <stdio.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
+#define PIN_MIN  8
 #define PIN_MAX  128
 #define READY_MS 30000
 
+/* Until two entries agree: a slip of the fingers is no reason to begin anew. */
 static st pin_prompt(struct scope *s, const char *what, const char *token, span *out)
 {
-	if (!isatty(STDIN_FILENO))
-		return fail(s, E_INPUT, "the %s of token %s is typed on a terminal, and standard input is none", what, token);
-	char prompt[160];
-	(void)snprintf(prompt, sizeof prompt, "New %s of token %s: ", what, token);
-	const char *first = getpass(prompt);
-	if (first == NULL || strlen(first) < 8 || strlen(first) > PIN_MAX)
-		return fail(s, E_INPUT, "a %s has 8 to %d characters", what, PIN_MAX);
-	span kept = scope_copy(s, span_str(first));
-	(void)snprintf(prompt, sizeof prompt, "The %s of token %s again: ", what, token);
-	const char *second = getpass(prompt);
-	if (second == NULL || !span_is(kept, second))
-		return fail(s, E_INPUT, "the two entries differ; nothing was made");
-	*out = kept;
-	return OK;
+	char *first = scope_printf(s, "New %s of token %s: ", what, token);
+	char *second = scope_printf(s, "The same %s again: ", what);
+	for (;;) {
+		span pin, again;
+		TRY(cli_ask(s, first, &pin));
+		if (pin.len < PIN_MIN || pin.len > PIN_MAX) {
+			TRY(cli_say(s, scope_printf(s, "It has %d to %d characters; this one has %zu.\n", PIN_MIN, PIN_MAX,
+						    pin.len)));
+			continue;
+		}
+		TRY(cli_ask(s, second, &again));
+		if (span_equal(pin, again)) {
+			*out = pin;
+			return OK;
+		}
+		TRY(cli_say(s, "The two entries differ; once more.\n"));
+	}
 }
 
 /* 16 hexadecimal digits of the kernel's randomness, kept for the next starts. */
@@ -178,7 +184,7 @@ static st start(struct scope *s, const struct cli *c, const char *label, struct 
 			    "chancery.conf has no daemon %s: the root is kept elsewhere; bring it requests by file", label);
 	AUTO_BUF pins;
 	buf_init(&pins, 32768);
-	TRY(cli_pins(s, daemon, &pins));
+	TRY(cli_pins(s, c, daemon, &pins));
 	AUTO_FD log = -1;
 	TRY(cli_open_log(s, c, label, &log));
 	TRY(cli_spawn(s, c, daemon, buf_span(&pins), log, out));
@@ -209,6 +215,13 @@ void cli_root_close(struct cli_root *root)
 	*root = (struct cli_root){ .keyd = { .ready_fd = -1 }, .ca = { .ready_fd = -1 } };
 }
 
+st cli_root_import(struct scope *s, const struct cli *c)
+{
+	/* keyd's first: what was to be signed stands in the log before what became of it. */
+	TRY(cli_audit_import(s, c, cli_path(s, c, "state/keyd-root/journal")));
+	return cli_audit_import(s, c, cli_path(s, c, "state/root-ca/journal"));
+}
+
 st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem,
 		 const char **out_certificate, const char **out_chain)
 {
@@ -219,11 +232,15 @@ st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, co
 	return cli_found_member(s, answer, "chain", out_chain);
 }
 
-st cli_root_crl(struct scope *s, struct cli_root *root, struct cli_api *online, json_t **out)
+st cli_root_crl(struct scope *s, struct cli_root *root, json_t *order, span *out)
 {
 	AUTO(json_t) *made = NULL;
-	TRY(cli_api_call(s, root->api, "POST", "/v1/cas/root/crls", json_object(), &made));
-	span crl;
-	TRY(cli_api_fetch(s, root->api, "/v1/cas/root/crl", &crl));
-	return cli_api_send(s, online, "PUT", "/v1/cas/root/crl", "application/pkix-crl", crl, out);
+	TRY(cli_api_call(s, root->api, "POST", "/v1/cas/root/crls", order, &made));
+	return cli_api_fetch(s, root->api, "/v1/cas/root/crl", out);
+}
+
+st cli_crl_hand_over(struct scope *s, struct cli_api *online, const char *ca, span crl, json_t **out)
+{
+	return cli_api_send(s, online, "PUT", scope_printf(s, "/v1/cas/%s/crl", cli_escape(s, ca)), "application/pkix-crl", crl,
+			    out);
 }

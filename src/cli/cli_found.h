@@ -32,9 +32,13 @@ struct cli_root {
 	cli_api *api;
 };
 st cli_root_open(struct scope *s, const struct cli *c, struct cli_root *out);
-/* Stops it, also after a failure; the journal of what it did stays for `audit import`. */
+/* Stops it, also after a failure; the journals of what it did stay for cli_root_import(). */
 void cli_root_close(struct cli_root *root);
 st cli_root_sign(struct scope *s, struct cli_root *root, const char *profile, const char *request_pem,
 		 const char **out_certificate, const char **out_chain);
-/* A new CRL of the root, published through the on-line ca. */
-st cli_root_crl(struct scope *s, struct cli_root *root, struct cli_api *online, json_t **out);
+/* A new CRL of the root, DER; `order` is the body of POST /v1/cas/root/crls and is taken over. */
+st cli_root_crl(struct scope *s, struct cli_root *root, json_t *order, span *out);
+/* What the root did so far into the audit log; records that are there already are left out. */
+st cli_root_import(struct scope *s, const struct cli *c);
+/* The CRL of a CA that is kept elsewhere to the on-line ca, which publishes it: `number this_update next_update entries`. */
+st cli_crl_hand_over(struct scope *s, struct cli_api *online, const char *ca, span crl, json_t **out);

@@ -207,8 +207,10 @@ static st publish_root(struct scope *s, struct founding *f)
 			 json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len),
 			 &taken));
 	struct cli_root root = { .api = f->root_api };
-	AUTO(json_t) *crl = NULL;
-	return cli_root_crl(s, &root, f->api, &crl);
+	AUTO(json_t) *published = NULL;
+	span crl;
+	TRY(cli_root_crl(s, &root, json_object(), &crl));
+	return cli_crl_hand_over(s, f->api, "root", crl, &published);
 }
 
 static st first_crls(struct scope *s, struct founding *f)

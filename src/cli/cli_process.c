@@ -1,4 +1,5 @@
 #include "cli_process.h"
+#include "cli_terminal.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #define PIN_MAX       256u
@@ -47,46 +47,48 @@ static st pins_of_directory(struct scope *s, const char *directory, struct buf *
 	return result;
 }
 
-static bool read_hidden(char *line, size_t room)
+/* The tokens that a keyd wants PINs for, one a line: it knows its configuration and its keys. */
+static st tokens_of(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out)
 {
-	struct termios shown, hidden;
-	if (tcgetattr(STDIN_FILENO, &shown) != 0)
-		return false;
-	hidden = shown;
-	hidden.c_lflag &= ~(tcflag_t)ECHO;
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-	bool got = fgets(line, (int)room, stdin) != NULL;
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-	(void)fputc('\n', stderr);
-	return got;
+	const char *const arguments[] = { "--config", daemon->config, "tokens", NULL };
+	int exit_code;
+	TRY(cli_run_program(s, cli_program(s, c, daemon->program), arguments, &daemon->environment, out, &exit_code));
+	return exit_code == 0 ? OK
+			      : fail(s, E_CONFIG, "%s cannot name its tokens (exit code %d); its message says why",
+				     daemon->label, exit_code);
 }
 
-/* "TOKEN PIN" per token; the operator names the tokens, since the tool cannot see into a zone that is not open yet. */
-static st pins_of_prompt(struct scope *s, const struct cli_daemon *daemon, struct buf *out)
+static st pin_of_prompt(struct scope *s, const struct cli_daemon *daemon, const char *token, struct buf *out)
 {
-	if (!isatty(STDIN_FILENO))
-		return fail(s, E_CONFIG,
-			    "%s wants its PINs from a terminal and standard input is none; set pin-directory, or let "
-			    "systemd hand them over as credentials",
-			    daemon->label);
-	for (;;) {
-		char token[PIN_MAX], pin[PIN_MAX];
-		(void)fprintf(stderr, "%s: name of a token to open (empty: no more): ", daemon->label);
-		if (fgets(token, sizeof token, stdin) == NULL || token[0] == '\n')
-			return OK;
-		token[strcspn(token, "\n")] = 0;
-		(void)fprintf(stderr, "PIN of token %s: ", token);
-		bool got = read_hidden(pin, sizeof pin);
-		st added = got ? pins_add(s, out, token, span_str(pin)) : fail(s, E_INPUT, "no PIN was given");
-		wipe(pin, sizeof pin);
-		TRY(added);
+	span pin;
+	AUTO_SCOPE secret; /* wiped at once */
+	scope_init(&secret, NULL);
+	char *prompt = scope_printf(s, "PIN of token %s, zone %s (empty: leave it closed): ", token, daemon->zone);
+	st asked = cli_ask(&secret, prompt, &pin);
+	if (asked.code == E_OK && pin.len > 0)
+		asked = pins_add(&secret, out, token, pin);
+	return asked.code == E_OK ? OK : fail(s, asked.code, "%s", secret.message);
+}
+
+static st pins_of_prompt(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out)
+{
+	AUTO_BUF tokens;
+	buf_init(&tokens, 65536);
+	TRY(tokens_of(s, c, daemon, &tokens));
+	span rest = buf_span(&tokens);
+	while (rest.len > 0) {
+		const uint8_t *end = memchr(rest.data, '\n', rest.len);
+		size_t len = end == NULL ? rest.len : (size_t)(end - rest.data);
+		TRY(pin_of_prompt(s, daemon, scope_cstr(s, span_first(rest, len)), out));
+		rest = span_from(rest, len + 1 < rest.len ? len + 1 : rest.len);
 	}
+	return OK;
 }
 
-st cli_pins(struct scope *s, const struct cli_daemon *daemon, struct buf *out)
+st cli_pins(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out)
 {
 	if (daemon->pin_prompt)
-		return pins_of_prompt(s, daemon, out);
+		return pins_of_prompt(s, c, daemon, out);
 	return daemon->pin_directory == NULL ? OK : pins_of_directory(s, daemon->pin_directory, out);
 }
 
@@ -288,7 +290,7 @@ st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon
 	AUTO_BUF pins;
 	buf_init(&pins, PINS_MAX);
 	if (daemon->pin_directory != NULL)
-		TRY(cli_pins(s, daemon, &pins));
+		TRY(cli_pins(s, c, daemon, &pins));
 	AUTO_FD pin_fd = -1;
 	const char *words[ARGUMENTS_MAX] = { "--config", daemon->config };
 	size_t n = 2;

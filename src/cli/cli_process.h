@@ -13,7 +13,7 @@ struct cli_child {
 
 /* PINs of a daemon in the descriptor's format ("TOKEN PIN" lines), from its pin-directory or the terminal.
  * Empty when it needs none. */
-st cli_pins(struct scope *s, const struct cli_daemon *daemon, struct buf *out);
+st cli_pins(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out);
 /* Start with --config, --pid-file, --ready-fd and, for a keyd, --pin-fd. `log_fd` becomes its standard error; -1: ours. */
 st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd,
 	     struct cli_child *out);

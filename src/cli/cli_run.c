@@ -63,13 +63,13 @@ static int64_t back_off(unsigned failures)
 
 /* PINs from a directory are read at each start, so that a changed PIN needs no restart of the supervisor; those typed in are
  * kept. */
-static st unit_pins(struct scope *s, const struct unit *u, struct buf *fresh, span *out)
+static st unit_pins(struct scope *s, const struct cli *c, const struct unit *u, struct buf *fresh, span *out)
 {
 	if (u->pins.len > 0) {
 		*out = buf_span(&u->pins);
 		return OK;
 	}
-	TRY(cli_pins(s, u->child.daemon, fresh));
+	TRY(cli_pins(s, c, u->child.daemon, fresh));
 	*out = buf_span(fresh);
 	return OK;
 }
@@ -79,7 +79,7 @@ static st unit_start(struct scope *s, struct supervisor *v, struct unit *u)
 	AUTO_BUF fresh;
 	buf_init(&fresh, 32768);
 	span pins;
-	TRY(unit_pins(s, u, &fresh, &pins));
+	TRY(unit_pins(s, v->cli, u, &fresh, &pins));
 	u->started = moment_monotonic();
 	TRY(cli_spawn(s, v->cli, u->child.daemon, pins, u->log_fd, &u->child));
 	u->state = UNIT_STARTING;
@@ -271,7 +271,7 @@ static st take_units(struct scope *s, struct supervisor *v)
 		*u = (struct unit){ .child = { .daemon = &all[i], .ready_fd = -1 } };
 		buf_init(&u->pins, 32768);
 		if (all[i].pin_prompt) {
-			TRY(cli_pins(s, &all[i], &u->pins));
+			TRY(cli_pins(s, v->cli, &all[i], &u->pins));
 			if (u->pins.len > 0 && mlock(u->pins.data, u->pins.room) != 0)
 				return fail_errno(s, E_IO, "locking PINs into memory");
 		}

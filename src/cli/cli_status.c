@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define EXIT_NOT_WELL 1
+#define DUTY_PART     6 /* of the life of a CRL */
 
 struct process {
 	int pid;
@@ -212,6 +213,25 @@ static void add_keys(struct scope *s, const struct cli *c, json_t *out, bool *we
 	(void)json_object_set_new(out, "keys", shown);
 }
 
+/* What the operator is to do, with the command. A CA that works here renews its CRL in half its life, so its last sixth means that
+ * something keeps it from it; the off-line root's is renewed by hand. */
+static void add_duty(struct scope *s, const json_t *ca, json_t *duties)
+{
+	int64_t this_update, next_update, now = scope_now(s);
+	const char *name = cli_member(ca, "name");
+	const json_t *crl = json_object_get(ca, "last_crl");
+	if (moment_parse(s, span_str(cli_member(crl, "this_update")), &this_update).code != E_OK ||
+	    moment_parse(s, span_str(cli_member(crl, "next_update")), &next_update).code != E_OK) {
+		scope_clear_error(s);
+		return;
+	}
+	if (next_update - now > (next_update - this_update) / DUTY_PART)
+		return;
+	(void)json_array_append_new(
+		duties, json_string(scope_printf(s, "the CRL of %s %s %s: chancery crl issue --ca %s", name,
+						 next_update > now ? "ends" : "ENDED", cli_age(s, next_update), name)));
+}
+
 /* What the ca says of itself: CAs, how far each va is, renewals. */
 static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well)
 {
@@ -227,6 +247,7 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well
 		return;
 	}
 	json_t *cas = json_array();
+	json_t *duties = json_array();
 	size_t i;
 	json_t *ca;
 	json_array_foreach(json_object_get(status, "cas"), i, ca)
@@ -236,7 +257,12 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well
 							   cli_member(ca, "state"), "CRL",
 							   (json_int_t)cli_member_number(crl, "number"), "next update",
 							   cli_member(crl, "next_update")));
+		add_duty(s, ca, duties);
 	}
+	*well = *well && json_array_size(duties) == 0;
+	if (json_array_size(duties) > 0)
+		(void)json_object_set(out, "to do", duties);
+	json_decref(duties);
 	(void)json_object_set_new(out, "CAs", cas);
 	static const char *const kept[][2] = { { "vas", "status feed" },
 					       { "certificates", "certificates" },

@@ -8,6 +8,7 @@
 #include "log.h"
 #include <errno.h>
 #include <grp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -31,19 +32,33 @@ static st take_pin(struct scope *s, void *state, const char *token, span pin)
 	return keyd_add_token(s, state, token, pin);
 }
 
+static void want_token(struct conf_list *list, const char *label)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->item[i], label) == 0)
+			return;
+	list->item[list->count++] = label;
+}
+
 /* Tokens of the configuration and those that known keys lie on. */
+static struct conf_list wanted_tokens(struct scope *s, const struct keyd *d)
+{
+	size_t most = d->conf->tokens.count;
+	for (const struct keyd_key *k = d->keys; k != NULL; k = k->next)
+		most++;
+	struct conf_list wanted = { .item = scope_alloc(s, (most + 1) * sizeof *wanted.item) };
+	for (size_t i = 0; i < d->conf->tokens.count; i++)
+		want_token(&wanted, d->conf->tokens.item[i]);
+	for (const struct keyd_key *k = d->keys; k != NULL; k = k->next)
+		want_token(&wanted, k->info.token);
+	return wanted;
+}
+
 static st open_tokens(struct scope *s, struct keyd *d)
 {
-	for (size_t i = 0; i < d->conf->tokens.count; i++)
-		TRY(keyd_add_token(s, d, d->conf->tokens.item[i], (span){ 0 }));
-	for (struct keyd_key *k = d->keys; k != NULL; k = k->next)
-		TRY(keyd_add_token(s, d, k->info.token, (span){ 0 }));
-	size_t count = 0;
-	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
-		count++;
-	struct conf_list wanted = { .item = scope_alloc(s, (count + 1) * sizeof *wanted.item) };
-	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
-		wanted.item[wanted.count++] = t->label;
+	const struct conf_list wanted = wanted_tokens(s, d);
+	for (size_t i = 0; i < wanted.count; i++)
+		TRY(keyd_add_token(s, d, wanted.item[i], (span){ 0 }));
 	const struct keyd_pin_taker taker = { take_pin, d };
 	AUTO_SCOPE secret; /* wiped at once, not with the configuration */
 	scope_init(&secret, NULL);
@@ -151,6 +166,29 @@ static st start(struct scope *s, const void *conf, void **out_state)
 	return OK;
 }
 
+/* Whoever asks a person for the PINs begins here. */
+static st list_tokens(struct scope *s, struct keyd *d)
+{
+	TRY(keyd_load_keys(s, d));
+	const struct conf_list wanted = wanted_tokens(s, d);
+	for (size_t i = 0; i < wanted.count; i++)
+		printf("%s\n", wanted.item[i]);
+	return fflush(stdout) == 0 ? OK : fail_errno(s, E_IO, "standard output");
+}
+
+static int print_tokens(const void *conf, int argc, char **argv)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	(void)argv;
+	struct keyd d = { .conf = conf };
+	st listed = argc == 1 ? list_tokens(&s, &d) : fail(&s, E_INPUT, "tokens takes no argument");
+	keyd_free_keys(&d);
+	if (listed.code != E_OK)
+		log_failure(&s, "tokens");
+	return code_row(listed.code)->exit_code;
+}
+
 /* Sockets of the Internet only for a network HSM that the configuration names. */
 static bool needs_internet(const void *conf)
 {
@@ -168,6 +206,7 @@ static const struct daemon_command commands[] = {
 	  "what the PKCS#11 module and a token can do for us: [--json] [--token LABEL] [--module PATH] [--module-init-args "
 	  "TEXT]",
 	  keyd_probe },
+	{ "tokens", "the tokens that PINs are wanted for, one a line", print_tokens },
 	{ "head", "LABEL: size of the log under the last checkpoint that this key signed", keyd_head },
 	{ "forget-head",
 	  "LABEL: move the last tree head aside, so that a log restored with a loss is signed again; only while keyd is stopped",
