@@ -12,8 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PIN_MIN  8
-#define PIN_MAX  128
 #define READY_MS 30000
 
 /* Until two entries agree: a slip of the fingers is no reason to begin anew. */
@@ -24,9 +22,9 @@ static st pin_prompt(struct scope *s, const char *what, const char *token, span 
 	for (;;) {
 		span pin, again;
 		TRY(cli_ask(s, first, &pin));
-		if (pin.len < PIN_MIN || pin.len > PIN_MAX) {
-			TRY(cli_say(s, scope_printf(s, "It has %d to %d characters; this one has %zu.\n", PIN_MIN, PIN_MAX,
-						    pin.len)));
+		if (pin.len < CLI_PIN_MIN || pin.len > CLI_PIN_MAX) {
+			TRY(cli_say(s, scope_printf(s, "It has %d to %d characters; this one has %zu.\n", CLI_PIN_MIN,
+						    CLI_PIN_MAX, pin.len)));
 			continue;
 		}
 		TRY(cli_ask(s, second, &again));

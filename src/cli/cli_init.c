@@ -294,31 +294,6 @@ static st run_steps(struct scope *s, struct founding *f)
 	return file_sync_directory_of(s, marker);
 }
 
-/* What is there already? Nothing is ever overwritten: keys may be in it. */
-static st look_before(struct scope *s, const struct cli *c)
-{
-	char *marker = cli_path(s, c, "etc/founding");
-	span step;
-	if (file_exists(marker) && cli_get(c, "start-over") != NULL) {
-		char *aside = scope_printf(s, "%s.interrupted-%lld", c->home, (long long)(scope_now(s) / MOMENT_SECOND));
-		if (rename(c->home, aside) != 0)
-			return fail_errno(s, E_IO, "moving %s to %s", c->home, aside);
-		cli_progress(c, "Moved the interrupted installation to %s", aside);
-		return OK;
-	}
-	if (file_exists(marker)) {
-		TRY(file_read(s, marker, 1024, &step));
-		return fail(
-			s, E_STATE,
-			"an earlier init of %s was interrupted at '%.*s' and nothing of it is in use; `chancery init --start-over ...` "
-			"moves it aside and begins anew",
-			c->home, (int)step.len - 1, (const char *)step.data);
-	}
-	if (file_exists(cli_path(s, c, "etc/chancery.conf")))
-		return fail(s, E_CONFLICT, "%s holds an installation already; start it with `chancery run`", c->home);
-	return OK;
-}
-
 /* "127.0.0.1" and a base port; the standard ports have no common base. */
 static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
 {
@@ -368,18 +343,28 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 	return OK;
 }
 
+static st begun_in_vain(struct scope *s, const struct cli *c, st why)
+{
+	char *message = scope_printf(s, "%s", s->message);
+	scope_clear_error(s);
+	return fail(s, why.code,
+		    "%s. Nothing in %s is in use: the same command with --start-over moves it aside and begins anew", message,
+		    c->home);
+}
+
 static st init(struct scope *s, struct cli *c)
 {
 	struct cli_init want;
 	TRY(take_wishes(s, c, &want));
-	TRY(look_before(s, c));
+	TRY(cli_init_check(s, c, &want));
 	cli_progress(c, "Founding %s in %s", want.name, c->home);
 	TRY(cli_init_write(s, c, &want, true));
 	TRY(conf_read(s, &cli_conf_schema, cli_path(s, c, "etc/chancery.conf"), &c->conf));
 	struct founding f = { .c = c, .want = &want };
 	st founded = run_steps(s, &f);
 	stop_all(&f);
-	TRY(founded);
+	if (founded.code != E_OK)
+		return begun_in_vain(s, c, founded);
 	return cli_print(s, c,
 			 json_pack("{s:s, s:s, s:b, s:s}", "provider", want.name, "directory", c->home, "test", want.test,
 				   "next", scope_printf(s, "chancery --home %s run", c->home)));

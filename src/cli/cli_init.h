@@ -20,6 +20,9 @@ struct cli_init {
 	uint64_t lives; /* seconds that OCSP signers', daemons' and operators' certificates live; 0: as their profiles say */
 };
 
+/* Refuses what would fail later: values, ports, a directory that holds something (with --start-over an interrupted installation is
+ * moved aside), a missing terminal. Tells a person what will be asked. */
+st cli_init_check(struct scope *s, const struct cli *c, const struct cli_init *want);
 /* All configuration files. `founding`: the keyds and the ca write their records to journals, and the ca has no listener. */
 st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *want, bool founding);
 /* The file `env`, for shells. */

@@ -73,6 +73,23 @@ st cli_key_rows(struct scope *s, const struct cli *c, const char *zone, json_t *
 	return OK;
 }
 
+void cli_key_duties(struct scope *s, const json_t *rows, json_t *duties)
+{
+	size_t i;
+	const json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		if (json_is_true(json_object_get(row, "usable")))
+			continue;
+		char *duty =
+			scope_printf(s,
+				     "key %s of zone %s is not usable: its token is closed or refused its PIN; chancery run "
+				     "--stop, then chancery run with the right PIN (log/keyd-%s.log says more)",
+				     cli_member(row, "key"), cli_member(row, "zone"), cli_member(row, "zone"));
+		(void)json_array_append_new(duties, json_string(duty));
+	}
+}
+
 static st list(struct scope *s, struct cli *c)
 {
 	AUTO(json_t) *rows = json_array();

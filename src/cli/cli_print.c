@@ -54,6 +54,12 @@ static bool is_table(const json_t *value)
 	return json_is_array(value) && json_array_size(value) > 0 && json_is_object(json_array_get(value, 0));
 }
 
+/* "to do": sentences, a line each. */
+static bool is_list(const json_t *value)
+{
+	return json_is_array(value) && json_array_size(value) > 0 && json_is_string(json_array_get(value, 0));
+}
+
 static size_t table_columns(const json_t *rows, const char *names[COLUMNS_MAX], size_t widths[COLUMNS_MAX])
 {
 	size_t count = 0;
@@ -105,7 +111,7 @@ static void text_object(struct buf *out, const json_t *object)
 	json_object_foreach((json_t *)(uintptr_t)object, name, member)
 	{
 		bool long_text = json_is_string(member) && strchr(json_string_value(member), '\n') != NULL;
-		if (is_table(member) || json_is_object(member) || long_text) {
+		if (is_table(member) || is_list(member) || json_is_object(member) || long_text) {
 			put(out, "\n");
 			put(out, name);
 			put(out, ":\n");

@@ -2,6 +2,7 @@
  * `chancery run`: the supervisor of a host's daemons, in the foreground (demo, containers). Daemons start in the order of
  * chancery.conf, each when the one before is ready; whichever ends is started again, later each time it fails.
  */
+#include "cli_key.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "file.h"
@@ -380,6 +381,19 @@ static st stop_running(struct scope *s, struct cli *c)
 	return cli_print(s, c, json_pack("{s:s, s:i}", "supervisor", "stopped", "pid", pid));
 }
 
+/* Daemons are ready also with a token closed; whoever typed a wrong PIN is told now. */
+static st say_ready(struct scope *s, struct cli *c)
+{
+	AUTO(json_t) *rows = json_array();
+	AUTO(json_t) *duties = json_array();
+	TRY(cli_key_rows(s, c, NULL, rows));
+	cli_key_duties(s, rows, duties);
+	if (json_array_size(duties) == 0)
+		return cli_print(s, c, json_pack("{s:s}", "daemons", "ready"));
+	c->exit_code = 1;
+	return cli_print(s, c, json_pack("{s:s, s:O}", "daemons", "ready", "to do", duties));
+}
+
 static st run(struct scope *s, struct cli *c)
 {
 	if (cli_get(c, "stop") != NULL)
@@ -405,9 +419,7 @@ static st run(struct scope *s, struct cli *c)
 				 : fail(s, v.outcome.code, "a daemon refused its configuration; its log says why");
 	}
 	supervisor_done(&v);
-	if (result.code == E_OK && parent)
-		return cli_print(s, c, json_pack("{s:s}", "daemons", "ready"));
-	return result;
+	return result.code == E_OK && parent ? say_ready(s, c) : result;
 }
 
 static const struct cli_option run_options[] = {

@@ -196,7 +196,7 @@ static void add_audit_head(struct scope *s, const struct cli *c, json_t *out, bo
 	(void)json_object_set_new(out, "audit head", json_string(text));
 }
 
-static void add_keys(struct scope *s, const struct cli *c, json_t *out, bool *well)
+static void add_keys(struct scope *s, const struct cli *c, json_t *out, json_t *duties)
 {
 	AUTO(json_t) *rows = json_array();
 	(void)cli_key_rows(s, c, NULL, rows).code;
@@ -204,12 +204,12 @@ static void add_keys(struct scope *s, const struct cli *c, json_t *out, bool *we
 	for (size_t i = 0; i < json_array_size(rows); i++) {
 		const json_t *row = json_array_get(rows, i);
 		bool usable = json_is_true(json_object_get(row, "usable"));
-		*well = *well && usable;
 		(void)json_array_append_new(shown, json_pack("{s:s, s:s, s:s, s:s}", "zone", cli_member(row, "zone"), "key",
 							     cli_member(row, "key"), "type", cli_member(row, "type"), "state",
 							     usable ? "usable" : "NOT USABLE"));
 	}
 	scope_clear_error(s);
+	cli_key_duties(s, rows, duties);
 	(void)json_object_set_new(out, "keys", shown);
 }
 
@@ -233,7 +233,7 @@ static void add_duty(struct scope *s, const json_t *ca, json_t *duties)
 }
 
 /* What the ca says of itself: CAs, how far each va is, renewals. */
-static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well)
+static void add_ca(struct scope *s, const struct cli *c, json_t *out, json_t *duties, bool *well)
 {
 	AUTO(cli_api) *api = NULL;
 	AUTO(json_t) *status = NULL;
@@ -247,7 +247,6 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well
 		return;
 	}
 	json_t *cas = json_array();
-	json_t *duties = json_array();
 	size_t i;
 	json_t *ca;
 	json_array_foreach(json_object_get(status, "cas"), i, ca)
@@ -259,10 +258,6 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, bool *well
 							   cli_member(crl, "next_update")));
 		add_duty(s, ca, duties);
 	}
-	*well = *well && json_array_size(duties) == 0;
-	if (json_array_size(duties) > 0)
-		(void)json_object_set(out, "to do", duties);
-	json_decref(duties);
 	(void)json_object_set_new(out, "CAs", cas);
 	static const char *const kept[][2] = { { "vas", "status feed" },
 					       { "certificates", "certificates" },
@@ -283,8 +278,13 @@ static st status(struct scope *s, struct cli *c)
 	add_ocsp(s, c, out, &well);
 	add_audit_head(s, c, out, &well);
 	(void)json_object_set_new(out, "daemons", rows);
-	add_keys(s, c, out, &well);
-	add_ca(s, c, out, &well);
+	AUTO(json_t) *duties = json_array();
+	add_keys(s, c, out, duties);
+	add_ca(s, c, out, duties, &well);
+	if (json_array_size(duties) > 0) {
+		well = false;
+		(void)json_object_set(out, "to do", duties);
+	}
 	c->exit_code = well ? 0 : EXIT_NOT_WELL;
 	return cli_print(s, c, TAKE(out));
 }

@@ -72,6 +72,12 @@ st cli_ask(struct scope *s, const char *prompt, span *out)
 	return whole ? OK : fail(s, E_INPUT, "that is longer than %u characters", ENTRY_MAX - 1);
 }
 
+bool cli_terminal_there(void)
+{
+	AUTO_FD terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	return terminal >= 0;
+}
+
 st cli_say(struct scope *s, const char *line)
 {
 	AUTO_FD terminal = open("/dev/tty", O_WRONLY | O_CLOEXEC | O_NOCTTY);
