@@ -43,4 +43,6 @@ int daemon_main(const struct daemon *daemon, int argc, char **argv);
 /* ---- the records of a daemon's life, the same for all: call them when the audit client is there and before it is closed ---- */
 st daemon_record_start(struct scope *s, struct audit *audit);
 void daemon_record_reload(struct audit *audit, const char *outcome);
+/* The same event, begun and filled, for auditd, which is its own client. */
+void daemon_event_reload(struct scope *s, struct audit_event *out, const char *outcome);
 void daemon_record_stop(struct audit *audit, const char *reason);

@@ -35,15 +35,20 @@ st daemon_record_start(struct scope *s, struct audit *audit)
 	return commit(s, audit, &event);
 }
 
+void daemon_event_reload(struct scope *s, struct audit_event *out, const char *outcome)
+{
+	audit_begin(out, s, AUDIT_SERVICE_RELOADED);
+	audit_str(out, "configuration", configuration_digest);
+	audit_str(out, "outcome", outcome);
+}
+
 /* What happened has happened: a record that cannot be made is said in the log. */
 void daemon_record_reload(struct audit *audit, const char *outcome)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	AUTO_EVENT event;
-	audit_begin(&event, &s, AUDIT_SERVICE_RELOADED);
-	audit_str(&event, "configuration", configuration_digest);
-	audit_str(&event, "outcome", outcome);
+	daemon_event_reload(&s, &event, outcome);
 	if (commit(&s, audit, &event).code != E_OK)
 		log_failure(&s, "recording that the configuration was read again");
 }

@@ -166,13 +166,7 @@ class World:
             raw, identity = b"\x02" + self.spki, hashlib.sha256(self.spki).digest()[:4]
         with open(key, "w") as f:
             f.write(f"{ORIGIN}+{identity.hex()}+{base64.b64encode(raw).decode()}\n")
-        # The tool wants an installation; only names of files are taken from it here.
-        home = os.path.join(self.directory, "home", "etc")
-        os.makedirs(home, exist_ok=True)
-        with open(os.path.join(home, "chancery.conf"), "w") as f:
-            f.write("name = flow\n")
-        done = subprocess.run([os.path.join(self.build, "src", "chancery"), "--home", os.path.dirname(home), "audit", "verify", "--json",
-                               "--log", self.log, "--key", key, *options], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([os.path.join(self.build, "src", "chancery"), "audit", "verify", "--json", "--log", self.log, "--key", key, *options], capture_output=True, text=True, timeout=120)
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
     def settled(self):

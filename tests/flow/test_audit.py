@@ -1,4 +1,5 @@
 """auditd with a real keyd: checkpoints that an outsider verifies, restarts, what stops it, what it refuses."""
+import hashlib
 import json
 import os
 import shutil
@@ -97,6 +98,62 @@ def test_issuance_stops_when_checkpoints_are_overdue_and_resumes(world):
     world.keyd.start()
     assert world.settled()
     assert isinstance(append(client, record("sign.request", SIGN))[0], int)
+
+
+def reload(world, text):
+    """SIGHUP with this configuration; the outcome as it stands on record."""
+    with open(world.config, "w") as f:
+        f.write(text)
+    reloads = lambda: [e["record"] for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "service.reloaded"]
+    assert world.settled()
+    before = len(reloads())
+    world.process.send_signal(signal.SIGHUP)
+    assert kc.wait_for(lambda: world.settled() and len(reloads()) == before + 1)
+    assert reloads()[-1]["component"] == "auditd"
+    with open(world.config, "rb") as f:
+        assert reloads()[-1]["configuration"] == hashlib.sha256(f.read()).hexdigest()
+    return reloads()[-1]["outcome"]
+
+
+def test_a_reload_changes_writers_and_checkpoints_for_connections_that_are_open(world):
+    world.start_keyd()
+    assert world.start()
+    with open(world.config) as f:
+        text = f.read()
+    client = kc.Client(world.socket)
+    first = append(client, record())[0]
+    assert reload(world, text + f"writer = tester {os.getuid()}\n") == "in force"
+    second = append(client, record())[0]
+    assert world.settled()
+    envelopes = aw.verify_log(world.log, world.spki)
+    assert envelopes[first]["by"] != "tester" and envelopes[second]["by"] == "tester"
+    assert reload(world, text + "writer = somebody 65533\n") == "in force"
+    with pytest.raises(kc.Refused) as why:
+        append(client, record())
+    assert why.value.code == "DENIED"
+    with open(world.config, "w") as f:
+        f.write(text.replace("checkpoint-interval = 100ms", "checkpoint-interval = 1h"))
+    world.process.send_signal(signal.SIGHUP)
+    assert kc.wait_for(lambda: world.stderr().count("configuration read again") == 3)
+    append(kc.Client(world.socket), record())
+    time.sleep(0.5)
+    assert world.status()["signed"] < world.status()["size"], "no checkpoint within the hour"
+
+
+def test_a_reload_that_cannot_be_is_refused_on_record_and_nothing_changes(world):
+    world.start_keyd()
+    assert world.start()
+    with open(world.config) as f:
+        text = f.read()
+    assert reload(world, text.replace(f"origin = {aw.ORIGIN}", "origin = log.test/other")) == "refused"
+    assert "origin cannot change while auditd runs" in world.stderr()
+    assert reload(world, text + "writer = nobody-of-this-name no-such-user\n") == "refused"
+    with open(world.config, "w") as f:
+        f.write("nonsense\n")
+    world.process.send_signal(signal.SIGHUP)
+    assert kc.wait_for(lambda: world.stderr().count("the former configuration stays") == 3)
+    assert append(kc.Client(world.socket), record())[0] > 0
+    assert world.settled()
 
 
 def test_what_is_not_a_record_never_becomes_a_leaf(world):

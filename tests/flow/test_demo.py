@@ -207,7 +207,9 @@ def test_a_backup_restores_to_what_it_was_and_the_ca_catches_up_from_the_log(pro
 def test_sighup_reloads_without_a_restart(provider):
     before = {name: provider.pid(name) for name in DAEMONS}
     os.kill(int((provider.home / "run" / "supervisor.pid").read_text()), signal.SIGHUP)
-    within(10, lambda: len(provider.json("audit", "show", "--event", "service.reloaded")) >= 2)  # va and tsa
+    reloaded = lambda: {(leaf["record"]["component"], leaf["record"]["outcome"])
+                        for leaf in provider.json("audit", "show", "--event", "service.reloaded")}
+    within(10, lambda: reloaded() == {(name.replace("keyd-", "keyd/"), "in force") for name in DAEMONS})
     assert before == {name: provider.pid(name) for name in DAEMONS}
     provider.issue("reloaded")
 

@@ -250,11 +250,71 @@ static st start(struct scope *s, const void *conf, void **out_state)
 	return OK;
 }
 
+/* ---- reload ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static st check_same_ground(struct scope *s, const struct auditd_conf *now, const struct auditd_conf *next)
+{
+	const struct {
+		const char *name;
+		bool same;
+	} ground[] = {
+		{ "log-directory", same_text(now->log, next->log) },
+		{ "socket", same_text(now->socket, next->socket) },
+		{ "socket-group", same_text(now->group, next->group) },
+		{ "origin", same_text(now->origin, next->origin) },
+		{ "keyd-socket", same_text(now->keyd, next->keyd) },
+		{ "key", same_text(now->key, next->key) },
+		{ "connections", now->max_connections == next->max_connections },
+	};
+	for (size_t i = 0; i < sizeof ground / sizeof ground[0]; i++)
+		if (!ground[i].same)
+			return fail(s, E_STATE,
+				    "%s cannot change while auditd runs: restart it; writer, checkpoint-interval and "
+				    "checkpoint-max-age can",
+				    ground[i].name);
+	return OK;
+}
+
+static st take_over(struct scope *s, struct auditd *a, const struct auditd_conf *next)
+{
+	struct writers *writers;
+	TRY(check_same_ground(s, a->conf, next));
+	TRY(writers_new(s, &next->writer, &writers));
+	writers_replace(a, writers);
+	signer_reload(a->signer, next);
+	a->conf = next;
+	return OK;
+}
+
+static void put_reloaded(struct auditd *a, const char *outcome)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_EVENT e;
+	daemon_event_reload(&s, &e, outcome);
+	if (put_own_record(&s, a, &e).code != E_OK)
+		log_failure(&s, "recording that the configuration was read again");
+}
+
+static st reload(struct scope *s, void *state, const void *conf)
+{
+	struct auditd *a = state;
+	st taken = take_over(s, a, conf);
+	put_reloaded(a, taken.code == E_OK ? "in force" : "refused");
+	return taken;
+}
+
 static const struct daemon auditd = {
 	.name = "auditd",
 	.summary = "sole writer of the audit log: makes records durable, numbers them, has checkpoints signed",
 	.schema = &schema,
 	.start = start,
+	.reload = reload,
 	.stop = stop,
 };
 

@@ -25,7 +25,7 @@ struct auditd {
 	int directory_lock;
 	struct audit_log *log; /* the signer's, once it runs */
 	struct tail *tail;
-	struct writers *writers;
+	struct writers *writers; /* read by connections while a reload puts a newer list there */
 	struct imported *imported;
 	struct signer *signer;
 	struct wire_server *server;
@@ -35,6 +35,8 @@ struct auditd {
 /* The newest checkpoint there is, verified against the tiles (not its signature: the key is keyd's). Size 0 when there is none. */
 st signer_new(struct scope *s, const struct auditd_conf *conf, struct audit_log *log, struct signer **out);
 uint64_t signer_size(struct signer *g);
+/* Interval and age of checkpoints as this configuration has them, from the next round on. */
+void signer_reload(struct signer *g, const struct auditd_conf *conf);
 /* Go on from the tail that was opened. */
 void signer_start(struct signer *g, struct tail *tail, struct tree *tree);
 /* A last round, then ends its thread. */
@@ -58,5 +60,8 @@ st imported_incoming(struct scope *s, struct imported *i, struct tail *tail, con
 
 /* ---- auditd_socket ---- */
 st writers_new(struct scope *s, const struct conf_list *rows, struct writers **out);
+/* With the lists it took the place of. */
 void writers_free(struct writers *w);
+/* From now on this list holds; connections that are open follow it. */
+void writers_replace(struct auditd *a, struct writers *fresh);
 st socket_serve(struct scope *s, struct auditd *a);

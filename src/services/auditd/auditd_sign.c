@@ -14,8 +14,8 @@
 #define COMPLAIN_EVERY_US MOMENT_MINUTE
 
 struct signer {
-	const struct auditd_conf *conf;
-	char *path; /* of the checkpoint */
+	const struct auditd_conf *conf; /* a reload puts a newer one there */
+	char *path;                     /* of the checkpoint */
 	pthread_t thread;
 	bool running;
 	atomic_bool stopping;
@@ -35,21 +35,32 @@ struct signer {
 	int64_t time;
 };
 
+static const struct auditd_conf *conf_of(const struct signer *g)
+{
+	return __atomic_load_n(&g->conf, __ATOMIC_ACQUIRE);
+}
+
+void signer_reload(struct signer *g, const struct auditd_conf *conf)
+{
+	__atomic_store_n(&g->conf, conf, __ATOMIC_RELEASE);
+	tail_wake(g->tail);
+}
+
 /* ---- the checkpoint that is there ---- */
 
 static st check_root(struct scope *s, const struct signer *g, const struct audit_checkpoint *c)
 {
 	struct audit_source source = { .node = audit_log_node, .state = g->log };
 	struct audit_hash root;
-	if (strcmp(c->origin, g->conf->origin) != 0)
-		return fail(s, E_STATE, "the checkpoint in %s is of %s, and this log is configured as %s", g->conf->log,
-			    c->origin, g->conf->origin);
+	if (strcmp(c->origin, conf_of(g)->origin) != 0)
+		return fail(s, E_STATE, "the checkpoint in %s is of %s, and this log is configured as %s", conf_of(g)->log,
+			    c->origin, conf_of(g)->origin);
 	TRY(audit_source_root(s, &source, c->size, &root));
 	if (!audit_hash_equal(&root, &c->root))
 		return fail(s, E_STATE,
 			    "the tiles do not have the root of the checkpoint of %llu leaves: the log in %s was changed; run "
 			    "'chancery audit verify' on a copy and restore it",
-			    (unsigned long long)c->size, g->conf->log);
+			    (unsigned long long)c->size, conf_of(g)->log);
 	return OK;
 }
 
@@ -127,7 +138,7 @@ static void reopen_tree(struct signer *g)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct tree *fresh;
-	if (tree_open(&s, g->conf->log, g->log, tail_base(g->tail), &fresh).code != E_OK) {
+	if (tree_open(&s, conf_of(g)->log, g->log, tail_base(g->tail), &fresh).code != E_OK) {
 		log_failure(&s, "reading the tree anew");
 		return;
 	}
@@ -143,8 +154,8 @@ static st check_note(struct scope *s, struct signer *g, span note)
 	struct key_info info;
 	struct audit_key key;
 	struct audit_checkpoint c;
-	TRY(key_find(s, g->keyd, g->conf->key, &info));
-	TRY(audit_key_of_spki(s, g->conf->origin, info.spki, &key));
+	TRY(key_find(s, g->keyd, conf_of(g)->key, &info));
+	TRY(audit_key_of_spki(s, conf_of(g)->origin, info.spki, &key));
 	return audit_checkpoint_open(s, note, &key, 1, &c);
 }
 
@@ -152,7 +163,7 @@ static st prove_from_head(struct scope *s, struct signer *g, uint64_t size, span
 {
 	uint8_t root[AUDIT_HASH_LEN];
 	if (!g->head_known) {
-		TRY(key_log_head(s, g->keyd, g->conf->key, &g->head_size, root));
+		TRY(key_log_head(s, g->keyd, conf_of(g)->key, &g->head_size, root));
 		g->head_known = true;
 	}
 	if (g->head_size > size)
@@ -172,9 +183,9 @@ static st sign(struct scope *s, struct signer *g, uint64_t size)
 {
 	struct audit_checkpoint c = { .size = size, .root = tree_root(g->tree) };
 	span proof, payload;
-	(void)strncpy(c.origin, g->conf->origin, sizeof c.origin - 1);
+	(void)strncpy(c.origin, conf_of(g)->origin, sizeof c.origin - 1);
 	TRY(prove_from_head(s, g, size, &proof));
-	TRY(key_sign_checkpoint(s, g->keyd, g->conf->key, c.origin, size, c.root.octets, proof, &payload));
+	TRY(key_sign_checkpoint(s, g->keyd, conf_of(g)->key, c.origin, size, c.root.octets, proof, &payload));
 	g->head_size = size;
 	FAILPOINT("auditd.signed");
 	char *note = scope_printf(s, "%s\n%s", audit_checkpoint_text(s, &c), audit_note_signature_line(s, c.origin, payload));
@@ -204,13 +215,13 @@ static void complain(struct signer *g, const struct scope *s, const char *doing)
 static void watch_age(struct signer *g)
 {
 	int64_t waiting = tail_waiting(g->tail);
-	bool late = waiting > g->conf->checkpoint_max_age / 2;
+	bool late = waiting > conf_of(g)->checkpoint_max_age / 2;
 	if (late && !g->warned)
 		log_put(LOG_LEVEL_ERROR,
 			"ALARM: no checkpoint of the audit log for %lld s; issuance stops at %lld s: is the keyd of the log "
 			"zone (%s) well?",
-			(long long)(waiting / MOMENT_SECOND), (long long)(g->conf->checkpoint_max_age / MOMENT_SECOND),
-			g->conf->keyd);
+			(long long)(waiting / MOMENT_SECOND), (long long)(conf_of(g)->checkpoint_max_age / MOMENT_SECOND),
+			conf_of(g)->keyd);
 	if (!late && g->warned)
 		log_put(LOG_LEVEL_NOTICE, "checkpoints of the audit log are signed again");
 	g->warned = late;
@@ -245,7 +256,7 @@ static void *signer_main(void *argument)
 	while (!atomic_load(&g->stopping)) {
 		one_round(g);
 		watch_age(g);
-		next += g->conf->checkpoint_interval;
+		next += conf_of(g)->checkpoint_interval;
 		int64_t now = moment_monotonic();
 		if (next < now)
 			next = now;
@@ -301,12 +312,12 @@ uint64_t signer_checkpoint(struct signer *g, uint64_t known, struct buf *out, in
 st signer_check(struct scope *s, struct signer *g)
 {
 	int64_t waiting = tail_waiting(g->tail);
-	if (waiting <= g->conf->checkpoint_max_age)
+	if (waiting <= conf_of(g)->checkpoint_max_age)
 		return OK;
 	//= EN 319 401 REQ-7.9.1-14 the integrity of the records is protected: nothing is issued under records that nobody seals
 	return fail(s, E_UNAVAILABLE,
 		    "records wait for a signed checkpoint since %lld s, the limit is %lld s: issuance stops (EN 319 401 "
 		    "REQ-7.9.1); start the "
 		    "keyd of the log zone or see why it refuses",
-		    (long long)(waiting / MOMENT_SECOND), (long long)(g->conf->checkpoint_max_age / MOMENT_SECOND));
+		    (long long)(waiting / MOMENT_SECOND), (long long)(conf_of(g)->checkpoint_max_age / MOMENT_SECOND));
 }

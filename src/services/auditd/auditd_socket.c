@@ -14,6 +14,7 @@ struct writer {
 	char *name;
 };
 struct writers {
+	struct writers *earlier; /* somebody may still be reading it */
 	struct writer *row;
 	size_t count;
 };
@@ -88,18 +89,32 @@ st writers_new(struct scope *s, const struct conf_list *rows, struct writers **o
 
 void writers_free(struct writers *w)
 {
-	if (w == NULL)
-		return;
-	for (size_t i = 0; i < w->count; i++)
-		free(w->row[i].name);
-	free(w->row);
-	free(w);
+	while (w != NULL) {
+		struct writers *earlier = w->earlier;
+		for (size_t i = 0; i < w->count; i++)
+			free(w->row[i].name);
+		free(w->row);
+		free(w);
+		w = earlier;
+	}
+}
+
+void writers_replace(struct auditd *a, struct writers *fresh)
+{
+	fresh->earlier = a->writers;
+	__atomic_store_n(&a->writers, fresh, __ATOMIC_RELEASE);
+}
+
+static struct writers *writers_now(const struct auditd *a)
+{
+	return __atomic_load_n(&a->writers, __ATOMIC_ACQUIRE);
 }
 
 static bool may_write(const struct wire_peer *peer)
 {
 	const struct auditd *a = peer->service;
-	return a->writers->count == 0 || find_writer(a->writers, peer->uid) != NULL;
+	struct writers *writers = writers_now(a);
+	return writers->count == 0 || find_writer(writers, peer->uid) != NULL;
 }
 
 static bool may_administer(const struct wire_peer *peer)
@@ -114,16 +129,16 @@ static bool may_read(const struct wire_peer *peer)
 
 /* ---- append and import ---- */
 
-/* What is kept of a connection: the name of its user, and the checkpoint it was told last. */
+/* What is kept of a connection: the name of its user by a list of writers, and the checkpoint it was told last. */
 struct session {
 	char *by;
+	const struct writers *named_by;
 	uint64_t told;
 };
 
-static char *name_of(const struct wire_peer *peer)
+static char *name_of(const struct wire_peer *peer, struct writers *writers)
 {
-	const struct auditd *a = peer->service;
-	const struct writer *w = find_writer(a->writers, peer->uid);
+	const struct writer *w = find_writer(writers, peer->uid);
 	char room[4096];
 	struct passwd entry, *found = NULL;
 	if (w != NULL)
@@ -137,12 +152,16 @@ static char *name_of(const struct wire_peer *peer)
 
 static struct session *session_of(struct wire_peer *peer)
 {
-	if (peer->session == NULL) {
-		struct session *fresh = heap_alloc(sizeof *fresh);
-		fresh->by = name_of(peer);
-		peer->session = fresh;
+	struct writers *writers = writers_now(peer->service);
+	if (peer->session == NULL)
+		peer->session = heap_alloc(sizeof(struct session));
+	struct session *session = peer->session;
+	if (session->named_by != writers) {
+		free(session->by);
+		session->by = name_of(peer, writers);
+		session->named_by = writers;
 	}
-	return peer->session;
+	return session;
 }
 
 static void close_session(struct wire_peer *peer)
