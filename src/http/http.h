@@ -87,7 +87,7 @@ struct http_settings {
 	unsigned loops; /* loop threads, on a shared port */
 	unsigned workers;
 	unsigned together; /* further workers, for routes with handle_all; 0: no such routes */
-	unsigned queue;    /* requests waiting for a worker, 503 above; 0: 64 for each worker */
+	unsigned queue;    /* requests waiting for a worker, E_BUSY above; 0: 64 for each worker */
 	unsigned max_connections;
 	const char *spool_directory; /* where `spool` routes keep bodies; NULL: no such routes */
 	size_t max_header;           /* octets of request line and headers, 431 above */
@@ -97,7 +97,8 @@ struct http_settings {
 	void *state;
 	/* May the peer use this route? Called on the worker (or loop) before the handler; NULL: every route is open. */
 	st (*permit)(struct scope *s, const struct http_request *request, const struct http_route *route);
-	/* Answer for a failed handler in the protocol's own terms; NULL, or returning false: a problem document (RFC 9457). */
+	/* Answer for a failed handler in the protocol's own terms, and for one that could not be begun because too many requests
+	 * wait (E_BUSY, on the loop thread: it must not block); NULL, or returning false: a problem document (RFC 9457). */
 	bool (*failed)(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
 		       struct http_reply *reply);
 };

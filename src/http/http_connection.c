@@ -187,7 +187,6 @@ static void refuse(struct http_connection *c, struct http_refusal why, const cha
 
 static void handle_request(struct http_connection *c)
 {
-	static const struct http_refusal busy = { 503, E_BUSY, "too many requests wait already; try again in a second" };
 	struct http_loop *loop = c->loop;
 	c->phase = HTTP_HANDLING;
 	c->deadline = INT64_MAX;
@@ -202,10 +201,10 @@ static void handle_request(struct http_connection *c)
 		}
 	}
 	c->with_worker = true;
-	if (http_pool_put(c->route->handle_all != NULL ? &loop->server->together : &loop->server->pool, c))
+	if (http_pool_put(http_pool_of(loop->server, c->route), c))
 		return;
 	c->with_worker = false;
-	http_refuse(c, busy, NULL);
+	http_turn_away(c);
 	send_answer(c);
 }
 

@@ -1,5 +1,6 @@
 #include "http_internal.h"
 #include "log.h"
+#include "moment.h"
 #include "text.h"
 #include <stdio.h>
 #include <strings.h>
@@ -273,12 +274,10 @@ static void log_refused(const struct scope *s, const struct http_connection *c)
 }
 
 /* The detail of a fault inside (paths, states) stays in the log, where `tx` finds it. */
-static void answer_failure(struct http_connection *c, struct scope *s, const struct http_request *request, st ended,
-			   struct http_reply *reply)
+static void write_failure(struct http_connection *c, struct scope *s, const struct http_request *request, st ended,
+			  struct http_reply *reply)
 {
 	const struct http_settings *settings = &c->loop->server->settings;
-	s->code = s->code == E_OK ? ended.code : s->code;
-	log_refused(s, c);
 	http_reply_drop(reply);
 	if (settings->failed != NULL && settings->failed(s, request, c->route, ended.code, reply))
 		return;
@@ -286,6 +285,14 @@ static void answer_failure(struct http_connection *c, struct scope *s, const str
 	const struct code_row *row = code_row(ended.code);
 	bool shown = row->http_status != 500 || c->local;
 	http_problem(s, reply, row->http_status, ended.code, shown ? s->message : row->meaning, SPAN_ARRAY(s->id));
+}
+
+static void answer_failure(struct http_connection *c, struct scope *s, const struct http_request *request, st ended,
+			   struct http_reply *reply)
+{
+	s->code = s->code == E_OK ? ended.code : s->code;
+	log_refused(s, c);
+	write_failure(c, s, request, ended, reply);
 }
 
 /* ---- the way of a request ---- */
@@ -308,6 +315,29 @@ static struct http_request request_of(struct http_connection *c, bool on_worker)
 		.state = c->loop->server->settings.state,
 		.internal = c,
 	};
+}
+
+/* Anybody can send too much, so the log is told once a minute. */
+static void note_turned_away(struct http_server *server, const struct http_route *route)
+{
+	const struct http_pool *pool = http_pool_of(server, route);
+	int64_t now = moment_monotonic();
+	int64_t said = atomic_load(&server->turned_away_said);
+	if ((said == 0 || now - said > MOMENT_MINUTE) && atomic_compare_exchange_strong(&server->turned_away_said, &said, now))
+		log_put(LOG_LEVEL_WARNING, "%s: requests are turned away, %u wait for %u workers already", route->path,
+			pool->limit, pool->count);
+}
+
+void http_turn_away(struct http_connection *c)
+{
+	struct scope *s = &c->loop->scope;
+	struct http_request request = request_of(c, false);
+	struct http_reply reply = { .status = 200, .file = -1 };
+	st busy = fail(s, E_BUSY, "too many requests wait already; try again in a second");
+	note_turned_away(c->loop->server, c->route);
+	write_failure(c, s, &request, busy, &reply);
+	http_answer_build(c, &reply);
+	scope_reset(s);
 }
 
 static st admit(struct scope *s, struct http_connection *c, struct http_request *request)

@@ -87,6 +87,8 @@ bool http_dispatch(struct http_connection *c, struct scope *s, bool on_worker);
 void http_dispatch_all(struct http_connection *const *c, struct scope *s, size_t count);
 /* An answer of the server itself. */
 void http_refuse(struct http_connection *c, struct http_refusal why, const char *allow);
+/* The answer when no worker is free and too many wait: the service's own words for E_BUSY, else 503. */
+void http_turn_away(struct http_connection *c);
 /* Put a handler's reply into the connection. */
 void http_answer_build(struct http_connection *c, struct http_reply *reply);
 void http_answer_clear(struct http_answer *answer);
@@ -152,6 +154,12 @@ struct http_server {
 	struct http_pool pool, together;
 	atomic_uint connections;
 	_Atomic int64_t stop_deadline;
+	_Atomic int64_t turned_away_said; /* when the log was told last (monotonic) */
 };
+/* The workers that requests for this route wait for. */
+static inline struct http_pool *http_pool_of(struct http_server *server, const struct http_route *route)
+{
+	return route->handle_all != NULL ? &server->together : &server->pool;
+}
 st http_listener_new(struct scope *s, struct http_server *server, const char *address, struct http_listener **out);
 void http_listener_free(struct http_listener *listener);

@@ -1,5 +1,6 @@
 """The time-stamping authority as its clients, its operator and its enemies meet it."""
 
+import concurrent.futures
 import http.client
 import re
 import signal
@@ -355,3 +356,26 @@ def test_the_tsa_stops_in_order(own_world):
     own_world.tsa = None
     journal = (own_world.directory / "tsa.journal").read_bytes()
     assert journal.count(b'"event":"service.started"') == 1 and journal.count(b'"event":"service.stopped"') == 1
+
+
+def test_a_full_queue_is_answered_with_a_rejection_in_http_200(own_world):
+    """rfc3161#2.4.2 systemFailure. keyd stands still, so that one request is with the only worker and one waits; more are told at once."""
+    own_world.restart("workers = 1\nqueue = 1")
+    query = own_world.query()
+    ask = lambda: own_world.request("POST", "/", query, QUERY)
+    own_world.keyd.process.send_signal(signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        try:
+            asked = [pool.submit(ask) for _ in range(8)]
+            until = time.monotonic() + 10
+            while sum(one.done() for one in asked) < 6:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            for status, headers, body in [one.result() for one in asked if one.done()]:
+                assert (status, headers["content-type"]) == (200, "application/timestamp-reply")
+                assert "system" in own_world.failure(body).lower(), own_world.text(body)
+                assert "try again" in own_world.text(body)
+        finally:
+            own_world.keyd.process.send_signal(signal.SIGCONT)
+        answers = [one.result()[2] for one in asked]
+    assert sum(own_world.verify(query, answer) for answer in answers) == 2

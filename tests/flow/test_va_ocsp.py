@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.parse
@@ -450,3 +451,30 @@ def test_without_keyd_kept_answers_go_out_and_others_say_try_later(world):
         world.start_keyd()
     wait_for(lambda: world.ocsp(build(world, other))[2] != TRY_LATER)
     verify(world, ask(world, other)[0])
+
+
+def test_a_full_queue_is_answered_try_later_in_http_200(tmp_path):
+    """rfc6960#2.3 tryLater. keyd stands still, so that one request is with the only worker and one waits; more are told at once."""
+    world = va_world.World(tmp_path, "signers = 1\nqueue = 1")
+    try:
+        world.found()
+        certificate = world.issue()
+        live = lambda: world.ocsp(build(world, certificate, nonce=os.urandom(16)))
+        assert ocsp.load_der_ocsp_response(live()[2]).certificate_status == GOOD
+        world.keyd.process.send_signal(signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            try:
+                asked = [pool.submit(live) for _ in range(8)]
+                wait_for(lambda: sum(one.done() for one in asked) == 6)
+                for status, headers, body in [one.result() for one in asked if one.done()]:
+                    assert (status, headers["content-type"], body) == (200, "application/ocsp-response", TRY_LATER)
+                    assert "no-store" in headers["cache-control"]
+                assert world.request("GET", "/crl/issuing.crl")[0] == 200, "what needs no signature does not wait for it"
+            finally:
+                world.keyd.process.send_signal(signal.SIGCONT)
+            answers = [one.result()[2] for one in asked]
+        assert sum(answer == TRY_LATER for answer in answers) == 6
+        assert {ocsp.load_der_ocsp_response(a).certificate_status for a in answers if a != TRY_LATER} == {GOOD}
+        assert world.va.log().count("requests are turned away") == 1, "anybody could fill the log otherwise"
+    finally:
+        world.close()

@@ -29,7 +29,7 @@ struct tsa_conf {
 	const char *clock;
 	int64_t verify_every;
 	const char *audit_socket, *audit_journal, *audit_anchor;
-	int64_t loops, workers, max_connections, idle;
+	int64_t loops, workers, queue, max_connections, idle;
 };
 extern const struct conf_schema tsa_schema;
 
@@ -82,6 +82,9 @@ extern const struct http_route tsa_public_routes[];
 extern const size_t tsa_public_route_count;
 extern const struct http_route tsa_management_routes[];
 extern const size_t tsa_management_route_count;
+/* Also a query that could not be worked on is answered in the protocol's terms; `failed` of the public server. */
+bool tsa_query_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
+		      struct http_reply *reply);
 /* Only the ca may use the management listener. */
 st tsa_management_permit(struct scope *s, const struct http_request *request, const struct http_route *route);
 int tsa_main(int argc, char **argv);

@@ -23,6 +23,27 @@ static void post_queries(struct http_exchange *const *exchange, size_t count)
 	}
 }
 
+/* A query that was not begun: the client of a time-stamping protocol reads its answers, not HTTP's. */
+//= rfc3161#2.4.2 systemFailure: the request cannot be handled due to system failure; the protocol has no "try later"
+bool tsa_query_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
+		      struct http_reply *reply)
+{
+	(void)request;
+	const char *text = code == E_BUSY ? "too many requests wait already; try again in a second"
+					  : "the time-stamping authority cannot issue a token now; nothing was issued";
+	span rejection;
+	if (route->handle_all != post_queries)
+		return false;
+	scope_clear_error(s);
+	if (pki_time_stamp_rejection(s, PKI_SYSTEM_FAILURE, text, &rejection).code != E_OK)
+		return false;
+	*reply = (struct http_reply){
+		.status = 200, .content_type = "application/timestamp-reply", .body = rejection, .file = -1
+	};
+	http_reply_header(reply, "Cache-Control", "no-store");
+	return true;
+}
+
 /* What stops the tokens, NULL when nothing does. */
 static const char *trouble(struct scope *s, struct tsa *tsa, char reason[TSA_CLOCK_REASON_MAX])
 {

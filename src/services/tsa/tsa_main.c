@@ -113,12 +113,14 @@ static st open_public(struct scope *s, struct tsa *tsa)
 	const struct http_settings settings = {
 		.loops = (unsigned)conf->loops,
 		.together = (unsigned)conf->workers,
+		.queue = (unsigned)conf->queue,
 		.max_connections = (unsigned)conf->max_connections,
 		.max_header = MAX_HEADER,
 		.idle_seconds = (int)(conf->idle / MOMENT_SECOND),
 		.routes = tsa_public_routes,
 		.route_count = tsa_public_route_count,
 		.state = tsa,
+		.failed = tsa_query_failed,
 	};
 	const struct http_tls_settings tls = { .certificate = conf->tls_certificate, .key = conf->tls_key };
 	TRY(http_server_new(s, &settings, &tsa->server));
@@ -219,8 +221,8 @@ static bool same_ground(const struct tsa_conf *a, const struct tsa_conf *b)
 		if (!span_equal(span_str(pairs[i][0]), span_str(pairs[i][1])))
 			return false;
 	return a->accuracy == b->accuracy && a->qualified == b->qualified && a->verify_every == b->verify_every &&
-	       a->loops == b->loops && a->workers == b->workers && a->max_connections == b->max_connections &&
-	       a->idle == b->idle;
+	       a->loops == b->loops && a->workers == b->workers && a->queue == b->queue &&
+	       a->max_connections == b->max_connections && a->idle == b->idle;
 }
 
 static st reload_unit(struct scope *s, struct tsa *tsa, const struct tsa_conf *new)

@@ -26,7 +26,7 @@ struct va_conf {
 	int64_t repository_max_age;
 	int64_t feed_silence;
 	int64_t ocsp_cache;
-	int64_t loops, workers, signers, max_connections;
+	int64_t loops, workers, signers, queue, max_connections;
 };
 extern const struct conf_schema va_schema;
 

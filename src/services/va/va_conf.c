@@ -48,6 +48,10 @@ static const struct conf_row rows[] = {
 	CONF_ROW(
 		CONF_INTEGER, struct va_conf, signers, "signers", .standard = "4", .min = 1, .max = 256,
 		.help = "Threads that look up status and have answers signed, each up to 32 at once; more for an HSM on a network."),
+	CONF_ROW(
+		CONF_INTEGER, struct va_conf, queue, "queue", .standard = "0", .max = 1000000,
+		.help = "Requests that wait for a signer, and as many for a worker; more are answered tryLater (OCSP) or 503 at once. 0: 2048 a signer, 64 a worker.",
+		.clause = "RFC 6960 2.3"),
 	CONF_ROW(CONF_INTEGER, struct va_conf, max_connections, "max-connections", .standard = "4096", .min = 8, .max = 1000000,
 		 .help = "More connections than this are refused."),
 };

@@ -75,6 +75,7 @@ static st serve_public(struct scope *s, struct va *va)
 		.loops = (unsigned)va->conf->loops,
 		.workers = (unsigned)va->conf->workers,
 		.together = (unsigned)va->conf->signers,
+		.queue = (unsigned)va->conf->queue,
 		.max_connections = (unsigned)va->conf->max_connections,
 		.max_header = MAX_HEADER,
 		.idle_seconds = IDLE_SECONDS,
@@ -187,7 +188,8 @@ static bool same_ground(const struct va_conf *a, const struct va_conf *b)
 		if (!span_equal(span_str(pairs[i][0]), span_str(pairs[i][1])))
 			return false;
 	bool same = a->listen.count == b->listen.count && a->loops == b->loops && a->workers == b->workers &&
-		    a->signers == b->signers && a->max_connections == b->max_connections && a->ocsp_cache == b->ocsp_cache;
+		    a->signers == b->signers && a->queue == b->queue && a->max_connections == b->max_connections &&
+		    a->ocsp_cache == b->ocsp_cache;
 	for (size_t i = 0; same && i < a->listen.count; i++)
 		same = strcmp(a->listen.item[i], b->listen.item[i]) == 0;
 	return same;

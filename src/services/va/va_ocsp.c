@@ -401,6 +401,7 @@ void va_ocsp_all(struct http_exchange *const *exchange, size_t count)
 
 //= rfc6960#2.3 errors are answered unsigned, without responseBytes
 //= rfc9919#6 and no cache keeps them
+//= rfc6960#2.3 tryLater: the service exists and cannot answer for the moment, also when too many requests wait
 bool va_ocsp_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
 		    struct http_reply *reply)
 {
