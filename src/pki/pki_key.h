@@ -5,7 +5,7 @@
 #include "alg.h"
 
 /* Key quality for certification (requirements 7.3): RSA modulus size, odd, no small factor, exponent 65537, no Fermat-close
- * primes, no ROCA fingerprint; EC point on the named curve and not infinity. E_CRYPTO names the check that failed. */
+ * primes, no ROCA fingerprint, composite and not the power of a prime; EC point on the named curve and not infinity. E_CRYPTO names the check that failed. */
 st pki_key_check(struct scope *s, span spki);
 /* A decoded public key: decoding costs 100 us in OpenSSL 3.0, so keep it. Safe for many threads. */
 struct pki_key;

@@ -149,7 +149,25 @@ static bool has_close_factors(const BIGNUM *n)
 	return false;
 }
 
-//= requirements#HSM-20 n odd, no small factor, no close primes, no ROCA fingerprint
+/* For n = p and n = p^k every a^n leaves a modulo p (Fermat), so that p divides 2^n - 2; for two different primes it does not,
+ * unless the order of 2 modulo one divides the other less one, which makes a modulus no better. One power tells both. */
+//= sp800-89#5.3.3 the modulus is composite and not the power of a prime
+static bool is_prime_power(const BIGNUM *n)
+{
+	AUTO(BN_CTX) *context = BN_CTX_new();
+	if (context == NULL)
+		log_die("out of memory for numbers");
+	AUTO(BIGNUM) *base = new_number(), *power = new_number(), *common = new_number();
+	must(BN_set_word(base, 2));
+	must(BN_mod_exp(power, base, n, n, context));
+	must(BN_mod_sub(power, power, base, n, context));
+	if (BN_is_zero(power))
+		return true;
+	must(BN_gcd(common, power, n, context));
+	return !BN_is_one(common);
+}
+
+//= requirements#HSM-20 n odd, no small factor, no close primes, no ROCA fingerprint, not the power of a prime
 st pki_key_check_modulus(struct scope *s, span modulus)
 {
 	AUTO(BIGNUM) *n = BN_bin2bn(modulus.data, (int)modulus.len, NULL);
@@ -165,5 +183,7 @@ st pki_key_check_modulus(struct scope *s, span modulus)
 	if (has_close_factors(n))
 		return fail(s, E_CRYPTO,
 			    "the primes of the RSA modulus lie too close together (FIPS 186-5, A.1.1); make a new key");
+	if (is_prime_power(n))
+		return fail(s, E_CRYPTO, "the RSA modulus is a prime or the power of one (SP 800-89, 5.3.3); make a new key");
 	return OK;
 }

@@ -148,6 +148,31 @@ static void close_primes_are_refused(void **state)
 	BN_CTX_free(context);
 }
 
+//= sp800-89#5.3.3 composite and not the power of a prime
+static void primes_and_their_powers_are_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	BIGNUM *p = BN_new(), *n = BN_new();
+	BN_CTX *context = BN_CTX_new();
+	assert_int_equal(BN_generate_prime_ex(n, 2048, 0, NULL, NULL, NULL), 1);
+	refused_because(&s, n, "prime or the power of one");
+	static const int powers[] = { 3, 5 }; /* a square has the closest primes there are */
+	for (size_t i = 0; i < sizeof powers / sizeof powers[0]; i++) {
+		do {
+			assert_int_equal(BN_generate_prime_ex(p, (2048 + powers[i] - 1) / powers[i], 0, NULL, NULL, NULL), 1);
+			assert_non_null(BN_copy(n, p));
+			for (int k = 1; k < powers[i]; k++)
+				assert_int_equal(BN_mul(n, n, p, context), 1);
+		} while (BN_num_bits(n) != 2048);
+		refused_because(&s, n, "prime or the power of one");
+	}
+	BN_free(p);
+	BN_free(n);
+	BN_CTX_free(context);
+}
+
 /* A modulus as the faulty generator made them: a power of 65537 modulo the product of the small primes. */
 static void roca_moduli_are_refused(void **state)
 {
@@ -205,6 +230,7 @@ int main(void)
 		cmocka_unit_test(points_off_the_curve_are_refused),
 		cmocka_unit_test(even_moduli_and_small_factors_are_refused),
 		cmocka_unit_test(close_primes_are_refused),
+		cmocka_unit_test(primes_and_their_powers_are_refused),
 		cmocka_unit_test(roca_moduli_are_refused),
 		cmocka_unit_test(the_key_identifier_is_what_openssl_computes),
 	};
