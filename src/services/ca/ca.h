@@ -9,6 +9,7 @@
 #include "conf.h"
 #include "http.h"
 #include "key.h"
+#include "pki_blocklist.h"
 #include "pki_crl.h"
 #include "pki_key.h"
 #include "pki_name.h"
@@ -27,6 +28,7 @@ struct ca_conf {
 	const char *database, *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
 	int64_t crl_life, workers, feed_window;
+	struct conf_list key_blocklist;
 	struct conf_group vas; /* of struct ca_conf_va */
 };
 extern const struct conf_schema ca_conf_schema;
@@ -77,6 +79,7 @@ struct ca_authority {
 struct ca_relay;
 struct ca_flight;
 struct ca_push;
+struct ca_blocklists;
 
 #define CA_AUTHORITIES_MAX 256
 struct ca {
@@ -88,9 +91,10 @@ struct ca {
 	struct http_server *http;
 	struct http_tls_settings tls;
 
-	pthread_rwlock_t lock; /* of the two below */
+	pthread_rwlock_t lock; /* of the three below */
 	struct ca_authority *authority[CA_AUTHORITIES_MAX];
 	size_t authority_count;
+	struct ca_blocklists *blocklists;
 	struct ca_authority *all;
 
 	struct ca_relay *relay;
@@ -171,6 +175,21 @@ st ca_meta_get(struct scope *s, struct db_tx *tx, const char *name, int64_t *out
 st ca_meta_set(struct scope *s, struct db_tx *tx, const char *name, int64_t value);
 /* The magnitude of an INTEGER: without a sign octet. */
 span ca_magnitude(span integer);
+
+/* ---- ca_key.c: keys that are not certified ---- */
+/* Takes the lists of these files instead of those before; they stay when one of the new is wrong. */
+st ca_key_lists_load(struct scope *s, struct ca *ca, const struct conf_list *paths);
+void ca_key_lists_free(struct ca *ca);
+/* E_CRYPTO when the key is on a list. */
+st ca_key_check_lists(struct scope *s, struct ca *ca, span spki);
+/* E_CRYPTO when a certificate over this key (SHA-256 of its SubjectPublicKeyInfo) was revoked for its compromise. */
+st ca_key_check_lost(struct scope *s, struct db_tx *tx, span digest);
+/* Both. */
+st ca_key_check(struct scope *s, struct ca *ca, span spki);
+/* In the transaction of a revocation: the key is lost where the reason says so. */
+st ca_key_enter_revocation(struct scope *s, struct db_tx *tx, span serial, int reason);
+/* At start: revocations from before lost keys were kept. */
+st ca_key_catch_up(struct scope *s, struct ca *ca);
 
 /* ---- ca_relay.c: outbox to auditd ---- */
 st ca_relay_start(struct scope *s, struct ca *ca);

@@ -71,6 +71,7 @@ static st claim_key(struct scope *s, struct db_tx *tx, const struct pki_certific
 	uint8_t key[DIGEST_MAX], subject[DIGEST_MAX];
 	span key_digest = digest_of(DIGEST_SHA256, c->spki, key);
 	span subject_digest = digest_of(DIGEST_SHA256, c->subject, subject);
+	TRY(ca_key_check_lost(s, tx, key_digest));
 	struct db_row row;
 	bool found;
 	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(key_digest)), &row, &found));

@@ -208,6 +208,7 @@ static st found_with_key(struct scope *s, struct founding *f, struct ca_authorit
 	TRY(key_find(s, f->ca->keyd, w->key, key));
 	TRY(choose_algorithm(s, key, w->algorithm, &algorithm));
 	TRY(pki_key_check(s, key->spki));
+	TRY(ca_key_check(s, f->ca, key->spki));
 	f->profile = profile->name;
 	f->key = w->key;
 	f->spki = key->spki;

@@ -69,6 +69,7 @@ static st look_before(struct scope *s, struct db_tx *tx, void *arg)
 		TRY(find_repeat(s, tx, l));
 	if (l->is_repeat)
 		return OK;
+	TRY(ca_key_check_lost(s, tx, l->key));
 	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(l->key)), &row, &found));
 	if (found && !span_equal(row.column[0].bytes, l->subject))
 		return fail(s, E_CONFLICT,
@@ -300,6 +301,7 @@ st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct
 	struct pki_request *request = scope_new(s, struct pki_request);
 	struct pki_issue *issue = scope_new(s, struct pki_issue);
 	TRY(pki_request_read(s, order->request, request));
+	TRY(ca_key_check_lists(s, ca, request->spki));
 	TRY(prepare(s, order, request, issue));
 	struct ca_flight_slot slot = { .ca = order->authority->id };
 	uint8_t digest[DIGEST_MAX];

@@ -27,6 +27,9 @@ static const struct conf_row head_rows[] = {
 	ROW(CONF_DURATION, crl_life, "crl-life", .standard = "24h", .min = 10 * MOMENT_SECOND, .max = 366 * MOMENT_DAY,
 	    .help = "From thisUpdate to nextUpdate, for CAs without a time of their own; a new CRL comes at half of it.",
 	    .clause = "EN 319 411-1 CSS-6.3.9-05"),
+	ROW(CONF_PATHS, key_blocklist, "key-blocklist", .standard = "",
+	    .help = "List of public keys that are not certified, repeated: sorted SHA-256 digests in hexadecimal.",
+	    .clause = "CA/Browser Forum BR 6.1.1.3"),
 	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
 	ROW(CONF_INTEGER, feed_window, "feed-window", .standard = "100000", .min = 100, .max = 100000000,
 	    .help = "Feed items kept for vas after all have them; a va further behind gets a snapshot."),
@@ -119,6 +122,8 @@ static st open_parts(struct scope *s, struct ca *ca)
 	TRY(audit_open(s, &audit, &ca->audit));
 	ca->keyd = key_client_new(c->keyd_socket);
 	TRY(db_open(s, scope_printf(s, "sqlite:%s", c->database), &ca_schema, &ca->db));
+	TRY(ca_key_lists_load(s, ca, &c->key_blocklist));
+	TRY(ca_key_catch_up(s, ca));
 	TRY(ca_authority_load(s, ca));
 	TRY(ca_relay_start(s, ca));
 	return ca_reconcile(s, ca);
@@ -176,6 +181,7 @@ static void ca_stop(void *state)
 	ca_flight_stop(ca);
 	ca_relay_stop(ca);
 	ca_authority_free_all(ca);
+	ca_key_lists_free(ca);
 	db_close(ca->db);
 	if (ca->keyd != NULL)
 		key_client_free(ca->keyd);
@@ -222,11 +228,14 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 		    new->workers == old->workers &&new->feed_window == old->feed_window &&new->vas.count == old->vas.count;
 	for (size_t i = 0; same && i < new->vas.count; i++)
 		same = same_text(new_va[i].label, old_va[i].label) && same_text(new_va[i].url, old_va[i].url);
-	daemon_record_reload(ca->audit, same ? "in force" : "refused");
+	st status = same ? ca_key_lists_load(s, ca, &new->key_blocklist) : OK;
+	daemon_record_reload(ca->audit, same && status.code == E_OK ? "in force" : "refused");
 	if (!same)
 		return fail(
 			s, E_STATE,
-			"only crl-life and the content of the TLS files can change while the ca runs: restart it for the rest");
+			"only crl-life, key-blocklist and the content of the TLS files can change while the ca runs: restart "
+			"it for the rest");
+	TRY(status);
 	atomic_store(&ca->crl_life, new->crl_life);
 	http_server_reload(ca->http);
 	return OK;

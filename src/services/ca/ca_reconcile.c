@@ -232,6 +232,7 @@ static st see_revoked(struct scope *s, struct reconcile *r, struct db_tx *tx, co
 	TRY(db_exec(s, tx, &sql_status_revoke,
 		    DB_VALUES(db_blob(serial), db_integer(c.reason), db_integer(revoked_at), db_integer(invalidity_date)),
 		    NULL));
+	TRY(ca_key_enter_revocation(s, tx, serial, c.reason));
 	r->revoked++;
 	return ca_feed_status(s, tx, &c);
 }

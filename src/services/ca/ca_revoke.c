@@ -62,6 +62,7 @@ static st enter_revocation(struct scope *s, struct db_tx *tx, void *arg)
 		w->out->invalidity_date = row.column[4].integer;
 		return OK;
 	}
+	TRY(ca_key_enter_revocation(s, tx, c->serial, c->reason));
 	TRY(ca_feed_status(s, tx, c));
 	return ca_entry_record(s, tx, &w->record);
 }

@@ -44,6 +44,7 @@ static const struct db_migration steps[] = {
 		  " renew_at INTEGER NOT NULL, pushed INTEGER NOT NULL, failure TEXT);"
 		  "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);",
 	  } },
+	{ 2, "lost keys", { "CREATE TABLE lost_key (digest BLOB PRIMARY KEY, serial BLOB NOT NULL) WITHOUT ROWID;" } },
 };
 const struct db_schema ca_schema = { "ca", steps, sizeof steps / sizeof steps[0] };
 
@@ -86,10 +87,15 @@ SQL_EACH(status_revoked,
 	 "SELECT serial, revoked_at, reason, invalidity_date FROM status WHERE ca = ?1 AND state = 1 ORDER BY serial");
 SQL_EACH(status_count, "SELECT count(*) FROM status INDEXED BY status_revoked WHERE state = 1",
 	 "SELECT count(*) FROM status WHERE state = 1");
+SQL(status_lost, "SELECT serial, reason FROM status WHERE serial > ?1 AND state = 1 AND reason IN (1, 2, 10) ORDER BY serial"
+		 " LIMIT ?2");
 SQL(status_all, "SELECT ca, serial, state, reason, revoked_at, invalidity_date, not_after FROM status ORDER BY serial");
 
 SQL(key_insert, "INSERT INTO public_key (digest, subject) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
 SQL(key_of, "SELECT subject FROM public_key WHERE digest = ?1");
+
+SQL(key_lost_insert, "INSERT INTO lost_key (digest, serial) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
+SQL(key_lost_of, "SELECT serial FROM lost_key WHERE digest = ?1");
 
 SQL(request_insert, "INSERT INTO request (ca, id, input, serial) VALUES (?1, ?2, ?3, ?4)");
 SQL(request_of, "SELECT input, serial FROM request WHERE ca = ?1 AND id = ?2");
