@@ -13,19 +13,21 @@ import urllib.request
 
 import pytest
 from installation import BUILD, DAEMONS, Installation, within
+from kill_account import Counted, Log, account_of_checkpoints, account_of_records, deaths, lives
 
 FAILPOINTS_BUILD = os.environ.get("CHANCERY_FAILPOINTS_BUILD", "")
 LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
 # Where a daemon ends, and at which passage; each start of the daemon counts anew, so it ends there again and again.
 PLACES = ["keyd.recorded:3", "keyd.signed:3", "ca.signed:2", "ca.stored:2", "ca.answered:2", "auditd.before-sync:5", "auditd.synced:5"]
 KILLS_A_PLACE = 2
+ZONES = ("ca", "time", "status", "log")
 RANDOM_KILLS = 60 if LONG else 10
 
 
 class World:
     def __init__(self, build):
         self.provider = Installation(build=build)
-        self.environment = self.provider.spy("ca", "time")
+        self.environment = self.provider.spy(*ZONES)
         self.held = []       # (serial, path) that a client received
         self.revoked = set()
         self.tokens = []     # serials of tokens that a client received
@@ -34,7 +36,10 @@ class World:
         self.request = self.provider.request("customer")
 
     def deaths(self):
-        return self.provider.log_text("supervisor").count("ended with signal 9")
+        return deaths(self.provider.log_text("supervisor"))
+
+    def lives_of(self, zone):
+        return lives(self.provider.log_text(f"keyd-{zone}"))
 
     def try_until_done(self, *words):
         """As a client does: the same request, with the same id, until there is an answer."""
@@ -44,13 +49,14 @@ class World:
         return within(60, once, 0.1)
 
     def work(self):
-        """One certificate, one token, and every third time a revocation."""
+        """One certificate, one OCSP answer, one token, and every third time a revocation."""
         self.number += 1
         out = self.provider.work / f"c{self.number}.pem"
         done = self.try_until_done("--json", "cert", "issue", "--profile", "ncp-plus-n", "--csr", self.request, "--out", out,
                                    "--request-id", f"r{self.number}")
         serial = re.search(r'"serial": "([0-9a-f]+)"', done.stdout).group(1)
         self.held.append((serial, out))
+        self.provider.ocsp(out)  # signed live, whatever it says so soon
         file = self.provider.work / "stamped"
         file.write_text(str(self.number))
         done = self.try_until_done("--json", "ts", "request", file)
@@ -68,16 +74,19 @@ class World:
         return all(self.provider.pid(name) for name in DAEMONS) and self.provider.call("ca", "list").returncode == 0
 
     def at(self, place):
-        before = self.deaths()
+        """Until enough died there; a place in keyd is one in each zone that has work."""
+        before = len(self.deaths())
+        zones = {"keyd-ca", "keyd-time", "keyd-status"} if place.startswith("keyd.") else set()
         self.provider.start(dict(self.environment, CHANCERY_FAILPOINT=place))
         for _ in range(12):
-            if self.deaths() >= before + KILLS_A_PLACE:
+            died = self.deaths()[before:]
+            if len(died) >= KILLS_A_PLACE and zones <= {death.name for death in died}:
                 break
             self.work()
         self.provider.stop()
-        reached = self.deaths() - before
-        self.kills += reached
-        return reached
+        died = self.deaths()[before:]
+        self.kills += len(died)
+        return len(died) if zones <= {death.name for death in died} else 0
 
     def at_random(self, count):
         self.provider.start(self.environment)
@@ -111,11 +120,19 @@ def world():
     made.at_random(RANDOM_KILLS)
     within(60, made.healthy, 0.5)
     made.work()
-    # The module's calls first: whatever was signed by now must be in the log that is read after it.
-    made.signed, made.calls = signed_by_module(made)
-    made.leaves = [leaf["record"] for leaf in made.provider.json("audit", "show", "--from", "0", "--limit", "100000")]
+    # Whatever was signed by now must be in the log that is read after it; what is in that log, in the calls read after it.
+    made.before = {zone: len(calls_in(made.lives_of(zone))) for zone in ZONES}
+    time.sleep(2.5)  # a record of OCSP answers, and a checkpoint over it
+    made.log = Log(made.provider.home / "state" / "auditd" / "log")
+    made.leaves = made.log.records
+    made.lives = {zone: made.lives_of(zone) for zone in ZONES}
+    made.died = made.deaths()
     yield made
     made.provider.close()
+
+
+def calls_in(of_zone):
+    return [call for life in of_zone for call in life.calls]
 
 
 def of(world, event):
@@ -161,43 +178,69 @@ def test_no_number_was_used_twice(world):
         assert not twice, (event, twice)
 
 
-HALF = 32  # digits of the 16 octets that pkcs11-spy prints in one line; they identify a digest
+@pytest.mark.parametrize("zone", ["ca", "time"])
+def test_each_signature_has_its_record_and_each_record_without_one_its_death(world, zone):
+    calls = calls_in(world.lives[zone])
+    assert len(calls) > world.number
+    unsigned = account_of_records(world.log, zone, calls, world.before[zone], world.died)
+    without = {(r["event"], r.get("serial") or r.get("number")) for r in unsigned}
+    with_effect = {("sign.certificate", r["serial"]) for r in world.log.of("certificate.issued")}
+    with_effect |= {("sign.time_stamp", serial) for serial in world.tokens}
+    assert not without & with_effect, "an effect without a signature"
 
 
-def signed_by_module(world):
-    """The first halves of the digests that went into C_Sign, in the zones ca and time, and the number of calls. pkcs11-spy writes a call
-    in many small prints: threads at once, or a kill, may tear one apart, so only a line right behind its own heading is read."""
-    out = collections.Counter()
-    calls = 0
-    for zone in ("ca", "time"):
-        text = world.provider.log_text(f"keyd-{zone}")
-        calls += len(re.findall(r"\n\d+: C_Sign\n", text))
-        for row in re.findall(r"\[in\] pData\[ulDataLen\][^\n]*\n    00000000  ((?:[0-9A-F]{2} ){16})", text):
-            out[row.replace(" ", "").lower()] += 1
-    return out, calls
+def test_live_ocsp_answers_are_all_counted_and_chained_but_for_the_gaps_at_kills(world):
+    counted = Counted(world.log, "status", world.lives["status"], world.died).replay()
+    signed = len(calls_in(world.lives["status"]))
+    deaths_here = sum(death.name == "keyd-status" for death in world.died)
+    assert counted.recorded > 0 and abs(signed - counted.recorded - counted.lost) <= deaths_here
+    assert counted.gaps <= deaths_here
+    if world.reached:
+        assert counted.gaps > 0, "no kill of keyd-status came between two records"
 
 
-def test_the_modules_signatures_are_those_of_the_log(world):
-    signed, calls = world.signed, world.calls
-    recorded = collections.Counter(r["digest"][:HALF] for r in world.leaves
-                                   if r["event"] in ("sign.certificate", "sign.crl", "sign.time_stamp", "sign.request"))
-    assert sum(signed.values()) > 2 * world.number
-    assert calls - sum(signed.values()) <= world.kills, "calls whose digest could not be read"
-    unknown = signed - recorded
-    assert not unknown, f"signed and not on record: {unknown}"
-    # The other way: an intent whose signature was never made needs a kill between the record and the call.
-    begun = min(i for i, r in enumerate(world.leaves) if r["event"] == "service.started")
-    later = collections.Counter(r["digest"][:HALF] for r in world.leaves[begun:]
-                                if r["event"] in ("sign.certificate", "sign.crl", "sign.time_stamp"))
-    unsigned = later - signed
-    assert sum(unsigned.values()) <= world.kills * 4, unsigned
+def test_checkpoints_signed_in_the_module_are_heads_of_this_log(world):
+    assert account_of_checkpoints(world.log, world.lives["log"]) > 10
+
+
+class Other:
+    """The log or a zone's lives with one thing changed."""
+
+    def __init__(self, log, keep=lambda record: True, change=lambda record: record):
+        self.size, self.root, self.begun = log.size, log.root, log.begun
+        self.records = [change(dict(r)) if keep(r) else dict(r, event="none") for r in log.records]
+
+    of = Log.of
+
+
+def test_the_account_notices_one_call_or_record_too_few_or_another_chain(world):
+    log, status = world.log, world.lives["status"]
+    calls = calls_in(world.lives["time"])
+    done = next(r for r in reversed(log.of("sign.time_stamp")) if any(c.data and c.data.hex() == r["digest"] for c in calls))
+    with pytest.raises(AssertionError, match="not on record"):
+        account_of_records(Other(log, keep=lambda r: r["index"] != done["index"]), "time", calls, world.before["time"], world.died)
+    with pytest.raises(AssertionError, match="nobody died"):
+        account_of_records(log, "time", [c for c in calls if not c.data or c.data.hex() != done["digest"]], 0, [])
+    counted = log.of("ocsp.signed")
+    for kept in (lambda r: r["index"] != counted[0]["index"], lambda r: r["event"] != "ocsp.gap" and r["index"] != counted[-2]["index"]):
+        with pytest.raises(AssertionError):
+            Counted(Other(log, keep=kept), "status", status, world.died).replay()
+    with pytest.raises(AssertionError, match="chain"):
+        Counted(Other(log, change=lambda r: dict(r, chain="00" * 32) if r["index"] == counted[0]["index"] else r), "status", status,
+                world.died).replay()
+    with pytest.raises(AssertionError, match="without a death|not in the last seconds"):
+        Counted(Other(log, change=lambda r: dict(r, event="ocsp.gap", last_total=0, last_chain="00" * 32)
+                      if r["index"] == counted[0]["index"] else r), "status", status, []).replay()
+    other = Other(log)
+    other.root = lambda size: bytes(32)
+    with pytest.raises(AssertionError, match="is not that of the log"):
+        account_of_checkpoints(other, world.lives["log"])
 
 
 def test_an_intent_without_its_certificate_is_closed_as_revoked(world):
     issued = {record["serial"] for record in of(world, "certificate.issued")}
     closed = {record["serial"] for record in of(world, "certificate.abandoned")}
-    begun = min(i for i, r in enumerate(world.leaves) if r["event"] == "service.started")
-    intents = {r["serial"] for r in world.leaves[begun:] if r["event"] == "sign.certificate"}
+    intents = {r["serial"] for r in world.log.of("sign.certificate")}
     assert intents <= issued | closed, intents - issued - closed
     for serial in closed - issued:
         assert world.provider.json("cert", "list", "--state", "revoked", "--limit", "100000") is not None
