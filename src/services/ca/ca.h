@@ -111,6 +111,12 @@ struct ca {
 	bool recorded;    /* that it started */
 	unsigned threads; /* how many of these two run */
 };
+/* ---- ca_main.c ---- */
+struct ca *ca_new(const struct ca_conf *conf);
+/* Database, log and keyd, compared with each other: everything that those stand on who serve. */
+st ca_open(struct scope *s, struct ca *ca);
+/* In order, whatever was started of it; frees it. */
+void ca_stop(void *state);
 /* Sleep until something changed, or so long; with `mutex` held. */
 void ca_wait(struct ca *ca, int64_t microseconds);
 void ca_wake(struct ca *ca);

@@ -94,7 +94,7 @@ static st check_conf(struct scope *s, const struct ca_conf *c)
 	return OK;
 }
 
-static struct ca *ca_new(const struct ca_conf *conf)
+struct ca *ca_new(const struct ca_conf *conf)
 {
 	struct ca *ca = heap_alloc(sizeof *ca);
 	pthread_condattr_t attributes;
@@ -112,7 +112,7 @@ static struct ca *ca_new(const struct ca_conf *conf)
 	return ca;
 }
 
-static st open_parts(struct scope *s, struct ca *ca)
+st ca_open(struct scope *s, struct ca *ca)
 {
 	const struct ca_conf *c = ca->conf;
 	struct audit_settings audit = {
@@ -152,7 +152,7 @@ static st serve(struct scope *s, struct ca *ca)
 
 static st start_all(struct scope *s, struct ca *ca)
 {
-	TRY(open_parts(s, ca));
+	TRY(ca_open(s, ca));
 	TRY(ca_flight_start(s, ca));
 	TRY(ca_crl_start(s, ca));
 	ca->threads = 1;
@@ -166,7 +166,7 @@ static st start_all(struct scope *s, struct ca *ca)
 }
 
 /* From outside in: no new requests, then what carries effects outward, then what they stand on. */
-static void ca_stop(void *state)
+void ca_stop(void *state)
 {
 	struct ca *ca = state;
 	if (ca->http != NULL)
