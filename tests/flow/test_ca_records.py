@@ -1,4 +1,5 @@
 """The ca with auditd: kills in every window, keyd lost while signing, a database restored from yesterday, auditd away."""
+import datetime
 import http.client
 import os
 import shutil
@@ -6,9 +7,10 @@ import time
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 import audit_world
+import ca_world
 import keyd_client
 from ca_world import PERSON, Refused, World, new_key, request_for, until
 
@@ -172,3 +174,42 @@ def test_the_subject_in_the_log_is_the_certificates():
         assert base64.b64decode(record["tbs"]) == certificate.tbs_certificate_bytes
         assert certificate.public_bytes(serialization.Encoding.DER).endswith(
             base64.b64decode(a.records("certificate.issued", made["serial"])[0]["signature"]))
+
+
+def test_cas_younger_than_a_restored_database_come_back_from_the_log():
+    with Audited() as a:
+        world = a.world
+        world.ca.stop()
+        backup = world.database + ".yesterday"
+        shutil.copy(world.database, backup)
+        world.ca.start()
+        world.found_issuing("second", "second")
+        key = new_key()
+        now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+        elsewhere = ca_world.name("C=BE, O=Elsewhere, CN=Elsewhere Root")
+        certificate = (x509.CertificateBuilder().subject_name(elsewhere).issuer_name(elsewhere).public_key(key.public_key())
+                       .serial_number(77).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=9))
+                       .add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256()))
+        world.post("/v1/cas", dict(name="elsewhere", certificate=certificate.public_bytes(serialization.Encoding.PEM).decode()))
+        kept, gone = world.issue(ca="second"), world.issue(ca="second")
+        world.revoke(gone["serial"], "superseded")
+        number = world.post("/v1/cas/second/crls", {})["number"]
+        before = {ca["name"]: ca for ca in world.get("/v1/cas")["cas"]}
+        world.ca.stop()
+        shutil.copy(backup, world.database)
+        for name in ("-wal", "-shm"):
+            if os.path.exists(world.database + name):
+                os.remove(world.database + name)
+        world.ca.start()
+        after = {ca["name"]: ca for ca in world.get("/v1/cas")["cas"]}
+        assert set(after) == set(before) == {"root", "management", "issuing", "second", "elsewhere"}
+        varies = ("crl_number", "last_crl")
+        for name, ca in before.items():
+            assert {k: v for k, v in ca.items() if k not in varies} == {k: v for k, v in after[name].items() if k not in varies}
+        assert world.get("/v1/certificates/" + kept["serial"])["certificate"] == kept["certificate"]
+        assert state_of(world, gone["serial"]) == "revoked"
+        assert world.post("/v1/cas/second/crls", {})["number"] > number
+        until(lambda: gone["serial"] in world.revoked("second"))
+        world.issue(ca="second")
+        assert "CA 'second' was entered again from the log" in world.ca.log()
+        assert a.records("store.reconciled")[-1]["cas_entered"] == 3  # `second` waited, and was completed; `elsewhere`

@@ -3,18 +3,12 @@
 #include "file.h"
 
 #define NAME_MAX_ 64
-#define CHAIN_MAX 8
+#define CHAIN_MAX CA_CHAIN_MAX
 
-/* The row of a CA to be. */
 struct founding {
 	struct ca *ca;
 	const struct ca_founding *want;
-	int64_t id;
-	const char *profile, *key;
-	enum ca_state state;
-	span subject, spki, certificate, request;
-	const char *algorithm;
-	struct buf chain;
+	struct ca_new_authority row;
 	const char *actor;
 	struct ca_record record, issued;
 	struct pki_certificate *own; /* self-signed: to be entered like any other certificate */
@@ -52,49 +46,93 @@ static struct db_value text_or_null(const char *text)
 	return text == NULL || text[0] == 0 ? db_null() : db_text(span_str(text));
 }
 
+static st tell_vas(struct scope *s, struct db_tx *tx, const struct ca_new_authority *new)
+{
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	span *chain = scope_alloc(&own, sizeof new->chain);
+	memcpy(chain, new->chain, sizeof new->chain);
+	const struct ca_authority shown = { .id = new->id,
+					    .name = new->name,
+					    .certificate = new->certificate,
+					    .chain = chain,
+					    .chain_count = new->chain_count };
+	return new->certificate.len > 0 ? ca_feed_ca(s, tx, &shown) : OK;
+}
+
+st ca_authority_enter(struct scope *s, struct db_tx *tx, const struct ca_new_authority *new)
+{
+	AUTO_BUF chain = { 0 };
+	TRY(ca_chain_write(s, &chain, new->chain, new->chain_count));
+	TRY(db_exec(s, tx, &sql_authority_insert,
+		    DB_VALUES(db_integer(new->id), db_text(span_str(new->name)), db_text(span_str(new->profile)),
+			      db_integer(new->state), db_blob(new->subject), db_text(span_str(new->key)),
+			      db_text(span_str(new->algorithm)), db_blob(new->spki), db_blob(new->certificate),
+			      db_blob(buf_span(&chain)), text_or_null(new->crl_url), text_or_null(new->issuer_url),
+			      text_or_null(new->ocsp_url), text_or_null(new->cps_url), db_integer(new->crl_hours),
+			      db_blob(new->request), db_integer(scope_now(s))),
+		    NULL));
+	return tell_vas(s, tx, new);
+}
+
 static st enter_founding(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct founding *f = arg;
-	const struct ca_founding *w = f->want;
-	TRY(db_exec(s, tx, &sql_authority_insert,
-		    DB_VALUES(db_integer(f->id), db_text(span_str(w->name)), db_text(span_str(f->profile)),
-			      db_integer(f->state), db_blob(f->subject), db_text(span_str(f->key)),
-			      db_text(span_str(f->algorithm)), db_blob(f->spki), db_blob(f->certificate),
-			      db_blob(buf_span(&f->chain)), text_or_null(w->crl_url), text_or_null(w->issuer_url),
-			      text_or_null(w->ocsp_url), text_or_null(w->cps_url), db_integer(w->crl_hours),
-			      db_blob(f->request), db_integer(scope_now(s))),
-		    NULL));
+	TRY(ca_authority_enter(s, tx, &f->row));
 	if (f->own != NULL) {
-		struct ca_authority self = { .id = f->id, .name = w->name };
-		struct ca_new_certificate new = {
-			.authority = &self, .profile = f->profile, .certificate = f->own, .actor = f->actor, .check_key = true
-		};
+		struct ca_authority self = { .id = f->row.id, .name = f->row.name };
+		struct ca_new_certificate new = { .authority = &self,
+						  .profile = f->row.profile,
+						  .certificate = f->own,
+						  .actor = f->actor,
+						  .check_key = true };
 		TRY(ca_entry_certificate(s, tx, &new));
 		TRY(ca_entry_record(s, tx, &f->issued));
-	}
-	if (f->certificate.len > 0) {
-		struct ca_authority shown = { .id = f->id, .name = w->name, .certificate = f->certificate };
-		span chain[CHAIN_MAX];
-		struct rd r = rd_of(buf_span(&f->chain));
-		while (r.rest.len > 0 && !r.bad && shown.chain_count < CHAIN_MAX)
-			chain[shown.chain_count++] = rd_bytes(&r, PKI_CERTIFICATE_MAX);
-		shown.chain = chain;
-		TRY(ca_feed_ca(s, tx, &shown));
 	}
 	return ca_entry_record(s, tx, &f->record);
 }
 
-static st created_record(struct scope *s, const struct founding *f, struct audit_event *e)
+static void optional(struct audit_event *e, const char *field, const char *text)
+{
+	if (text != NULL && text[0] != 0)
+		audit_str(e, field, text);
+}
+
+/* The chain is the certificates one after the other, as any reader of DER can take them apart. */
+static span chain_bytes(struct scope *s, const struct ca_new_authority *new)
+{
+	AUTO_BUF all = { 0 };
+	struct wr w = wr_into(&all);
+	for (size_t i = 0; i < new->chain_count; i++)
+		wr_raw(&w, new->chain[i]);
+	return scope_copy(s, buf_span(&all));
+}
+
+st ca_authority_record(struct scope *s, const struct ca_new_authority *new, const char *actor, struct audit_event *e)
 {
 	uint8_t digest[DIGEST_MAX];
 	char *subject;
-	TRY(pki_name_text(s, f->subject, &subject));
+	TRY(pki_name_text(s, new->subject, &subject));
 	audit_begin(e, s, AUDIT_CA_CREATED);
-	audit_str(e, "ca", f->want->name);
+	audit_str(e, "ca", new->name);
 	audit_str(e, "subject", subject);
-	audit_hex(e, "key", digest_of(DIGEST_SHA256, f->spki, digest));
-	audit_base64(e, "certificate", f->certificate);
-	audit_str(e, "actor", f->actor);
+	audit_hex(e, "key", digest_of(DIGEST_SHA256, new->spki, digest));
+	audit_base64(e, "certificate", new->certificate);
+	audit_number(e, "number", new->id);
+	optional(e, "profile", new->profile);
+	optional(e, "label", new->key);
+	optional(e, "algorithm", new->algorithm);
+	if (new->request.len > 0)
+		audit_base64(e, "request", new->request);
+	if (new->chain_count > 0)
+		audit_base64(e, "chain", chain_bytes(s, new));
+	optional(e, "crl_url", new->crl_url);
+	optional(e, "issuer_url", new->issuer_url);
+	optional(e, "ocsp_url", new->ocsp_url);
+	optional(e, "cps_url", new->cps_url);
+	if (new->crl_hours > 0)
+		audit_number(e, "crl_hours", new->crl_hours);
+	audit_str(e, "actor", actor);
 	return audit_finish(s, e);
 }
 
@@ -102,9 +140,9 @@ static st issued_record(struct scope *s, const struct founding *f, struct audit_
 {
 	uint8_t digest[DIGEST_MAX];
 	audit_begin(e, s, AUDIT_CERTIFICATE_ISSUED);
-	audit_str(e, "ca", f->want->name);
+	audit_str(e, "ca", f->row.name);
 	audit_hex(e, "serial", ca_magnitude(f->own->serial));
-	audit_str(e, "profile", f->profile);
+	audit_str(e, "profile", f->row.profile);
 	audit_hex(e, "subject_hash", digest_of(DIGEST_SHA256, f->own->subject, digest));
 	audit_time(e, "not_before", f->own->not_before);
 	audit_time(e, "not_after", f->own->not_after);
@@ -117,7 +155,7 @@ static st store_founding(struct scope *s, struct founding *f, struct ca_authorit
 {
 	AUTO_EVENT created = { 0 };
 	AUTO_EVENT issued = { 0 };
-	TRY(created_record(s, f, &created));
+	TRY(ca_authority_record(s, &f->row, f->actor, &created));
 	f->record = (struct ca_record){ .event = &created };
 	if (f->own != NULL) {
 		TRY(issued_record(s, f, &issued));
@@ -129,7 +167,7 @@ static st store_founding(struct scope *s, struct founding *f, struct ca_authorit
 	if (f->own != NULL)
 		TRY(ca_relay_deliver(s, f->ca, &f->issued));
 	TRY(ca_relay_deliver(s, f->ca, &f->record));
-	return ca_authority_named(s, f->ca, span_str(f->want->name), out);
+	return ca_authority_named(s, f->ca, span_str(f->row.name), out);
 }
 
 /* ---- with a key here ---- */
@@ -155,37 +193,37 @@ static st sign_own(struct scope *s, struct founding *f, const struct pki_profile
 	if (w->validity_days < 0 || validity > profile->max_validity)
 		return fail(s, E_LIMIT, "profile %s allows at most %lld days of validity", profile->name,
 			    (long long)(profile->max_validity / MOMENT_DAY));
-	struct ca_authority self = { .id = f->id, .name = w->name, .key = f->key, .spki = f->spki };
+	struct ca_authority self = { .id = f->row.id, .name = w->name, .key = f->row.key, .spki = f->row.spki };
 	uint8_t serial[16];
 	pki_serial_new(s, serial);
 	struct pki_issue issue = {
 		.profile = profile,
 		.serial = SPAN_ARRAY(serial),
-		.issuer = f->subject,
+		.issuer = f->row.subject,
 		.issuer_not_after = INT64_MAX,
-		.subject = f->subject,
+		.subject = f->row.subject,
 		.algorithm = algorithm,
 		.ext = { .profile = profile,
-			 .subject_spki = f->spki,
-			 .issuer_spki = f->spki,
+			 .subject_spki = f->row.spki,
+			 .issuer_spki = f->row.spki,
 			 .cps_url = w->cps_url,
 			 .not_before = now - now % MOMENT_SECOND,
 			 .not_after = now - now % MOMENT_SECOND + validity - MOMENT_SECOND },
 	};
-	TRY(pki_key_new(s, f->spki, &self.public_key));
-	st status = ca_sign_certificate(s, f->ca, &self, &issue, ca_flight_position(f->ca), &f->certificate);
+	TRY(pki_key_new(s, f->row.spki, &self.public_key));
+	st status = ca_sign_certificate(s, f->ca, &self, &issue, ca_flight_position(f->ca), &f->row.certificate);
 	pki_key_free(self.public_key);
 	TRY(status);
 	f->own = scope_new(s, struct pki_certificate);
-	return pki_certificate_read(s, f->certificate, f->own);
+	return pki_certificate_read(s, f->row.certificate, f->own);
 }
 
 static st sign_request(struct scope *s, struct founding *f, const struct alg_signature *algorithm)
 {
 	span info, signature;
-	TRY(pki_request_build_info(s, f->subject, f->spki, &info));
-	TRY(key_sign(s, f->ca->keyd, f->key, KEY_FOR_REQUEST, algorithm, info, &signature));
-	return pki_request_assemble(s, info, algorithm, signature, &f->request);
+	TRY(pki_request_build_info(s, f->row.subject, f->row.spki, &info));
+	TRY(key_sign(s, f->ca->keyd, f->row.key, KEY_FOR_REQUEST, algorithm, info, &signature));
+	return pki_request_assemble(s, info, algorithm, signature, &f->row.request);
 }
 
 static st found_with_key(struct scope *s, struct founding *f, struct ca_authority **out)
@@ -201,19 +239,19 @@ static st found_with_key(struct scope *s, struct founding *f, struct ca_authorit
 			    w->profile);
 	span wanted;
 	TRY(pki_name_parse(s, span_str(w->subject), &wanted));
-	TRY(pki_profile_subject(s, profile, wanted, &f->subject));
-	TRY(check_free(s, f->ca, w->name, f->subject, &f->id));
+	TRY(pki_profile_subject(s, profile, wanted, &f->row.subject));
+	TRY(check_free(s, f->ca, w->name, f->row.subject, &f->row.id));
 	struct key_info *key = scope_new(s, struct key_info);
 	const struct alg_signature *algorithm = NULL;
 	TRY(key_find(s, f->ca->keyd, w->key, key));
 	TRY(choose_algorithm(s, key, w->algorithm, &algorithm));
 	TRY(pki_key_check(s, key->spki));
 	TRY(ca_key_check(s, f->ca, key->spki));
-	f->profile = profile->name;
-	f->key = w->key;
-	f->spki = key->spki;
-	f->algorithm = algorithm->name;
-	f->state = w->request_only ? CA_WAITING : CA_ACTIVE;
+	f->row.profile = profile->name;
+	f->row.key = w->key;
+	f->row.spki = key->spki;
+	f->row.algorithm = algorithm->name;
+	f->row.state = w->request_only ? CA_WAITING : CA_ACTIVE;
 	TRY(w->request_only ? sign_request(s, f, algorithm) : sign_own(s, f, profile, algorithm));
 	return store_founding(s, f, out);
 }
@@ -228,6 +266,12 @@ st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *
 		return fail(s, E_INPUT, "crl_hours is a number from 1 to %d", 24 * 366);
 	struct ca_flight_slot slot = { 0 };
 	struct founding f = { .ca = ca, .want = want, .actor = want->actor };
+	f.row = (struct ca_new_authority){ .name = want->name,
+					   .crl_url = want->crl_url,
+					   .issuer_url = want->issuer_url,
+					   .ocsp_url = want->ocsp_url,
+					   .cps_url = want->cps_url,
+					   .crl_hours = want->crl_hours };
 	(void)pthread_mutex_lock(&founding_mutex);
 	st status = ca_flight_begin(s, ca, &slot);
 	if (status.code == E_OK) {
@@ -276,6 +320,13 @@ static st check_chain(struct scope *s, const struct pem_list *list)
 	return OK;
 }
 
+/* All but the first, which is the CA's own; there is room for the rest. */
+static void set_chain(struct ca_new_authority *row, const struct pem_list *list)
+{
+	row->chain_count = list->count - 1;
+	memcpy(row->chain, list->der + 1, row->chain_count * sizeof row->chain[0]);
+}
+
 static st read_chain(struct scope *s, span pem, struct pem_list *out, struct pki_certificate *own)
 {
 	TRY(pki_pem_each(s, pem, "CERTIFICATE", keep_pem, out));
@@ -286,20 +337,26 @@ static st read_chain(struct scope *s, span pem, struct pem_list *out, struct pki
 }
 
 struct completion {
-	struct ca_authority shown;
-	span chain;
+	struct ca_new_authority row;
 	struct ca_record record;
 };
+
+st ca_authority_enter_completion(struct scope *s, struct db_tx *tx, const struct ca_new_authority *new)
+{
+	int64_t changed;
+	AUTO_BUF chain = { 0 };
+	TRY(ca_chain_write(s, &chain, new->chain, new->chain_count));
+	TRY(db_exec(s, tx, &sql_authority_complete,
+		    DB_VALUES(db_integer(new->id), db_blob(new->certificate), db_blob(buf_span(&chain))), &changed));
+	if (changed != 1)
+		return fail(s, E_STATE, "CA '%s' does not wait for a certificate any more", new->name);
+	return tell_vas(s, tx, new);
+}
 
 static st enter_completion(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct completion *c = arg;
-	int64_t changed;
-	TRY(db_exec(s, tx, &sql_authority_complete,
-		    DB_VALUES(db_integer(c->shown.id), db_blob(c->shown.certificate), db_blob(c->chain)), &changed));
-	if (changed != 1)
-		return fail(s, E_STATE, "CA '%s' does not wait for a certificate any more", c->shown.name);
-	TRY(ca_feed_ca(s, tx, &c->shown));
+	TRY(ca_authority_enter_completion(s, tx, &c->row));
 	return ca_entry_record(s, tx, &c->record);
 }
 
@@ -322,19 +379,24 @@ st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certifi
 	TRY(ca_authority_named(s, ca, name, &a));
 	TRY(read_chain(s, certificate_pem, &list, own));
 	TRY(must_fit(s, a, own));
-	struct ca_founding want = { .name = a->name };
-	struct founding f = { .want = &want, .subject = a->subject, .spki = a->spki, .certificate = own->der, .actor = actor };
 	AUTO_EVENT event = { 0 };
-	AUTO_BUF chain = { 0 };
-	TRY(created_record(s, &f, &event));
-	TRY(ca_chain_write(s, &chain, list.der + 1, list.count - 1));
-	struct completion c = { .shown = { .id = a->id,
-					   .name = a->name,
-					   .certificate = own->der,
-					   .chain = list.der + 1,
-					   .chain_count = list.count - 1 },
-				.chain = buf_span(&chain),
+	struct completion c = { .row = { .id = a->id,
+					 .name = a->name,
+					 .profile = a->profile->name,
+					 .key = a->key,
+					 .algorithm = a->algorithm->name,
+					 .subject = a->subject,
+					 .spki = a->spki,
+					 .certificate = own->der,
+					 .request = a->request,
+					 .crl_url = a->crl_url,
+					 .issuer_url = a->issuer_url,
+					 .ocsp_url = a->ocsp_url,
+					 .cps_url = a->cps_url,
+					 .crl_hours = a->crl_hours },
 				.record = { .event = &event } };
+	set_chain(&c.row, &list);
+	TRY(ca_authority_record(s, &c.row, actor, &event));
 	TRY(db_tx(s, ca->db, enter_completion, &c));
 	TRY(ca_authority_load(s, ca));
 	ca_push_wake(ca);
@@ -350,21 +412,17 @@ st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const 
 	struct pki_certificate *own = scope_new(s, struct pki_certificate);
 	TRY(check_name(s, name));
 	TRY(read_chain(s, span_str(certificate_pem), &list, own));
-	struct ca_founding want = { .name = name };
 	struct founding f = { .ca = ca,
-			      .want = &want,
-			      .state = CA_EXTERNAL,
-			      .subject = own->subject,
-			      .spki = own->spki,
-			      .certificate = own->der,
-			      .profile = "",
-			      .key = "",
-			      .algorithm = "",
-			      .actor = actor };
-	TRY(check_free(s, ca, name, own->subject, &f.id));
-	st status = ca_chain_write(s, &f.chain, list.der + 1, list.count - 1);
-	if (status.code == E_OK)
-		status = store_founding(s, &f, out);
-	buf_free(&f.chain);
-	return status;
+			      .actor = actor,
+			      .row = { .name = name,
+				       .state = CA_EXTERNAL,
+				       .subject = own->subject,
+				       .spki = own->spki,
+				       .certificate = own->der,
+				       .profile = "",
+				       .key = "",
+				       .algorithm = "" } };
+	set_chain(&f.row, &list);
+	TRY(check_free(s, ca, name, own->subject, &f.row.id));
+	return store_founding(s, &f, out);
 }

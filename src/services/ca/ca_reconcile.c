@@ -1,11 +1,11 @@
 /*
  * Comparing the database with the log (docs/decisions/0001): keyd's sign.certificate is the intent, certificate.issued the
  * effect. An intent without an effect is closed as revoked; an effect the database lacks (a restored backup) is entered again
- * from TBS and signature, byte for byte; so are revocations; CRL numbers go on above every number in the log.
+ * from TBS and signature, byte for byte; so are revocations, and before all of them whole CAs (ca_found_again.c); CRL numbers go
+ * on above every number in the log.
  */
-#include "ca.h"
+#include "ca_authority.h"
 #include "log.h"
-#include <jansson.h>
 #include <stdlib.h>
 
 #define LEAVES_AT_ONCE 512
@@ -28,7 +28,9 @@ struct reconcile {
 	struct intent *bucket[BUCKETS];
 	const struct ca_doubt *doubts; /* only these are closed; NULL: all */
 	uint64_t from, to;
-	int64_t entered, revoked, abandoned;
+	int64_t entered, revoked, abandoned, authorities;
+	const struct see_row *rows; /* what is looked for */
+	size_t row_count;
 	struct audit_leaf *leaf;
 	size_t leaf_count;
 };
@@ -267,10 +269,18 @@ static st see_crl(struct scope *s, struct reconcile *r, struct db_tx *tx, const 
 	return OK;
 }
 
-static const struct see_row {
+/* ca.created: before everything else, since what those CAs did comes before and after it. */
+static st see_created(struct scope *s, struct reconcile *r, struct db_tx *tx, const json_t *record)
+{
+	return ca_found_again(s, r->ca, tx, record, &r->authorities);
+}
+
+struct see_row {
 	enum audit_code event;
 	st (*see)(struct scope *s, struct reconcile *r, struct db_tx *tx, const json_t *record);
-} see_rows[] = {
+};
+static const struct see_row founding_rows[] = { { AUDIT_CA_CREATED, see_created } };
+static const struct see_row see_rows[] = {
 	{ AUDIT_SIGN_CERTIFICATE, see_intent },
 	{ AUDIT_CERTIFICATE_ISSUED, see_effect },
 	{ AUDIT_CERTIFICATE_ABANDONED, see_abandoned },
@@ -297,9 +307,9 @@ static st see_leaf(struct scope *s, struct reconcile *r, struct db_tx *tx, const
 	const json_t *record = json_object_get(envelope, "record");
 	st status = record == NULL ? fail(s, E_INPUT, "there is no record in it") : OK;
 	const char *event = text(record, "event");
-	for (size_t i = 0; i < sizeof see_rows / sizeof see_rows[0] && status.code == E_OK; i++)
-		if (strcmp(audit_row(see_rows[i].event)->name, event) == 0)
-			status = see_rows[i].see(s, r, tx, record);
+	for (size_t i = 0; i < r->row_count && status.code == E_OK; i++)
+		if (strcmp(audit_row(r->rows[i].event)->name, event) == 0)
+			status = r->rows[i].see(s, r, tx, record);
 	if (status.code == E_OK && settle)
 		status = settle_outbox(s, tx, record);
 	json_decref(envelope);
@@ -311,7 +321,7 @@ static st see_leaves(struct scope *s, struct db_tx *tx, void *arg)
 	struct reconcile *r = arg;
 	struct db_row row;
 	TRY(db_one(s, tx, &sql_outbox_count, NULL, 0, &row));
-	bool settle = row.column[0].integer > 0 && r->doubts == NULL;
+	bool settle = row.column[0].integer > 0 && r->doubts == NULL && r->rows == see_rows;
 	for (size_t i = 0; i < r->leaf_count; i++)
 		TRY(see_leaf(s, r, tx, &r->leaf[i], settle));
 	return OK;
@@ -425,9 +435,11 @@ static st begin_after_loss(struct scope *s, struct reconcile *r, uint64_t size)
 	return OK;
 }
 
-static st read_through(struct scope *s, struct reconcile *r)
+static st read_through(struct scope *s, struct reconcile *r, const struct see_row *rows, size_t row_count)
 {
 	uint64_t size = 0;
+	r->rows = rows;
+	r->row_count = row_count;
 	TRY(audit_read(s, r->ca->audit, 0, 1, &r->leaf, &r->leaf_count, &size));
 	if (size < r->from)
 		TRY(begin_after_loss(s, r, size));
@@ -460,7 +472,7 @@ static st finish_all(struct scope *s, struct db_tx *tx, void *arg)
 		TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(a->id), db_integer((int64_t)a->crl->number)),
 			    NULL));
 	/* What was entered again may have other numbers in the feed than the vas know. */
-	if (r->entered > 0 || r->revoked > 0)
+	if (r->entered > 0 || r->revoked > 0 || r->authorities > 0)
 		TRY(db_exec(s, tx, &sql_va_forget, NULL, 0, NULL));
 	return ca_entry_record(s, tx, &f->record);
 }
@@ -474,6 +486,8 @@ static st report(struct scope *s, struct reconcile *r)
 	audit_number(&event, "serials_entered", r->entered);
 	audit_number(&event, "revocations_entered", r->revoked);
 	audit_number(&event, "abandoned", r->abandoned);
+	if (r->authorities > 0)
+		audit_number(&event, "cas_entered", r->authorities);
 	TRY(audit_finish(s, &event));
 	struct finish f = { .r = r, .record = { .event = &event } };
 	TRY(db_tx(s, r->ca->db, finish_all, &f));
@@ -491,7 +505,7 @@ static st read_position(struct scope *s, struct db_tx *tx, void *arg)
 
 static st reconcile_from(struct scope *s, struct reconcile *r)
 {
-	TRY(read_through(s, r));
+	TRY(read_through(s, r, see_rows, sizeof see_rows / sizeof see_rows[0]));
 	ca_flight_reached(r->ca, r->to);
 	TRY(close_all(s, r));
 	return r->doubts == NULL ? report(s, r) : OK;
@@ -504,7 +518,11 @@ st ca_reconcile(struct scope *s, struct ca *ca)
 	struct reconcile *r = heap_alloc(sizeof *r);
 	r->ca = ca;
 	r->from = (uint64_t)position;
-	st status = reconcile_from(s, r);
+	st status = read_through(s, r, founding_rows, sizeof founding_rows / sizeof founding_rows[0]);
+	if (status.code == E_OK && r->authorities > 0)
+		status = ca_authority_load(s, ca);
+	if (status.code == E_OK)
+		status = reconcile_from(s, r);
 	forget_all(r);
 	free(r);
 	TRY(status);

@@ -1,24 +1,6 @@
 /* Sets of records against what the database must make of them. A database is put back to an earlier state by a backup of it. */
 #include "ca_unit.h"
 
-/* ---- going back ---- */
-
-static const char *keep(struct unit *u)
-{
-	const char *path = scope_printf(&u->s, "%s/kept-%d.db", u->directory, rand());
-	assert_ok(&u->s, db_backup(&u->s, u->ca->db, path));
-	return path;
-}
-
-static void go_back(struct unit *u, const char *kept)
-{
-	ca_stop(u->ca);
-	assert_int_equal(rename(kept, u->conf.database), 0);
-	(void)unlink(scope_printf(&u->s, "%s-wal", u->conf.database));
-	(void)unlink(scope_printf(&u->s, "%s-shm", u->conf.database));
-	unit_open(u);
-}
-
 static void assert_state(struct unit *u, span serial, int state, int reason)
 {
 	struct db_row row;
@@ -88,7 +70,7 @@ static void an_intent_of_another_issuer_is_not_ours(void **state)
 {
 	struct unit *u = *state;
 	struct ca_issued issued;
-	const char *before = keep(u);
+	const char *before = unit_keep(u);
 	struct ca_authority *second = unit_found(u, "second");
 	struct ca_order order = unit_order(u, &u->s, "Foreign");
 	order.authority = second;
@@ -107,7 +89,7 @@ static void an_intent_of_another_issuer_is_not_ours(void **state)
 			u->record[kept++] = *r;
 	}
 	u->record_count = kept;
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_reported(u, 0, 0, 0);
 }
 
@@ -129,13 +111,13 @@ static void doubts_close_what_was_doubted_and_leave_the_rest(void **state)
 static void effects_a_restored_database_lacks_are_entered_byte_for_byte(void **state)
 {
 	struct unit *u = *state;
-	const char *before = keep(u);
+	const char *before = unit_keep(u);
 	struct ca_issued first, again;
 	struct ca_order order = unit_order(u, &u->s, "Entered");
 	order.request_id = "unit-7";
 	assert_ok(&u->s, ca_issue(&u->s, u->ca, &order, &first));
 	struct ca_certificate second = unit_issue(u, "Also");
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_reported(u, 2, 0, 0);
 	struct ca_certificate c;
 	assert_ok(&u->s, ca_certificate_find(&u->s, u->ca, first.certificate.serial, &c));
@@ -152,7 +134,7 @@ static void effects_a_restored_database_lacks_are_entered_byte_for_byte(void **s
 static void a_false_signature_in_the_log_is_not_entered(void **state)
 {
 	struct unit *u = *state;
-	const char *before = keep(u);
+	const char *before = unit_keep(u);
 	struct ca_certificate c = unit_issue(u, "Forged");
 	for (size_t i = 0; i < u->record_count; i++) {
 		struct log_record *r = &u->record[i];
@@ -175,7 +157,7 @@ static void revocations_come_back_with_time_reason_and_invalidity_date(void **st
 {
 	struct unit *u = *state;
 	struct ca_certificate plain = unit_issue(u, "Plain"), dated = unit_issue(u, "Dated");
-	const char *before = keep(u);
+	const char *before = unit_keep(u);
 	int64_t invalid = scope_now(&u->s) - 100 * MOMENT_SECOND;
 	revoke_it(u, plain.serial, NULL, 0);
 	revoke_it(u, dated.serial, "keyCompromise", invalid);
@@ -183,7 +165,7 @@ static void revocations_come_back_with_time_reason_and_invalidity_date(void **st
 	revoke_it(u, new.serial, "superseded", 0);
 	struct ca_certificate was;
 	assert_ok(&u->s, ca_certificate_find(&u->s, u->ca, dated.serial, &was));
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_reported(u, 1, 3, 0);
 	assert_state(u, plain.serial, CA_REVOKED, 0);
 	assert_state(u, dated.serial, CA_REVOKED, pki_reason_named(SPAN_LITERAL("keyCompromise")));
@@ -215,12 +197,12 @@ static void a_revocation_in_the_database_is_not_changed_by_the_log(void **state)
 static void what_was_closed_before_stays_closed_with_its_time(void **state)
 {
 	struct unit *u = *state;
-	const char *before = keep(u);
+	const char *before = unit_keep(u);
 	span serial = lost_intent(u, "Closed");
 	unit_reopen(u);
 	struct db_row first, again;
 	assert_ok(&u->s, unit_status(u, serial, &first));
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_reported(u, 0, 1, 0);
 	assert_ok(&u->s, unit_status(u, serial, &again));
 	assert_true(again.column[3].integer == first.column[3].integer);
@@ -253,16 +235,16 @@ static st note_va(struct scope *s, struct db_tx *tx, void *arg)
 static void vas_get_a_snapshot_when_something_was_entered_and_only_then(void **state)
 {
 	struct unit *u = *state;
-	const char *before = keep(u);
+	const char *before = unit_keep(u);
 	assert_ok(&u->s, db_tx(&u->s, u->ca->db, note_va, NULL));
 	unit_reopen(u);
 	assert_int_equal(unit_number(u, &sql_va_least, 0), 3);
 	(void)unit_issue(u, "Later");
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_ok(&u->s, db_tx(&u->s, u->ca->db, note_va, NULL));
-	before = keep(u);
+	before = unit_keep(u);
 	(void)unit_issue(u, "Later still");
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_int_equal(unit_number(u, &sql_va_least, 0), -1);
 }
 
@@ -270,9 +252,9 @@ static void records_the_log_has_leave_the_outbox_without_being_sent_again(void *
 {
 	struct unit *u = *state;
 	(void)unit_issue(u, "Sent");
-	const char *before = keep(u); /* its record may still be in the outbox of this copy */
+	const char *before = unit_keep(u); /* its record may still be in the outbox of this copy */
 	size_t count = u->record_count;
-	go_back(u, before);
+	unit_go_back(u, before);
 	assert_int_equal(unit_outbox(u), 0);
 	assert_int_equal(u->record_count, count + 1);
 	assert_reported(u, 0, 0, 0);

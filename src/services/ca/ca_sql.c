@@ -53,6 +53,7 @@ const struct db_schema ca_schema = { "ca", steps, sizeof steps / sizeof steps[0]
 
 SQL(authority_all, "SELECT id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url, issuer_url,"
 		   " ocsp_url, cps_url, crl_hours, crl_number, request FROM authority ORDER BY id");
+SQL(authority_of, "SELECT id, state, spki FROM authority WHERE name = ?1");
 SQL(authority_insert,
     "INSERT INTO authority (id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url,"
     " issuer_url, ocsp_url, cps_url, crl_hours, crl_number, request, created_at)"

@@ -217,21 +217,34 @@ static inline st unit_handle_sign(struct scope *s, struct wire_peer *peer, struc
 	return OK;
 }
 
-static inline st unit_handle_find(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+static inline void unit_write_info(struct scope *s, struct unit *u, const char *label, struct wr *out)
 {
-	const char *label;
-	TRY(key_label_read(s, body, &label));
-	EVP_PKEY *key = unit_key_labelled(peer->service, label);
-	if (key == NULL)
-		return fail(s, E_NOTFOUND, "there is no key '%s'", label);
 	struct key_info info = { .type = alg_key_named(SPAN_LITERAL("ec-p256")),
 				 .purposes = KEY_FOR_CERTIFICATE | KEY_FOR_CRL | KEY_FOR_REQUEST,
-				 .spki = unit_spki(s, key),
+				 .spki = unit_spki(s, unit_key_labelled(u, label)),
 				 .usable = true,
 				 .missing = "" };
 	(void)snprintf(info.label, sizeof info.label, "%s", label);
 	(void)snprintf(info.token, sizeof info.token, "%s", label);
-	key_info_write(reply, &info);
+	key_info_write(out, &info);
+}
+
+static inline st unit_handle_find(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	const char *label;
+	TRY(key_label_read(s, body, &label));
+	if (unit_key_labelled(peer->service, label) == NULL)
+		return fail(s, E_NOTFOUND, "there is no key '%s'", label);
+	unit_write_info(s, peer->service, label, reply);
+	return OK;
+}
+
+static inline st unit_handle_list(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	TRY(rd_end(s, body, "a request for the list of keys"));
+	wr_u32(reply, UNIT_KEYS);
+	for (size_t i = 0; i < UNIT_KEYS; i++)
+		unit_write_info(s, peer->service, unit_labels[i], reply);
 	return OK;
 }
 
@@ -305,6 +318,7 @@ static inline void unit_keyd_start(struct unit *u)
 {
 	static const struct wire_route routes[] = {
 		{ .kind = KEY_KIND_FIND, .name = "find", .max_body = 256, .handle = unit_handle_find },
+		{ .kind = KEY_KIND_LIST, .name = "list", .max_body = 0, .handle = unit_handle_list },
 		{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = unit_handle_sign },
 		{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin", .max_body = 1024, .handle = unit_handle_stream_begin },
 		{ .kind = KEY_KIND_STREAM_DATA,
@@ -333,6 +347,31 @@ static inline void unit_open(struct unit *u)
 static inline void unit_reopen(struct unit *u)
 {
 	ca_stop(u->ca);
+	unit_open(u);
+}
+
+/* A copy of the database as it is. */
+static inline const char *unit_keep(struct unit *u)
+{
+	static int number;
+	const char *path = scope_printf(&u->s, "%s/kept-%d.db", u->directory, number++);
+	assert_ok(&u->s, db_backup(&u->s, u->ca->db, path));
+	return path;
+}
+
+/* The ca stopped, and that copy in the place of its database. */
+static inline void unit_restore(struct unit *u, const char *kept)
+{
+	ca_stop(u->ca);
+	u->ca = NULL;
+	assert_int_equal(rename(kept, u->conf.database), 0);
+	(void)unlink(scope_printf(&u->s, "%s-wal", u->conf.database));
+	(void)unlink(scope_printf(&u->s, "%s-shm", u->conf.database));
+}
+
+static inline void unit_go_back(struct unit *u, const char *kept)
+{
+	unit_restore(u, kept);
 	unit_open(u);
 }
 
