@@ -256,7 +256,10 @@ static st push_once(struct scope *s, struct ca_va *va, bool heartbeat, bool *out
 	int64_t number = va->number;
 	bool snapshot = atomic_load(&va->forget) || number > b.most || (b.most > 0 && number == 0) || number + 1 < b.least;
 	if (snapshot) {
+		int64_t had = number;
 		TRY(ca_push_snapshot(s, va, &number));
+		log_put(LOG_LEVEL_NOTICE, "va '%s' got a snapshot up to number %lld; it had %lld", va->name, (long long)number,
+			(long long)had);
 		atomic_store(&va->forget, false);
 	} else if (number < b.most || heartbeat || !va->settled) {
 		TRY(push_more(s, va, number, &number));
