@@ -16,7 +16,7 @@ static st enter(struct scope *s, struct db_tx *tx, void *arg)
 static void begin_entry(struct unit *u, struct entry *e, const char *path)
 {
 	*e = (struct entry){ .object = "obj" };
-	audit_begin(&e->event, &u->s, AUDIT_BACKUP_RESTORED);
+	audit_begin(&e->event, &u->s, AUDIT_BACKUP_MADE);
 	audit_str(&e->event, "path", path);
 	audit_str(&e->event, "digest", "unit");
 	assert_ok(&u->s, audit_finish(&u->s, &e->event));
@@ -37,9 +37,9 @@ static void a_delivered_record_is_in_the_log_once_and_leaves_the_outbox(void **s
 	nothing_is_owed(u);
 	begin_entry(u, &e, "/one");
 	assert_int_equal(unit_outbox(u), 1);
-	assert_int_equal(unit_log_count(u, "backup.restored", "/one"), 0);
+	assert_int_equal(unit_log_count(u, "backup.made", "/one"), 0);
 	assert_ok(&u->s, ca_relay_deliver(&u->s, u->ca, &e.record));
-	assert_int_equal(unit_log_count(u, "backup.restored", "/one"), 1);
+	assert_int_equal(unit_log_count(u, "backup.made", "/one"), 1);
 	unit_until(unit_outbox(u) == 0);
 	assert_int_equal(unit_log_count(u, "\"component\":\"ca\"", "/one"), 1);
 	audit_event_free(&e.event);
@@ -58,7 +58,7 @@ static void what_auditd_refuses_is_said_kept_and_delivered_when_it_takes_it(void
 	scope_clear_error(&u->s);
 	assert_int_equal(unit_outbox(u), 1);
 	atomic_store(&u->audit_denies, false);
-	unit_until(unit_log_count(u, "backup.restored", "/refused") == 1); /* by the thread */
+	unit_until(unit_log_count(u, "backup.made", "/refused") == 1); /* by the thread */
 	unit_until(unit_outbox(u) == 0);
 	audit_event_free(&e.event);
 }
@@ -70,9 +70,9 @@ static void what_is_owed_at_a_stop_is_delivered_at_the_next_start(void **state)
 	nothing_is_owed(u);
 	begin_entry(u, &e, "/stopped");
 	ca_stop(u->ca);
-	assert_int_equal(unit_log_count(u, "backup.restored", "/stopped"), 0);
+	assert_int_equal(unit_log_count(u, "backup.made", "/stopped"), 0);
 	unit_open(u);
-	assert_int_equal(unit_log_count(u, "backup.restored", "/stopped"), 1);
+	assert_int_equal(unit_log_count(u, "backup.made", "/stopped"), 1);
 	assert_int_equal(unit_outbox(u), 0);
 	audit_event_free(&e.event);
 }
@@ -104,15 +104,15 @@ static void settling_delivers_what_is_owed_about_one_object_only(void **state)
 	struct entry mine, other;
 	begin_entry(u, &mine, "/mine");
 	other = (struct entry){ .object = "xyz" };
-	audit_begin(&other.event, &u->s, AUDIT_BACKUP_RESTORED);
+	audit_begin(&other.event, &u->s, AUDIT_BACKUP_MADE);
 	audit_str(&other.event, "path", "/other");
 	audit_str(&other.event, "digest", "unit");
 	assert_ok(&u->s, audit_finish(&u->s, &other.event));
 	other.record = (struct ca_record){ .event = &other.event, .object = SPAN_ARRAY(other.object) };
 	assert_ok(&u->s, db_tx(&u->s, u->ca->db, enter, &other));
 	assert_ok(&u->s, ca_relay_settle(&u->s, u->ca, SPAN_ARRAY(mine.object)));
-	assert_int_equal(unit_log_count(u, "backup.restored", "/mine"), 1);
-	assert_int_equal(unit_log_count(u, "backup.restored", "/other"), 0);
+	assert_int_equal(unit_log_count(u, "backup.made", "/mine"), 1);
+	assert_int_equal(unit_log_count(u, "backup.made", "/other"), 0);
 	audit_event_free(&mine.event);
 	audit_event_free(&other.event);
 }

@@ -201,19 +201,31 @@ static inline st unit_refusal(struct scope *s, struct unit *u)
 	return code == E_OK ? OK : fail(s, code, "the unit test says no");
 }
 
-static inline st unit_handle_sign(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+static inline st unit_sign_item(struct scope *s, struct unit *u, const struct key_sign_item *item, span *out)
 {
-	struct unit *u = peer->service;
-	struct key_sign_request request;
-	TRY(key_sign_request_read(s, body, &request));
 	TRY(unit_refusal(s, u));
-	if (request.purpose == KEY_FOR_CERTIFICATE) {
-		unit_record_certificate(s, u, request.label, request.tbs);
+	if (item->purpose == KEY_FOR_CERTIFICATE) {
+		unit_record_certificate(s, u, item->label, item->content);
 		atomic_fetch_add(&u->signed_certificates, 1);
 	}
 	if (atomic_load(&u->lose))
 		return fail(s, E_UNAVAILABLE, "it is on record, and that is all");
-	wr_raw(reply, unit_sign(s, unit_key_labelled(u, request.label), request.tbs));
+	*out = unit_sign(s, unit_key_labelled(u, item->label), item->content);
+	return OK;
+}
+
+static inline st unit_handle_sign(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_sign_request *request = scope_new(s, struct key_sign_request);
+	TRY(key_sign_request_read(s, body, request));
+	for (size_t i = 0; i < request->count; i++) {
+		struct key_sign_outcome outcome = { 0 };
+		outcome.code = unit_sign_item(s, peer->service, &request->item[i], &outcome.value).code;
+		if (outcome.code != E_OK)
+			outcome.value = scope_copy(s, span_str(s->message));
+		scope_clear_error(s);
+		key_sign_outcome_write(reply, &outcome);
+	}
 	return OK;
 }
 
