@@ -31,14 +31,15 @@ static int hex_value(uint8_t c)
 
 st hex_parse(struct scope *s, span text, span *out)
 {
+	for (size_t i = 0; i < text.len; i++)
+		if (hex_value(text.data[i]) < 0)
+			return fail(s, E_INPUT, "character %zu is not a hexadecimal digit", i + 1);
 	if (text.len % 2 != 0)
-		return fail(s, E_INPUT, "hexadecimal text has an odd number of digits");
+		return fail(s, E_INPUT, "hexadecimal text has an odd number of digits; one at its beginning or end is missing");
 	uint8_t *bytes = scope_alloc(s, text.len / 2);
 	for (size_t i = 0; i < text.len; i += 2) {
 		int high = hex_value(text.data[i]);
 		int low = hex_value(text.data[i + 1]);
-		if (high < 0 || low < 0)
-			return fail(s, E_INPUT, "character %zu is not a hexadecimal digit", i);
 		bytes[i / 2] = (uint8_t)(high << 4 | low);
 	}
 	*out = span_of(bytes, text.len / 2);

@@ -45,6 +45,7 @@ extern const struct cli_noun *const cli_nouns[]; /* NULL-terminated, in the orde
 struct cli {
 	const char *home; /* directory of the installation */
 	bool json;
+	bool version; /* only that was asked for */
 	const struct cli_noun *noun;
 	const struct cli_command *command;
 	struct {
@@ -93,6 +94,8 @@ st cli_read_conf(struct scope *s, struct cli *c);
 char *cli_path(struct scope *s, const struct cli *c, const char *relative);
 /* Path of a program of this project: beside this tool, else from PATH. */
 char *cli_program(struct scope *s, const struct cli *c, const char *name);
+/* Before something is made that then cannot be written: can a file be made there? */
+st cli_check_out(struct scope *s, const char *path);
 /* Write to the file of --out, or to standard output without it. */
 st cli_write_out(struct scope *s, const struct cli *c, const char *path, span bytes);
 /* Member of an answer, E_BUG-free: empty string or 0 when it is not there. */

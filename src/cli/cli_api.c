@@ -12,7 +12,6 @@
 
 struct cli_api {
 	struct client *client;
-	const char *silent; /* what to do when it does not answer; NULL: nothing to say */
 };
 
 static st api_new(struct scope *s, const struct client_settings *settings, struct cli_api **out)
@@ -23,13 +22,6 @@ static st api_new(struct scope *s, const struct client_settings *settings, struc
 	api->client = client;
 	*out = api;
 	return OK;
-}
-
-static st call(struct scope *s, struct cli_api *api, const char *method, const char *path, const char *media_type, span body,
-	       struct client_answer *out)
-{
-	st called = client_call(s, api->client, method, path, media_type, body, out);
-	return called.code == E_UNAVAILABLE && api->silent != NULL ? fail_context(s, called, "%s", api->silent) : called;
 }
 
 st cli_api_open_local(struct scope *s, const char *socket, struct cli_api **out)
@@ -58,9 +50,7 @@ static st open_https(struct scope *s, const struct cli *c, struct cli_api **out)
 		.timeout_ms = TIMEOUT_MS,
 		.max_body = ANSWER_MAX,
 	};
-	TRY(api_new(s, &settings, out));
-	(*out)->silent = "the ca does not answer; `chancery status` shows what runs, `chancery run` starts it";
-	return OK;
+	return api_new(s, &settings, out);
 }
 
 static st renew(struct scope *s, const struct cli *c, span subject)
@@ -126,7 +116,7 @@ st cli_api_send(struct scope *s, struct cli_api *api, const char *method, const 
 		json_t **out)
 {
 	struct client_answer answer;
-	TRY(call(s, api, method, path, media_type, body, &answer));
+	TRY(client_call(s, api->client, method, path, media_type, body, &answer));
 	TRY(client_expect(s, &answer));
 	if (answer.body.len == 0) {
 		*out = json_object();
@@ -151,7 +141,7 @@ st cli_api_call(struct scope *s, struct cli_api *api, const char *method, const 
 st cli_api_fetch(struct scope *s, struct cli_api *api, const char *path, span *out)
 {
 	struct client_answer answer;
-	TRY(call(s, api, "GET", path, NULL, (span){ 0 }, &answer));
+	TRY(client_call(s, api->client, "GET", path, NULL, (span){ 0 }, &answer));
 	TRY(client_expect(s, &answer));
 	*out = answer.body;
 	return OK;
@@ -176,7 +166,7 @@ st cli_fetch(struct scope *s, const char *url, const char *method, const char *m
 	};
 	AUTO(cli_api) *api = NULL;
 	TRY(api_new(s, &settings, &api));
-	TRY(fail_context(s, client_call(s, api->client, method, path, media_type, body, out), "%s", url));
+	TRY(client_call(s, api->client, method, path, media_type, body, out));
 	out->body = scope_copy(s, out->body);
 	out->content_type = scope_copy(s, out->content_type);
 	return OK;

@@ -1,5 +1,6 @@
 /* `chancery audit`: records of the log, and of journals of off-line work. Verification is in cli_audit_verify.c. */
 #include "cli_audit.h"
+#include "cli_nearest.h"
 #include "audit.h"
 #include "audit_client.h"
 #include "cli_nouns.h"
@@ -90,12 +91,26 @@ static st collect(struct scope *s, const struct cli *c, struct audit *log, struc
 	return OK;
 }
 
+static st check_event(struct scope *s, const char *name)
+{
+	struct cli_nearest near = { .word = span_str(name == NULL ? "" : name) };
+	for (int code = 0; name != NULL && code < AUDIT_CODE_COUNT; code++) {
+		if (strcmp(audit_row((enum audit_code)code)->name, name) == 0)
+			return OK;
+		cli_nearest_try(&near, audit_row((enum audit_code)code)->name);
+	}
+	return name == NULL ? OK
+			    : fail(s, E_INPUT, "there is no event %s%s; `chancery audit catalogue` names them", name,
+				   cli_nearest_question(s, &near, ""));
+}
+
 static st show(struct scope *s, struct cli *c)
 {
 	const char *socket = NULL;
 	TRY(auditd_of(s, c, &socket));
 	AUTO(json_t) *rows = json_array();
 	struct wish w = { .event = cli_get(c, "event"), .containing = cli_get(c, "containing"), .rows = rows };
+	TRY(check_event(s, w.event));
 	TRY(cli_get_number(s, c, "limit", 50, 1000000, &w.limit));
 	const struct audit_settings settings = { .socket = socket, .component = "cli" };
 	struct audit *log;

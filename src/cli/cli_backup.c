@@ -174,7 +174,11 @@ static st backup(struct scope *s, struct cli *c)
 	/* The database first: whatever it refers to in the log is then in the log's copy. */
 	cli_progress(c, "Database ...");
 	AUTO(json_t) *database = NULL;
-	TRY(backup_database(s, c, scope_printf(s, "%s/ca.db", to), &database));
+	st copied = backup_database(s, c, scope_printf(s, "%s/ca.db", to), &database);
+	if (copied.code != E_OK) {
+		(void)rmdir(to); /* empty still, so that the same command can be given again */
+		return copied;
+	}
 	cli_progress(c, "Audit log ...");
 	char *log = scope_printf(s, "%s/log", to);
 	TRY(file_make_directory(s, log, 0750));

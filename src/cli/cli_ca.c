@@ -4,9 +4,11 @@
 #include "cli_found.h"
 #include "cli_nouns.h"
 #include "file.h"
+#include "key_protocol.h"
 #include "pki_certificate.h"
 #include "pki_name.h"
 #include "pki_pem.h"
+#include "pki_profile.h"
 
 static st list(struct scope *s, struct cli *c)
 {
@@ -87,6 +89,27 @@ static st certify_with_root(struct scope *s, const struct cli *c, struct cli_api
 	return cli_root_import(s, c);
 }
 
+/* Before a token is made that nobody needs. */
+static st check_wish(struct scope *s, struct cli_api *api, const char *name, const char *profile, const char *subject,
+		     const char *type)
+{
+	span parsed;
+	AUTO(json_t) *there = NULL;
+	TRY(key_label_check(s, name));
+	TRY(fail_context(s, pki_name_parse(s, span_str(subject), &parsed), "--subject"));
+	if (pki_profile_named(span_str(profile)) == NULL)
+		return fail(s, E_NOTFOUND, "there is no profile %s; `chancery profile list` names them", profile);
+	if (alg_key_named(span_str(type)) == NULL)
+		return fail(s, E_INPUT, "--type %s: there are ec-p256, ec-p384, rsa-3072 and rsa-4096", type);
+	st asked = cli_api_call(s, api, "GET", scope_printf(s, "/v1/cas/%s", cli_escape(s, name)), NULL, &there);
+	if (asked.code == E_OK)
+		return fail(s, E_CONFLICT, "there is a CA %s already; `chancery ca show %s` shows it", name, name);
+	if (asked.code != E_NOTFOUND)
+		return asked;
+	scope_clear_error(s);
+	return OK;
+}
+
 static st create(struct scope *s, struct cli *c)
 {
 	const char *name = c->argument[0];
@@ -94,6 +117,7 @@ static st create(struct scope *s, struct cli *c)
 	const char *profile = cli_get_or(c, "profile", "issuing-ca");
 	AUTO(cli_api) *api = NULL;
 	TRY(cli_api_open(s, c, &api));
+	TRY(check_wish(s, api, name, profile, subject, cli_get_or(c, "type", "ec-p256")));
 	cli_progress(c, "Token and key of %s ...", name);
 	TRY(cli_found_token(s, c, "ca", name));
 	TRY(cli_found_ca_key(s, c, name, profile, cli_get_or(c, "type", "ec-p256"), subject));

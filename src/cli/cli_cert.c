@@ -1,6 +1,7 @@
 /* `chancery cert`: certificates, by the ca's API; `show --cert` and `lint` also without it. */
 #include "cli_api.h"
 #include "cli_cert.h"
+#include "cli_nearest.h"
 #include "cli_nouns.h"
 #include "digest.h"
 #include "file.h"
@@ -141,13 +142,24 @@ static char *with_chain(struct scope *s, const struct cli *c, const json_t *answ
 	return all;
 }
 
+static st no_profile(struct scope *s, const char *name)
+{
+	struct cli_nearest near = { .word = span_str(name) };
+	const struct pki_profile *p;
+	for (size_t i = 0; (p = pki_profile_at(i)) != NULL; i++)
+		cli_nearest_try(&near, p->name);
+	return fail(s, E_NOTFOUND, "there is no profile %s%s; `chancery profile list` names them", name,
+		    cli_nearest_question(s, &near, ""));
+}
+
 static st issue(struct scope *s, struct cli *c)
 {
 	const struct pki_profile *profile = pki_profile_named(span_str(cli_get(c, "profile")));
 	if (profile == NULL)
-		return fail(s, E_NOTFOUND, "there is no profile %s; `chancery profile list` names them", cli_get(c, "profile"));
+		return no_profile(s, cli_get(c, "profile"));
 	AUTO(json_t) *body = NULL;
 	TRY(issue_body(s, c, profile, &body));
+	TRY(cli_check_out(s, cli_get(c, "out")));
 	AUTO(cli_api) *api = NULL;
 	TRY(cli_api_open(s, c, &api));
 	AUTO(json_t) *answer = NULL;
@@ -156,7 +168,9 @@ static st issue(struct scope *s, struct cli *c)
 	char *pem = with_chain(s, c, answer);
 	const char *out = cli_get(c, "out");
 	if (out != NULL)
-		TRY(cli_write_out(s, c, out, span_str(pem)));
+		TRY(fail_context(s, cli_write_out(s, c, out, span_str(pem)),
+				 "certificate %s is issued and kept; `chancery cert show` gives it again",
+				 cli_member(answer, "serial")));
 	if (c->json)
 		return cli_print(s, c, TAKE(answer));
 	if (out == NULL)

@@ -97,7 +97,7 @@ static st bytes_to_show(struct scope *s, const struct cli *c, span *out)
 	if (c->argument_count > 0) {
 		span bytes;
 		TRY(file_read(s, c->argument[0], CRL_FILE_MAX, &bytes));
-		return pki_pem_or_der(s, bytes, "X509 CRL", out);
+		return fail_context(s, pki_pem_or_der(s, bytes, "X509 CRL", out), "%s", c->argument[0]);
 	}
 	if (cli_get(c, "ca") == NULL)
 		return cli_crl_published(s, cli_get_or(c, "url", c->conf.crl_url), out);

@@ -33,29 +33,45 @@ static void help_whole(struct buf *out)
 		put(out, "  %-10s %s\n", cli_nouns[i]->name, cli_nouns[i]->summary);
 	put(out, "\n  --home DIR  directory of the installation (default: $CHANCERY_HOME, else /var/lib/chancery)\n"
 		 "  --json      print results as JSON\n"
-		 "  --help      explain a noun (chancery cert --help) or a command (chancery cert issue --help)\n\n"
+		 "  --help      explain a noun (chancery cert --help) or a command (chancery cert issue --help)\n"
+		 "  --version   print the version\n\n"
 		 "Start:  chancery --home var/first init --test --name 'First steps' && chancery --home var/first run\n"
+		 "        (and then in another shell)  export CHANCERY_HOME=$PWD/var/first; chancery status\n"
 		 "Issue:  chancery cert issue --profile ncp-plus-n --csr request.pem --out certificate.pem\n");
 }
 
 static void help_noun(struct buf *out, const struct cli_noun *noun)
 {
 	put(out, "chancery %s - %s\n\n", noun->name, noun->summary);
+	int width = 0;
 	for (size_t i = 0; i < noun->command_count; i++)
-		put(out, "  %-10s %s\n", noun->commands[i].verb == NULL ? "" : noun->commands[i].verb,
-		    noun->commands[i].summary);
+		width = (int)strlen(noun->commands[i].verb) > width ? (int)strlen(noun->commands[i].verb) : width;
+	for (size_t i = 0; i < noun->command_count; i++)
+		put(out, "  %-*s  %s\n", width, noun->commands[i].verb, noun->commands[i].summary);
 	put(out, "\nExample:  chancery %s\n", noun->commands[0].example);
+	put(out, "More:     chancery %s %s --help\n", noun->name, noun->commands[0].verb);
+}
+
+static int show_option(const struct cli_option *option, char out[64])
+{
+	return snprintf(out, 64, "--%s%s%s", option->name, option->value == NULL ? "" : " ",
+			option->value == NULL ? "" : option->value);
 }
 
 static void help_command(struct buf *out, const struct cli_noun *noun, const struct cli_command *command)
 {
 	cli_help_usage(out, noun, command);
 	put(out, "\n\n  %s\n\n", command->summary);
+	int width = 0;
+	char shown[64];
+	for (size_t i = 0; i < command->option_count; i++) {
+		int len = show_option(&command->options[i], shown);
+		width = len > width ? len : width;
+	}
 	for (size_t i = 0; i < command->option_count; i++) {
 		const struct cli_option *option = &command->options[i];
-		char shown[64];
-		(void)snprintf(shown, sizeof shown, "--%s %s", option->name, option->value == NULL ? "" : option->value);
-		put(out, "  %-24s %s%s\n", shown, option->help, option->required ? " (needed)" : "");
+		(void)show_option(option, shown);
+		put(out, "  %-*s  %s%s\n", width, shown, option->help, option->required ? " (needed)" : "");
 	}
 	put(out, "%sExample:  chancery %s\n", command->option_count > 0 ? "\n" : "", command->example);
 }

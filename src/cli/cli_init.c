@@ -323,7 +323,10 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 	want->test = cli_get(c, "test") != NULL;
 	const char *name = cli_get(c, "name");
 	if (name == NULL && !want->test)
-		return fail(s, E_INPUT, "--name NAME is needed: the provider's name as it stands in certificates");
+		return fail(
+			s, E_INPUT,
+			"--name NAME is needed: the provider's name as it stands in certificates. To look around first: chancery --home DIR "
+			"init --test");
 	if (!want->test && (cli_get(c, "organisation-identifier") == NULL || cli_get(c, "tsa-policy") == NULL))
 		return fail(s, E_INPUT,
 			    "a provider that is no test (--test) needs --organisation-identifier and --tsa-policy of its own");

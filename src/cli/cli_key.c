@@ -7,6 +7,16 @@
 #include "pki_pem.h"
 #include <stdio.h>
 
+static st no_zone(struct scope *s, const struct cli *c, const char *zone)
+{
+	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
+	const char *known = "";
+	for (size_t i = 0; i < c->conf.daemons.count; i++)
+		if (all[i].zone != NULL)
+			known = scope_printf(s, "%s%s%s", known, known[0] == 0 ? "" : ", ", all[i].zone);
+	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s; there are %s", zone, known[0] == 0 ? "none" : known);
+}
+
 st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_client **out)
 {
 	const struct cli_daemon *keyd = cli_conf_keyd(&c->conf, zone);
@@ -14,8 +24,7 @@ st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_clie
 		*out = key_client_new(keyd->socket);
 		return OK;
 	}
-	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s; the zones are in chancery.conf, [daemon keyd-...]",
-		    zone);
+	return no_zone(s, c, zone);
 }
 
 static json_t *purposes(unsigned bits)
@@ -90,10 +99,23 @@ void cli_key_duties(struct scope *s, const json_t *rows, json_t *duties)
 	}
 }
 
+static bool some_keyd_runs(struct scope *s, const struct cli *c)
+{
+	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
+	for (size_t i = 0; i < c->conf.daemons.count; i++)
+		if (all[i].zone != NULL && cli_daemon_runs(s, c, all[i].label))
+			return true;
+	return false;
+}
+
 static st list(struct scope *s, struct cli *c)
 {
 	AUTO(json_t) *rows = json_array();
+	if (cli_get(c, "zone") != NULL && cli_conf_keyd(&c->conf, cli_get(c, "zone")) == NULL)
+		return no_zone(s, c, cli_get(c, "zone"));
 	TRY(cli_key_rows(s, c, cli_get(c, "zone"), rows));
+	if (json_array_size(rows) == 0 && !some_keyd_runs(s, c))
+		return fail(s, E_UNAVAILABLE, "no keyd answers");
 	return cli_print(s, c, TAKE(rows));
 }
 
@@ -156,7 +178,7 @@ static st probe(struct scope *s, struct cli *c)
 	const char *zone = cli_get_or(c, "zone", "ca");
 	const struct cli_daemon *keyd = cli_conf_keyd(&c->conf, zone);
 	if (keyd == NULL)
-		return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s", zone);
+		return no_zone(s, c, zone);
 	const char *arguments[6] = { "probe" };
 	size_t n = 1;
 	if (c->json)

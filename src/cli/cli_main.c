@@ -70,8 +70,8 @@ st cli_read_conf(struct scope *s, struct cli *c)
 	if (!file_exists(path))
 		return fail(
 			s, E_CONFIG,
-			"no installation at %s (etc/chancery.conf is missing): name one with --home DIR, or set one up with "
-			"chancery --home DIR init",
+			"no installation at %s (etc/chancery.conf is missing): name one with --home DIR or in CHANCERY_HOME, or set "
+			"one up with chancery --home DIR init",
 			c->home);
 	return conf_read(s, &cli_conf_schema, path, &c->conf);
 }
@@ -85,15 +85,38 @@ static st run_command(struct scope *s, struct cli *c)
 	return c->command->run(s, c);
 }
 
-static int failed(const struct scope *s, const struct cli *c, enum code code)
+/* Something did not answer. When daemons of this host are down, that is why. */
+static const char *what_is_down(struct scope *s, const struct cli *c)
 {
+	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
+	const char *down = "";
+	size_t running = 0;
+	for (size_t i = 0; i < c->conf.daemons.count; i++) {
+		if (!all[i].supervised)
+			continue;
+		bool runs = cli_daemon_runs(s, c, all[i].label);
+		running += runs;
+		if (!runs)
+			down = scope_printf(s, "%s%s%s", down, down[0] == 0 ? "" : ", ", all[i].label);
+	}
+	if (down[0] == 0)
+		return "";
+	return running == 0 ? ". No daemon of this installation runs: `chancery run` starts them"
+			    : scope_printf(s, ". Not running here: %s; `chancery status` shows all, its log says why", down);
+}
+
+static int failed(struct scope *s, const struct cli *c, enum code code)
+{
+	char *message = scope_printf(s, "%s", s->message);
+	if (code == E_UNAVAILABLE)
+		message = scope_printf(s, "%s%s", message, what_is_down(s, c));
 	if (c->json) {
-		AUTO(json_t) *problem = json_pack("{s:s, s:s}", "error", code_row(code)->name, "message", s->message);
+		AUTO(json_t) *problem = json_pack("{s:s, s:s}", "error", code_row(code)->name, "message", message);
 		char *text = json_dumps(problem, JSON_INDENT(2));
 		(void)fprintf(stderr, "%s\n", text == NULL ? "" : text);
 		free(text);
 	} else
-		(void)fprintf(stderr, "chancery: %s\n", s->message);
+		(void)fprintf(stderr, "chancery: %s\n", message);
 	return code_row(code)->exit_code;
 }
 
@@ -114,6 +137,8 @@ int cli_main(int argc, char **argv)
 	struct cli c = { 0 };
 	bool help = argc == 1;
 	st result = cli_parse(&s, &c, argc, argv, &help);
+	if (result.code == E_OK && c.version)
+		return printf("chancery %s\n", CHANCERY_VERSION) > 0 ? 0 : code_row(E_IO)->exit_code;
 	if (result.code == E_OK && (help || argc == 1))
 		return show_help(&c);
 	if (result.code == E_OK)

@@ -205,6 +205,17 @@ char *cli_age(struct scope *s, int64_t moment)
 	return scope_printf(s, "now");
 }
 
+st cli_check_out(struct scope *s, const char *path)
+{
+	const char *slash = path == NULL ? NULL : strrchr(path, '/');
+	const char *directory = slash == NULL   ? "."
+				: slash == path ? "/"
+						: scope_cstr(s, span_of(path, (size_t)(slash - path)));
+	if (path == NULL || strcmp(path, "-") == 0 || access(directory, W_OK | X_OK) == 0)
+		return OK;
+	return fail_errno(s, E_IO, "--out %s: nothing was done, since nothing can be written in %s", path, directory);
+}
+
 st cli_write_out(struct scope *s, const struct cli *c, const char *path, span bytes)
 {
 	(void)c;

@@ -394,12 +394,26 @@ static st say_ready(struct scope *s, struct cli *c)
 	return cli_print(s, c, json_pack("{s:s, s:O}", "daemons", "ready", "to do", duties));
 }
 
+static st check_not_running(struct scope *s, const struct cli *c)
+{
+	AUTO_FD fd = -1;
+	int pid;
+	TRY(running_supervisor(s, c, &fd, &pid));
+	return pid == 0
+		       ? OK
+		       : fail(s, E_STATE,
+			      "the daemons of this installation are running already (supervisor with pid %d); `chancery status` "
+			      "shows how they are, `chancery run --stop` ends them",
+			      pid);
+}
+
 static st run(struct scope *s, struct cli *c)
 {
 	if (cli_get(c, "stop") != NULL)
 		return stop_running(s, c);
 	if (cli_get(c, "running") != NULL)
 		return say_running(s, c);
+	TRY(check_not_running(s, c)); /* before anybody types a PIN */
 	struct supervisor v = { .cli = c, .signals = -1, .lock = -1, .told = -1 };
 	bool parent = false;
 	st result = take_units(s, &v);

@@ -1,4 +1,5 @@
 #include "cli.h"
+#include "cli_nearest.h"
 #include "cli_soft_key.h"
 #include "moment.h"
 #include "pki_name.h"
@@ -53,8 +54,15 @@ static void what_is_wrong_with_a_line_is_said_with_what_to_do(void **state)
 		const char *line, *says;
 	} rows[] = {
 		{ "nonsense", "chancery --help" },
-		{ "cert", "chancery cert --help" },
-		{ "cert nonsense", "chancery cert --help" },
+		{ "cret issue", "did you mean chancery cert?" },
+		{ "certificate issue", "did you mean chancery cert?" },
+		{ "issue", "chancery cert issue or chancery crl issue" },
+		{ "cert", "issue, show, find, list, revoke or lint; see chancery cert --help" },
+		{ "cert nonsense", "cert has no command nonsense; see chancery cert --help" },
+		{ "cert isue", "did you mean issue?" },
+		{ "cert issue --porfile p", "did you mean --profile?" },
+		{ "cert issue --profile p --csr f --hom x", "did you mean --home?" },
+		{ "--nothing", "see chancery --help" },
 		{ "cert issue", "--profile PROFILE is needed" },
 		{ "cert issue --profile", "needs a value" },
 		{ "cert issue --profile p --csr f --colour red", "chancery cert issue --help" },
@@ -80,7 +88,8 @@ static void help_is_there_at_every_level_even_when_something_is_missing(void **s
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	static const char *const lines[] = { "--help", "cert --help", "cert issue --help" };
+	static const char *const lines[] = { "--help", "cert --help", "cert issue --help",
+					     "help",   "cert help",   "help cert issue" };
 	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
 		struct cli c;
 		bool help = false;
@@ -90,7 +99,29 @@ static void help_is_there_at_every_level_even_when_something_is_missing(void **s
 		buf_init(&out, 0);
 		cli_help(&c, &out);
 		assert_non_null(memmem(out.data, out.len, "chancery", 8));
-		assert_non_null(memmem(out.data, out.len, i == 0 ? "Start:" : "Example:", i == 0 ? 6 : 8));
+		assert_non_null(memmem(out.data, out.len, i % 3 == 0 ? "Start:" : "Example:", i % 3 == 0 ? 6 : 8));
+	}
+}
+
+static void nothing_is_suggested_that_is_far_from_what_was_typed(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *typed, *candidate;
+		bool near;
+	} rows[] = {
+		{ "cert", "cert", true },        { "cret", "cert", true },       { "crt", "cert", true },
+		{ "CERT", "cert", true },        { "ca", "ts", false },          { "stauts", "status", true },
+		{ "stop", "status", false },     { "xx", "ca", false },          { "ocps", "ocsp", true },
+		{ "certificate", "cert", true }, { "resotre", "restore", true }, { "", "ca", false },
+		{ "reserve", "restore", false }, { "restoer", "restore", true },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct cli_nearest near = { .word = span_str(rows[i].typed) };
+		cli_nearest_try(&near, rows[i].candidate);
+		if ((near.name != NULL) != rows[i].near)
+			print_error("%s, %s\n", rows[i].typed, rows[i].candidate);
+		assert_int_equal(near.name != NULL, rows[i].near);
 	}
 }
 
@@ -194,6 +225,7 @@ int main(void)
 	const struct CMUnitTest all[] = {
 		cmocka_unit_test(words_become_noun_verb_options_and_arguments),
 		cmocka_unit_test(what_is_wrong_with_a_line_is_said_with_what_to_do),
+		cmocka_unit_test(nothing_is_suggested_that_is_far_from_what_was_typed),
 		cmocka_unit_test(help_is_there_at_every_level_even_when_something_is_missing),
 		cmocka_unit_test(every_command_has_a_summary_an_example_that_parses_and_a_handler),
 		cmocka_unit_test(text_shows_objects_as_lines_and_lists_as_tables),

@@ -68,8 +68,10 @@ static st request(struct scope *s, struct cli *c)
 	enum digest_alg alg = DIGEST_SHA256;
 	TRY(wanted_digest(s, c, &alg));
 	const char *file = c->argument[0];
+	const char *out = cli_get_or(c, "out", scope_printf(s, "%s.tsr", file));
 	span hash, query;
 	TRY(hash_file(s, file, alg, &hash));
+	TRY(cli_check_out(s, out));
 	uint8_t nonce[8];
 	scope_random(s, nonce, sizeof nonce);
 	nonce[0] = (uint8_t)((nonce[0] & 0x3f) | 0x40);
@@ -83,7 +85,6 @@ static st request(struct scope *s, struct cli *c)
 	TRY(granted(s, answer.body, &response));
 	if (!span_equal(response.info.nonce, SPAN_ARRAY(nonce)))
 		return fail(s, E_CRYPTO, "the token carries another nonce than was asked with (rfc3161#2.4.2)");
-	const char *out = cli_get_or(c, "out", scope_printf(s, "%s.tsr", file));
 	TRY(cli_write_out(s, c, out, answer.body));
 	json_t *shown = token_json(s, &response);
 	(void)json_object_set_new(shown, "written to", json_string(out));
@@ -150,7 +151,8 @@ static st verify_token(struct scope *s, struct cli *c)
 {
 	const char *file = c->argument[0];
 	span body;
-	TRY(file_read(s, cli_get_or(c, "token", scope_printf(s, "%s.tsr", file)), 1u << 20, &body));
+	TRY(fail_context(s, file_read(s, cli_get_or(c, "token", scope_printf(s, "%s.tsr", file)), 1u << 20, &body),
+			 "the time-stamp of %s; name its file with --token FILE", file));
 	struct pki_time_stamp_response response;
 	TRY(granted(s, body, &response));
 	TRY(check_imprint(s, file, response.info.imprint));

@@ -53,7 +53,8 @@ static st find_certificate(struct scope *s, struct db_tx *tx, void *arg)
 	bool found;
 	TRY(db_find(s, tx, &sql_certificate_of, DB_VALUES(db_blob(f->serial)), &row, &found));
 	if (!found)
-		return fail(s, E_NOTFOUND, "no certificate has the serial number %s", hex_text(s, f->serial));
+		return fail(s, E_NOTFOUND, "no certificate has the serial number %s; 'chancery cert find' looks by subject",
+			    hex_text(s, f->serial));
 	ca_certificate_from_row(s, &row, f->out);
 	return OK;
 }
