@@ -99,6 +99,8 @@ static st issue_body(struct scope *s, const struct cli *c, const struct pki_prof
 {
 	span request;
 	TRY(file_read(s, cli_get(c, "csr"), 65536, &request));
+	if (request.len == 0)
+		return fail(s, E_INPUT, "%s is empty: a CERTIFICATE REQUEST was expected", cli_get(c, "csr"));
 	span der;
 	TRY(fail_context(s,
 			 pki_pem_or_der(s, request,

@@ -2,7 +2,7 @@
 import subprocess
 
 import pytest
-from installation import BUILD, Installation
+from installation import BUILD, Installation, within
 
 TOOL = BUILD / "src" / "chancery"
 
@@ -11,6 +11,7 @@ TOOL = BUILD / "src" / "chancery"
 def provider():
     made = Installation()
     made.start()
+    within(10, lambda: made.call("status").returncode == 0)  # the va has its first snapshot
     for name, text in (("junk", "junk"), ("empty", "")):
         (made.work / name).write_text(text)
     made.request("alice")
