@@ -62,28 +62,54 @@ bool cli_daemon_runs(struct scope *s, const struct cli *c, const char *name)
 	return process_of(s, c, name, &p);
 }
 
-static const char *health_of(struct scope *s, const struct cli *c, const struct cli_daemon *daemon)
+static const char *health_of(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span *out_said)
 {
+	*out_said = (span){ 0 };
 	if (daemon->health == NULL)
 		return "-";
 	struct client_answer answer = { 0 };
 	st got;
 	if (strncmp(daemon->health, "https:", 6) == 0) {
 		AUTO(cli_api) *api = NULL;
-		span body;
 		got = cli_api_open(s, c, &api);
 		if (got.code == E_OK)
-			got = cli_api_fetch(s, api, "/healthz", &body);
+			got = cli_api_fetch(s, api, "/healthz", &answer.body);
 		answer.status = 200;
 	} else
 		got = cli_fetch(s, daemon->health, "GET", NULL, (span){ 0 }, &answer);
 	scope_clear_error(s);
+	if (got.code == E_OK)
+		*out_said = answer.body;
 	return got.code != E_OK ? "no answer" : answer.status == 200 ? "ok" : "not well";
 }
 
-/* The daemons, and what their uids say about separation. */
-static json_t *daemons(struct scope *s, const struct cli *c, bool *well, const char **out_separation)
+/* What the daemons that can be asked say of their fence around files. */
+struct fences {
+	size_t fenced;
+	const char *unfenced; /* names */
+};
+
+static void add_fence(struct scope *s, struct fences *f, const char *name, span said)
 {
+	const char *text = scope_cstr(s, said);
+	if (strstr(text, "\"files_fenced\":true") != NULL)
+		f->fenced++;
+	else if (strstr(text, "\"files_fenced\":false") != NULL)
+		f->unfenced = scope_printf(s, "%s%s%s", f->unfenced, f->unfenced[0] == 0 ? "" : ", ", name);
+}
+
+static const char *fences_text(struct scope *s, const struct fences *f)
+{
+	if (f->unfenced[0] != 0)
+		return scope_printf(s, "NOT FENCED: the kernel has no Landlock (%s)", f->unfenced);
+	return f->fenced > 0 ? "each daemon opens what is in the directories of its configuration only (Landlock)"
+			     : "no daemon answers";
+}
+
+/* The daemons, and what their uids say about separation. */
+static json_t *daemons(struct scope *s, const struct cli *c, bool *well, const char **out_separation, const char **out_fences)
+{
+	struct fences fences = { .unfenced = "" };
 	int shared = -1;
 	json_t *rows = json_array();
 	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
@@ -94,7 +120,9 @@ static json_t *daemons(struct scope *s, const struct cli *c, bool *well, const c
 			continue;
 		struct process p = { 0 };
 		bool running = process_of(s, c, all[i].label, &p);
-		const char *health = running ? health_of(s, c, &all[i]) : "-";
+		span said = { 0 };
+		const char *health = running ? health_of(s, c, &all[i], &said) : "-";
+		add_fence(s, &fences, all[i].label, said);
 		*well = *well && running && (strcmp(health, "ok") == 0 || strcmp(health, "-") == 0);
 		for (size_t k = 0; running && k < seen_count; k++)
 			if (seen[k] == p.uid)
@@ -111,6 +139,7 @@ static json_t *daemons(struct scope *s, const struct cli *c, bool *well, const c
 	*out_separation = shared >= 0       ? scope_printf(s, "NOT SEPARATED: daemons share uid %d", shared)
 			  : seen_count == 0 ? "no daemon runs"
 					    : "each daemon has its own uid";
+	*out_fences = fences_text(s, &fences);
 	return rows;
 }
 
@@ -270,9 +299,9 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, json_t *du
 static st status(struct scope *s, struct cli *c)
 {
 	bool well = true;
-	const char *separation;
-	json_t *rows = daemons(s, c, &well, &separation);
-	AUTO(json_t) *out = json_pack("{s:s, s:s}", "provider", c->conf.name, "separation", separation);
+	const char *separation, *fences;
+	json_t *rows = daemons(s, c, &well, &separation, &fences);
+	AUTO(json_t) *out = json_pack("{s:s, s:s, s:s}", "provider", c->conf.name, "separation", separation, "files", fences);
 	add_clock(s, c, out);
 	add_crl(s, c, out, &well);
 	add_ocsp(s, c, out, &well);

@@ -19,6 +19,16 @@ enum conf_type {
 	CONF_TYPE_COUNT
 };
 
+/* How a daemon uses what a path names: its fence is made of this (src/daemon/daemon_fence.c). */
+enum conf_access {
+	CONF_READS,    /* a file, and what is put in its place later: its directory is read */
+	CONF_REPLACES, /* a file that is written, with others beside it: its directory is written */
+	CONF_KEEPS,    /* a directory: everything in it is the daemon's */
+	CONF_SEARCHES, /* a directory that is read */
+	CONF_LISTENS,  /* a socket that is made there, or "unix:" and its path */
+	CONF_CONNECTS, /* a socket of another process: nothing in its directory is needed */
+};
+
 /* CONF_STRING, PATH, ADDRESS, OID, CHOICE fill a `const char *`; INTEGER, DURATION (value in microseconds, written 500ms, 30s,
  * 5m, 12h, 7d) an int64_t; BOOLEAN a bool; LIST and PATHS (the name may be repeated) a struct conf_list. */
 struct conf_list {
@@ -31,10 +41,11 @@ struct conf_row {
 	size_t offset; /* into the section's struct */
 	/* Default as it would be written; NULL: required; "": optional, and then NULL, 0, false or no items. */
 	const char *standard;
-	int64_t min, max;    /* INTEGER and DURATION (microseconds); both 0: not limited */
-	const char *choices; /* CHOICE: words, space separated */
-	const char *help;    /* one sentence */
-	const char *clause;  /* the standard's clause behind it, or NULL */
+	int64_t min, max;        /* INTEGER and DURATION (microseconds); both 0: not limited */
+	const char *choices;     /* CHOICE: words, space separated */
+	enum conf_access access; /* PATH and PATHS; ADDRESS and a LIST of addresses: CONF_LISTENS */
+	const char *help;        /* one sentence */
+	const char *clause;      /* the standard's clause behind it, or NULL */
 };
 /* A section: name "" is the head of the file. `many`: may occur any number of times, each with a label of its own; else it has
  * no label, and when the file has none of it, its defaults hold (an error if one of its rows is required). */
@@ -62,6 +73,9 @@ struct conf_schema {
  * required ones and doubles are refused. */
 st conf_read(struct scope *s, const struct conf_schema *schema, const char *path, void *out);
 st conf_parse(struct scope *s, const struct conf_schema *schema, const char *name, span text, void *out);
+/* Each path of a configuration that was read, with its use; addresses without "unix:", and what is not set, are left out. */
+void conf_paths(const struct conf_schema *schema, const void *conf,
+		void (*each)(void *state, enum conf_access access, const char *path), void *state);
 /* The reference, as Markdown, from the rows. */
 void conf_reference(struct buf *out, const struct conf_schema *schema);
 /* The same as sections of a manual page. */

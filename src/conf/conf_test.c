@@ -203,12 +203,76 @@ static void the_reference_has_every_row(void **state)
 	assert_non_null(strstr(page, "EN 319 421 5.2"));
 }
 
+struct seen {
+	char text[512];
+	size_t len;
+};
+
+static void see(void *state, enum conf_access access, const char *path)
+{
+	struct seen *seen = state;
+	seen->len += (size_t)snprintf(seen->text + seen->len, sizeof seen->text - seen->len, "%d:%s ", (int)access, path);
+}
+
+static void every_path_that_is_set_is_told_with_its_use(void **state)
+{
+	(void)state;
+	struct files {
+		const char *read, *kept, *absent, *local, *remote, *word;
+		struct conf_list listen, tag, more;
+		struct conf_group place;
+	};
+	static const struct conf_row rows[] = {
+		CONF_ROW(CONF_PATH, struct files, read, "read"),
+		CONF_ROW(CONF_PATH, struct files, kept, "kept", .access = CONF_KEEPS),
+		CONF_ROW(CONF_PATH, struct files, absent, "absent", .standard = "", .access = CONF_KEEPS),
+		CONF_ROW(CONF_ADDRESS, struct files, local, "local"),
+		CONF_ROW(CONF_ADDRESS, struct files, remote, "remote"),
+		CONF_ROW(CONF_STRING, struct files, word, "word"),
+		CONF_ROW(CONF_LIST, struct files, listen, "listen", .access = CONF_LISTENS),
+		CONF_ROW(CONF_LIST, struct files, tag, "tag"),
+		CONF_ROW(CONF_PATHS, struct files, more, "more", .access = CONF_SEARCHES),
+	};
+	static const struct conf_row group_rows[] = { CONF_ROW(CONF_PATH, struct place, path, "path",
+							       .access = CONF_REPLACES) };
+	static const struct conf_section parts[] = {
+		{ .name = "", .size = sizeof(struct files), .rows = rows, .row_count = sizeof rows / sizeof rows[0] },
+		{ .name = "place",
+		  .many = true,
+		  .size = sizeof(struct place),
+		  .offset = offsetof(struct files, place),
+		  .rows = group_rows,
+		  .row_count = 1 },
+	};
+	static const struct conf_schema files_schema = {
+		.service = "files", .sections = parts, .section_count = 2, .size = sizeof(struct files)
+	};
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct files conf = { 0 };
+	assert_ok(&s, conf_parse(&s, &files_schema, "/x/conf",
+				 SPAN_LITERAL("read = r\nkept = /k\nlocal = unix:/l\nremote = 127.0.0.1:1\nword = /w\n"
+					      "listen = unix:/m\nlisten = 127.0.0.1:2\ntag = unix:/t\nmore = a\nmore = b\n"
+					      "[place one]\npath = p\n[place two]\npath = q\n"),
+				 &conf));
+	struct seen seen = { .len = 0 };
+	conf_paths(&files_schema, &conf, see, &seen);
+	const char *expected =
+		scope_printf(&s, "%d:/x/r %d:/k %d:/l %d:/m %d:/x/a %d:/x/b %d:/x/p %d:/x/q ", CONF_READS, CONF_KEEPS,
+			     CONF_LISTENS, CONF_LISTENS, CONF_SEARCHES, CONF_SEARCHES, CONF_REPLACES, CONF_REPLACES);
+	assert_string_equal(seen.text, expected);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_complete_file_fills_the_struct), cmocka_unit_test(a_section_left_out_has_its_defaults),
-		cmocka_unit_test(faults_are_named_with_their_line), cmocka_unit_test(socket_paths_start_at_the_file),
-		cmocka_unit_test(a_missing_file_is_named),          cmocka_unit_test(the_reference_has_every_row),
+		cmocka_unit_test(a_complete_file_fills_the_struct),
+		cmocka_unit_test(a_section_left_out_has_its_defaults),
+		cmocka_unit_test(faults_are_named_with_their_line),
+		cmocka_unit_test(socket_paths_start_at_the_file),
+		cmocka_unit_test(every_path_that_is_set_is_told_with_its_use),
+		cmocka_unit_test(a_missing_file_is_named),
+		cmocka_unit_test(the_reference_has_every_row),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

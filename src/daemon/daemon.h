@@ -30,6 +30,9 @@ struct daemon {
 	bool may_connect_internet;           /* sandbox: AF_INET sockets at all */
 	bool (*needs_internet)(
 		const void *conf); /* the same where the configuration decides (a network HSM); NULL: it does not */
+	bool loads_module;         /* another vendor's code runs in this process: devices and system files are open to it */
+	/* Paths that do not stand in the configuration, such as those of options; NULL: there are none. */
+	void (*further_paths)(void (*each)(void *state, enum conf_access access, const char *path), void *state);
 };
 struct daemon_command {
 	const char *name;
@@ -39,6 +42,9 @@ struct daemon_command {
 /* --config FILE [--check | COMMAND ...], --reference, --version, --help, --pid-file FILE, --ready-fd N. Ready is said as "ready\n"
  * on descriptor N and as READY=1 to $NOTIFY_SOCKET. Exit code from codes.def. */
 int daemon_main(const struct daemon *daemon, int argc, char **argv);
+
+/* Whether the kernel keeps this process inside the directories of its configuration: for health pages. */
+bool daemon_is_fenced(void);
 
 /* ---- the records of a daemon's life, the same for all: call them when the audit client is there and before it is closed ---- */
 st daemon_record_start(struct scope *s, struct audit *audit);

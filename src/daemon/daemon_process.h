@@ -20,6 +20,10 @@
 st daemon_harden(struct scope *s);
 /* A seccomp filter for all threads to come: see the table in daemon_sandbox.c. */
 st daemon_sandbox(struct scope *s, bool may_connect_internet);
+struct daemon;
+/* Landlock: no file is opened, made or removed from here on but in the directories of this configuration, and system files for
+ * reading. Where the kernel has no Landlock that is said in the log, and the rest of the sandbox stands. */
+st daemon_fence(struct scope *s, const struct daemon *d, const void *conf, const char *config, const char *pid_file);
 /* Write the pid and hold the lock on it; E_STATE when another process holds it. The descriptor stays open. */
 st daemon_pid_file(struct scope *s, const char *path, int *out_fd);
 /* Tell the service manager ("READY=1"), when there is one. */

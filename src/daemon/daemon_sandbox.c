@@ -2,7 +2,7 @@
  * What a taken-over daemon still finds: no program to start, no process to look into, no mount, no kernel module, and sockets only
  * of the families it needs. A list of refusals instead of a list of permissions, because the PKCS#11 module inside keyd is
  * another vendor's code whose calls we do not know; what is refused here no daemon and no module of a token needs. Refused
- * calls give EPERM, so that a library that merely tries goes on. The file system is fenced by the systemd units.
+ * calls give EPERM, so that a library that merely tries goes on. The file system is fenced by daemon_fence.c.
  */
 #include "daemon_process.h"
 #include <errno.h>

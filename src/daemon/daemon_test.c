@@ -5,12 +5,15 @@
 #include "unit.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +24,7 @@ struct settings {
 };
 static const struct conf_row rows[] = {
 	CONF_ROW(CONF_STRING, struct settings, greeting, "greeting", .standard = "hello"),
-	CONF_ROW(CONF_PATH, struct settings, file, "file"),
+	CONF_ROW(CONF_PATH, struct settings, file, "file", .access = CONF_REPLACES),
 };
 static const struct conf_section sections[] = { { .name = "", .size = sizeof(struct settings), .rows = rows, .row_count = 2 } };
 static const struct conf_schema schema = {
@@ -37,9 +40,52 @@ static st append(struct scope *s, const struct settings *conf, const char *what)
 	return file_write_all(s, fd, span_str(scope_printf(s, "%s %s %s\n", what, conf->greeting, option_seen)));
 }
 
+static bool can(int result)
+{
+	if (result >= 0)
+		(void)close(result);
+	return result >= 0;
+}
+
+/* What goes through of what is done to files: a letter for each. `in` and `out` are directories with a file "there". */
+static const char *what_goes_through(struct scope *s, const char *in, const char *out)
+{
+	const char *const places[] = { in, out };
+	const char *text = "";
+	for (size_t i = 0; i < 2; i++) {
+		const char *there = scope_printf(s, "%s/there", places[i]), *new = scope_printf(s, "%s/new", places[i]);
+		bool reads = can(open(there, O_RDONLY)), writes = can(open(there, O_WRONLY)),
+		     truncates = truncate(there, 1) == 0;
+		bool lists = can(open(places[i], O_RDONLY | O_DIRECTORY)), makes = can(open(new, O_WRONLY | O_CREAT, 0600));
+		bool moves = rename(there, scope_printf(s, "%s/moved", places[i])) == 0;
+		bool removes = unlink(new) == 0 || unlink(scope_printf(s, "%s/moved", places[i])) == 0;
+		text = scope_printf(s, "%s%s:%s%s%s%s%s%s%s ", text, i == 0 ? "in" : "out", reads ? "r" : "", writes ? "w" : "",
+				    truncates ? "t" : "", lists ? "l" : "", makes ? "m" : "", moves ? "v" : "",
+				    removes ? "d" : "");
+	}
+	bool system_reads = can(open("/etc/passwd", O_RDONLY)), system_writes = can(open("/etc/passwd", O_WRONLY));
+	return scope_printf(s, "%ssystem:%s%s fenced:%s", text, system_reads ? "r" : "", system_writes ? "w" : "",
+			    daemon_is_fenced() ? "yes" : "no");
+}
+
+/* The outside comes with the option, the inside is where the configuration's file lies. */
+static st pry(struct scope *s, const struct settings *settings)
+{
+	char *in = scope_printf(s, "%s", settings->file);
+	*strrchr(in, '/') = 0;
+	const char *seen = what_goes_through(s, in, option_seen);
+	AUTO_FD fd = -1;
+	TRY(file_open_append(s, settings->file, 0600, &fd));
+	return file_write_all(s, fd, span_str(seen));
+}
+
 static st start(struct scope *s, const void *conf, void **out_state)
 {
 	const struct settings *settings = conf;
+	if (strcmp(settings->greeting, "pry") == 0) {
+		TRY(pry(s, settings));
+		return fail(s, E_NOTFOUND, "seen enough");
+	}
 	if (strcmp(settings->greeting, "fail") == 0)
 		return fail(s, E_UNAVAILABLE, "told to fail");
 	TRY(append(s, settings, "start"));
@@ -283,6 +329,83 @@ static void the_sandbox_refuses_what_no_daemon_needs(void **state)
 	place_remove(&p);
 }
 
+/* ---- files ---- */
+
+static const char *pried(struct place *p, const char *outside)
+{
+	const char *const directories[] = { p->directory, outside };
+	for (size_t i = 0; i < 2; i++)
+		assert_ok(&p->scope, file_create(&p->scope, scope_printf(&p->scope, "%s/there", directories[i]),
+						 SPAN_LITERAL("something"), 0600));
+	assert_int_equal(RUN(&shut, "--config", p->conf, "--pid-file", p->pid_file, "--word", outside),
+			 code_row(E_NOTFOUND)->exit_code);
+	span seen;
+	assert_ok(&p->scope, file_read(&p->scope, p->file, 1000, &seen));
+	for (size_t i = 0; i < 2; i++) {
+		(void)unlink(scope_printf(&p->scope, "%s/there", directories[i]));
+		(void)unlink(scope_printf(&p->scope, "%s/moved", directories[i]));
+	}
+	return scope_cstr(&p->scope, seen);
+}
+
+static char *make_outside(struct place *p)
+{
+	char *outside = scope_printf(&p->scope, "/tmp/chancery-outside-XXXXXX");
+	assert_non_null(mkdtemp(outside));
+	return outside;
+}
+
+static void a_daemon_opens_nothing_outside_the_directories_of_its_configuration(void **state)
+{
+	(void)state;
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 3) {
+		print_message("the kernel's Landlock is older than version 3, or there is none: nothing to test\n");
+		skip();
+	}
+	struct place p;
+	place_make(&p, "pry");
+	const char *outside = make_outside(&p);
+	assert_string_equal(pried(&p, outside), "in:rwtlmvd out: system:r fenced:yes");
+	assert_int_equal(rmdir(outside), 0);
+	place_remove(&p);
+}
+
+/* The kernel says ENOSYS, as one without Landlock does. */
+static void where_the_kernel_has_no_landlock_the_daemon_runs_and_says_so(void **state)
+{
+	(void)state;
+	struct place p;
+	place_make(&p, "pry");
+	const char *outside = make_outside(&p);
+	const char *const places[] = { p.directory, outside };
+	for (size_t i = 0; i < 2; i++)
+		assert_ok(&p.scope,
+			  file_create(&p.scope, scope_printf(&p.scope, "%s/there", places[i]), SPAN_LITERAL("x"), 0600));
+	const char *log = scope_printf(&p.scope, "%s/log", outside);
+	(void)fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int fd = open(log, O_WRONLY | O_CREAT, 0600);
+		(void)dup2(fd, STDERR_FILENO);
+		scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+		(void)seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0);
+		const char *const argv[] = { "t", "--config", p.conf, "--word", outside };
+		_exit(seccomp_load(filter) == 0 ? daemon_main(&shut, 5, (char **)(uintptr_t)argv) : 77);
+	}
+	assert_int_equal(ending_of(pid), code_row(E_NOTFOUND)->exit_code);
+	span seen, said;
+	assert_ok(&p.scope, file_read(&p.scope, p.file, 1000, &seen));
+	assert_non_null(strstr(scope_cstr(&p.scope, seen), "in:rwtlmvd out:rwtlmvd system:r"));
+	assert_non_null(strstr(scope_cstr(&p.scope, seen), "fenced:no"));
+	assert_ok(&p.scope, file_read(&p.scope, log, 10000, &said));
+	assert_non_null(strstr(scope_cstr(&p.scope, said), "this kernel has no Landlock"));
+	for (size_t i = 0; i < 2; i++)
+		(void)unlink(scope_printf(&p.scope, "%s/moved", places[i]));
+	assert_int_equal(unlink(log), 0);
+	assert_int_equal(rmdir(outside), 0);
+	place_remove(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +413,8 @@ int main(void)
 		cmocka_unit_test(it_tells_the_service_manager),
 		cmocka_unit_test(what_is_wrong_ends_with_its_exit_code),
 		cmocka_unit_test(the_sandbox_refuses_what_no_daemon_needs),
+		cmocka_unit_test(a_daemon_opens_nothing_outside_the_directories_of_its_configuration),
+		cmocka_unit_test(where_the_kernel_has_no_landlock_the_daemon_runs_and_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,9 +15,10 @@
 #define IDS_AT_START 65536u
 
 static const struct conf_row rows[] = {
-	CONF_ROW(CONF_PATH, struct auditd_conf, log, "log-directory",
+	CONF_ROW(CONF_PATH, struct auditd_conf, log, "log-directory", .access = CONF_KEEPS,
 		 .help = "Directory of the log (tlog-tiles layout and tail); nobody else writes in it."),
-	CONF_ROW(CONF_PATH, struct auditd_conf, socket, "socket", .help = "Local socket where daemons put their records."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, socket, "socket", .access = CONF_LISTENS,
+		 .help = "Local socket where daemons put their records."),
 	CONF_ROW(CONF_STRING, struct auditd_conf, group, "socket-group", .standard = "",
 		 .help = "Group whose members may connect; left out, only the daemon's own user and root may."),
 	CONF_ROW(CONF_LIST, struct auditd_conf, writer, "writer", .standard = "",
@@ -28,7 +29,8 @@ static const struct conf_row rows[] = {
 	CONF_ROW(CONF_STRING, struct auditd_conf, origin, "origin",
 		 .help = "Origin line of checkpoints: a unique name of the log such as example.org/log, without spaces or "
 			 "plus."),
-	CONF_ROW(CONF_PATH, struct auditd_conf, keyd, "keyd-socket", .help = "Socket of the log zone's keyd."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, keyd, "keyd-socket", .access = CONF_CONNECTS,
+		 .help = "Socket of the log zone's keyd."),
 	CONF_ROW(CONF_STRING, struct auditd_conf, key, "key", .standard = "log",
 		 .help = "Label of the key that signs checkpoints."),
 	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_interval, "checkpoint-interval", .standard = "1s", .min = 10000,
@@ -40,7 +42,7 @@ static const struct conf_row rows[] = {
 			 "half of it."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
-	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .standard = "",
+	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_REPLACES, .standard = "",
 		 .help = "Journal of the founding, repeated: its records become the first leaves of a new log."),
 };
 static const struct conf_section sections[] = {

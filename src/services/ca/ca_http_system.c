@@ -1,5 +1,6 @@
 /* HTTP: health, status, profiles, backup. */
 #include "ca_http.h"
+#include "daemon.h"
 #include "file.h"
 #include "log.h"
 #include <fcntl.h>
@@ -34,7 +35,9 @@ st ca_http_health(struct scope *s, const struct http_request *request, struct ht
 {
 	struct ca *ca = request->state;
 	TRY(db_read(s, ca->db, read_something, NULL));
-	return ca_json_reply(s, reply, 200, json_pack("{s:s, s:s}", "status", "ok", "service", "ca"));
+	return ca_json_reply(
+		s, reply, 200,
+		json_pack("{s:s, s:s, s:b}", "status", "ok", "service", "ca", "files_fenced", (int)daemon_is_fenced()));
 }
 
 static json_t *authorities_json(struct scope *s, struct ca *ca)
@@ -176,7 +179,10 @@ st ca_http_backup(struct scope *s, const struct http_request *request, struct ht
 	TRY(CA_JSON_READ(s, request->body, backup_members, &in));
 	if (in.path[0] != '/')
 		return fail(s, E_INPUT, "'path' is absolute, since the ca's working directory is not the caller's");
-	TRY(db_backup(s, ca->db, in.path));
+	TRY(fail_context(s, db_backup(s, ca->db, in.path),
+			 "a backup is made in a directory of the ca's configuration, such as the "
+			 "database's; %s",
+			 in.path));
 	TRY(digest_file(s, in.path, digest, &size));
 	AUTO_EVENT event = { 0 };
 	audit_begin(&event, s, AUDIT_BACKUP_MADE);

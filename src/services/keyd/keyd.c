@@ -223,6 +223,8 @@ static const struct daemon keyd_daemon = {
 	.commands = commands,
 	.options = options,
 	.needs_internet = needs_internet,
+	.loads_module = true,
+	.further_paths = keyd_pin_paths,
 };
 
 int keyd_main(int argc, char **argv)

@@ -25,6 +25,7 @@ struct keyd_conf {
 	struct conf_list hsm_addresses;
 	const char *state;
 	const char *token_directory;
+	struct conf_list module_directories;
 	struct conf_list tokens;
 	const char *socket;
 	const char *socket_group;
@@ -51,6 +52,8 @@ bool keyd_may_sign(const struct keyd_conf *conf, uid_t uid, enum key_purpose pur
 /* ---- PINs ---- */
 st keyd_pin_fd_option(struct scope *s, const char *value);
 st keyd_pin_directory_option(struct scope *s, const char *value);
+/* The directory of that option, for the fence around files. */
+void keyd_pin_paths(void (*each)(void *state, enum conf_access access, const char *path), void *state);
 /* Hands each PIN to `take` and wipes it. `wanted`: labels for which to look in a directory or to ask on the terminal. */
 struct keyd_pin_taker {
 	st (*take)(struct scope *s, void *state, const char *token, span pin);

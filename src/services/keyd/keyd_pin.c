@@ -33,6 +33,12 @@ st keyd_pin_directory_option(struct scope *s, const char *value)
 	return OK;
 }
 
+void keyd_pin_paths(void (*each)(void *state, enum conf_access access, const char *path), void *state)
+{
+	if (pin_directory != NULL)
+		each(state, CONF_SEARCHES, pin_directory);
+}
+
 static st read_all(struct scope *s, int fd, struct buf *out)
 {
 	for (;;) {

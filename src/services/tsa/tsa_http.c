@@ -1,3 +1,4 @@
+#include "daemon.h"
 #include "file.h"
 #include "log.h"
 #include "pki_ext.h"
@@ -64,11 +65,12 @@ static st get_health(struct scope *s, const struct http_request *request, struct
 	const char *why = trouble(s, tsa, reason);
 	char *body = scope_printf(s,
 				  "{\"status\":\"%s\",\"reason\":\"%s\",\"clock\":\"%s\",\"qualified\":%s,\"accuracy_ms\":%lld,"
-				  "\"key_end\":\"%s\",\"stamped\":%llu}\n",
+				  "\"key_end\":\"%s\",\"stamped\":%llu,\"files_fenced\":%s}\n",
 				  why == NULL ? "ok" : "failing", why == NULL ? "" : why, tsa->conf->clock,
 				  tsa->conf->qualified ? "true" : "false", (long long)(tsa->conf->accuracy / 1000),
 				  moment_text(tsa_unit_now(tsa)->key_end, key_end),
-				  (unsigned long long)__atomic_load_n(&tsa->stamped, __ATOMIC_RELAXED));
+				  (unsigned long long)__atomic_load_n(&tsa->stamped, __ATOMIC_RELAXED),
+				  daemon_is_fenced() ? "true" : "false");
 	reply->status = why == NULL ? 200 : 503;
 	reply->content_type = "application/json";
 	reply->body = span_str(body);

@@ -1,6 +1,7 @@
 /*
  * What an operator must see to: for /healthz, and in the log without being asked.
  */
+#include "daemon.h"
 #include "log.h"
 #include "moment.h"
 #include "va.h"
@@ -108,13 +109,13 @@ static json_t *describe(struct scope *s, struct va *va, const struct va_director
 	json_t *cas = json_array();
 	for (size_t i = 0; i < directory->count; i++)
 		(void)json_array_append_new(cas, describe_ca(s, &directory->ca[i]));
-	json_t *out =
-		json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "service", "va", "status",
-			  found->failing        ? "failing"
-			  : found->text.len > 0 ? "warning"
-						: "ok",
-			  "feed_number", (json_int_t)number, "feed_silence_seconds", (json_int_t)(silence(va) / MOMENT_SECOND),
-			  "answers_kept", (json_int_t)va_cache_count(va->cache), "cas", cas);
+	json_t *out = json_pack("{s:s,s:s,s:I,s:I,s:I,s:b,s:o}", "service", "va", "status",
+				found->failing        ? "failing"
+				: found->text.len > 0 ? "warning"
+						      : "ok",
+				"feed_number", (json_int_t)number, "feed_silence_seconds",
+				(json_int_t)(silence(va) / MOMENT_SECOND), "answers_kept",
+				(json_int_t)va_cache_count(va->cache), "files_fenced", (int)daemon_is_fenced(), "cas", cas);
 	if (out != NULL && found->text.len > 0)
 		(void)json_object_set_new(out, "problems", json_stringn((const char *)found->text.data, found->text.len));
 	return out;
