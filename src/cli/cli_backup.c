@@ -159,7 +159,7 @@ static st backup_database(struct scope *s, const struct cli *c, const char *to, 
 		return fail(s, E_NOTFOUND, "no ca runs on this host: make the backup where it does");
 	AUTO(cli_api) *api = NULL;
 	TRY(cli_api_open_local(s, ca->socket, &api));
-	TRY(cli_api_call(s, api, "POST", "/v1/backup", json_pack("{s:s}", "path", made), out));
+	TRY(cli_api_call(s, api, "POST", "/v1/backup", json_pack("{s:s, s:s}", "path", made, "destination", to), out));
 	st copied = cli_copy_file(s, made, to);
 	if (unlink(made) != 0 && copied.code == E_OK)
 		return fail_errno(s, E_IO, "removing %s", made);

@@ -128,7 +128,6 @@ static st make_management(struct scope *s, struct founding *f)
 	const char *pem;
 	TRY(cli_found_member(s, made, "certificate", &pem));
 	TRY(cli_found_keep(s, f->c, "management", pem));
-	TRY(file_make_directory(s, cli_path(s, f->c, "tls"), 0755));
 	return file_replace(s, f->c->conf.api_server_ca, span_str(pem), 0644);
 }
 

@@ -64,10 +64,10 @@ static st write_ca(struct scope *s, const struct cli *c, const struct cli_init *
 	    "# %s\ndatabase = ../state/%s/ca.db\nstate-directory = ../state/%s\nsocket = ../run/%s.sock\nkeyd-socket = ../run/keyd-%s.sock\n",
 	    root ? "The off-line root's ca: runs only while the root works." : "Issues, revokes and lists.", name, name, name,
 	    zone);
+	if (!root) /* already while founding: the ca puts renewed certificates of this host beside it */
+		put(&out, "tls-certificate = ../tls/ca.pem\ntls-key = ../tls/ca.key\ntls-ca = ../tls/management-ca.pem\n");
 	if (!root && !founding)
-		put(&out,
-		    "listen = %s:%u\ntls-certificate = ../tls/ca.pem\ntls-key = ../tls/ca.key\ntls-ca = ../tls/management-ca.pem\n",
-		    want->host, want->ca_https);
+		put(&out, "listen = %s:%u\n", want->host, want->ca_https);
 	put_audit(&out, name, root || founding);
 	if (root)
 		put(&out, "crl-life = 180d\n");
@@ -160,9 +160,8 @@ st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *w
 		TRY(file_make_directory(s, cli_path(s, c, scope_printf(s, "state/keyd-%s/tokens", cli_init_zones[i])), 0700));
 		TRY(write_keyd(s, c, want, cli_init_zones[i], founding));
 	}
-	static const char *const states[] = {
-		"state/auditd/log", "state/ca", "state/root-ca", "state/va", "state/tsa", "run", "log"
-	};
+	static const char *const states[] = { "state/auditd/log", "state/ca", "state/root-ca", "state/va",
+					      "state/tsa",        "run",      "log",           "tls" };
 	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
 		TRY(file_make_directory(s, cli_path(s, c, states[i]), 0755));
 	TRY(write_ca(s, c, want, "root-ca", "root", founding));

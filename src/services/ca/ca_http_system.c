@@ -151,8 +151,10 @@ st ca_http_profiles(struct scope *s, const struct http_request *request, struct 
 
 struct backup {
 	const char *path;
+	const char *destination; /* where the caller brings it: what goes on record */
 };
-static const struct ca_member backup_members[] = { CA_MEMBER(CA_MEMBER_TEXT, backup, path, .required = true) };
+static const struct ca_member backup_members[] = { CA_MEMBER(CA_MEMBER_TEXT, backup, path, .required = true),
+						   CA_MEMBER(CA_MEMBER_TEXT, backup, destination) };
 
 static st digest_file(struct scope *s, const char *path, uint8_t out[DIGEST_MAX], uint64_t *out_size)
 {
@@ -186,7 +188,7 @@ st ca_http_backup(struct scope *s, const struct http_request *request, struct ht
 	TRY(digest_file(s, in.path, digest, &size));
 	AUTO_EVENT event = { 0 };
 	audit_begin(&event, s, AUDIT_BACKUP_MADE);
-	audit_str(&event, "path", in.path);
+	audit_str(&event, "path", in.destination != NULL ? in.destination : in.path);
 	audit_hex(&event, "digest", span_of(digest, 32));
 	audit_number(&event, "size", (int64_t)size);
 	TRY(ca_relay_note(s, ca, &event));
