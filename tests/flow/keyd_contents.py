@@ -45,6 +45,11 @@ def tlv(tag, content):
     return bytes([tag]) + length + content
 
 
+def inside(data):
+    """The content of one TLV."""
+    return data[2:] if data[1] < 0x80 else data[2 + (data[1] & 0x7F):]
+
+
 def oid(text):
     return tlv(6, oid_content(text))
 
@@ -143,7 +148,8 @@ def verify(spki, signature, message, algorithm="ecdsa-sha256"):
         key.verify(signature, message, ec.ECDSA(getattr(hashes, algorithm[6:].upper())()))
     else:
         from cryptography.hazmat.primitives.asymmetric import padding
-        key.verify(signature, message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+        scheme = padding.PKCS1v15() if "pkcs1" in algorithm else padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+        key.verify(signature, message, scheme, hashes.SHA256())
 
 
 def leaf_hash(data):

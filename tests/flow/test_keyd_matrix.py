@@ -2,6 +2,8 @@
 the cells that fit sign."""
 import hashlib
 import os
+import pathlib
+import re
 import time
 
 import pytest
@@ -21,7 +23,12 @@ KEYS = {
     "log": dict(purposes=LOG, type="ed25519", origin=make.ORIGIN),
     "identity": dict(purposes=IDENTITY, **LIMITS),
     "request": dict(purposes=REQUEST),
+    # as a provider has them: purposes that go together in one key
+    "issuing": dict(purposes=CERTIFICATE | CRL | REQUEST, ca=True, **LIMITS),
+    "responder": dict(purposes=OCSP | REQUEST, **LIMITS),
+    "unit": dict(purposes=TIME_STAMP | REQUEST, **LIMITS),
 }
+STAMPING = ("time-stamp", "unit")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +60,8 @@ def contents(spki):
     }
     bad = {
         "TLS CertificateVerify": make.TLS_CERTIFICATE_VERIFY,
+        "TLS CertificateVerify of a client": make.TLS_CERTIFICATE_VERIFY.replace(b"server", b"client"),
+        "TLS 1.2 ServerKeyExchange": os.urandom(64) + b"\x03\x00\x17\x41" + spki[-65:],
         "random": os.urandom(300),
         "random behind a SEQUENCE": make.tlv(0x30, os.urandom(300)),
         "nothing": b"",
@@ -74,6 +83,8 @@ def contents(spki):
     for what, data in good.items():
         bad[what + " + trailing byte"] = data + b"\0"
         bad[what + " - last byte"] = data[:-1]
+        if data[0] in (0x30, 0x31):
+            bad[what + " + byte inside"] = make.tlv(data[0], make.inside(data) + b"\0")
     return good, bad
 
 
@@ -104,6 +115,14 @@ FITTING = {
     ("ocsp", "OCSP ResponseData"): [("sign", OCSP)],
     ("time-stamp", "TSTInfo"): [("time-stamp", TIME_STAMP), ("time-stamp in a batch", TIME_STAMP)],
     ("request", "CertificationRequestInfo"): [("sign", REQUEST)],
+    ("issuing", "TBSCertificate CA"): [("sign", CERTIFICATE)],
+    ("issuing", "TBSCertificate leaf"): [("sign", CERTIFICATE)],
+    ("issuing", "TBSCertList"): [("sign", CRL), ("stream", CRL)],
+    ("issuing", "CertificationRequestInfo"): [("sign", REQUEST)],
+    ("responder", "OCSP ResponseData"): [("sign", OCSP)],
+    ("responder", "CertificationRequestInfo"): [("sign", REQUEST)],
+    ("unit", "TSTInfo"): [("time-stamp", TIME_STAMP), ("time-stamp in a batch", TIME_STAMP)],
+    ("unit", "CertificationRequestInfo"): [("sign", REQUEST)],
 }
 
 
@@ -115,7 +134,7 @@ def test_only_fitting_cells_sign(zone, label):
     wrong, cells = [], 0
     for what, content in {**good, **bad}.items():
         fitting = FITTING.get((label, what), []) if what in good else []
-        if what == "signed attributes" and label == "time-stamp":
+        if what == "signed attributes" and label in STAMPING:
             fitting = []  # with another TSTInfo of the same second they may even fit: see below
         for way, call in ways(client, label, algorithm_of(info), content).items():
             if what == "signed attributes" and way == ("attributes", TIME_STAMP):
@@ -132,7 +151,7 @@ def test_only_fitting_cells_sign(zone, label):
             if signed != (way in fitting):
                 wrong.append((what, way, signed))
     assert not wrong
-    assert cells > 400
+    assert cells > 600
 
 
 def test_the_matrix_has_cells_that_sign(zone):
@@ -222,6 +241,39 @@ def test_an_algorithm_that_does_not_belong_to_the_key_is_refused(zone):
     assert refusal.value.code == "CRYPTO"
 
 
+def test_every_way_of_signing_counts_towards_the_rate():
+    """Over a limit, in each column: the same content that signs is refused when it comes too often."""
+    with kc.Keyd() as keyd:
+        for label, wish in KEYS.items():
+            keyd.token(label)
+        client = keyd.client()
+        infos = {label: client.generate(label, **dict(wish, rate=3)) for label, wish in KEYS.items()}
+        turns = {}  # each key has a bucket of its own: one way of every key, then time for the buckets to fill
+        for (label, what), fitting in FITTING.items():
+            turns.setdefault(label, []).extend((what, way) for way in fitting)
+        for turn in range(max(map(len, turns.values()))):
+            for label in (label for label in turns if turn < len(turns[label])):
+                what, way = turns[label][turn]
+                content = contents(infos[label]["spki"])[0][what]
+                call, outcomes = ways(client, label, "ecdsa-sha256", content)[way], []
+                for _ in range(12):
+                    try:
+                        call()
+                        outcomes.append("signed")
+                    except Refused as refusal:
+                        outcomes.append(refusal.code)
+                assert outcomes[0] == "signed" and set(outcomes) == {"signed", "LIMIT"}, (label, what, way, outcomes)
+            time.sleep(1.05)
+        outcomes = []
+        for _ in range(12):
+            try:
+                client.checkpoint("log", make.ORIGIN, 1, make.tree_root([b"leaf"]))
+                outcomes.append("signed")
+            except Refused as refusal:
+                outcomes.append(refusal.code)
+        assert outcomes[0] == "signed" and set(outcomes) == {"signed", "LIMIT"}, outcomes
+
+
 def test_a_key_signs_not_more_often_than_its_rate():
     with kc.Keyd() as keyd:
         keyd.token("slow")
@@ -245,26 +297,56 @@ FAKETIME = next((p for p in ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.
                  if os.path.exists(p)), None)
 
 
+def dated_rows():
+    """Rows of the policy table that end some day: [(key, algorithm)]."""
+    table = (pathlib.Path(__file__).resolve().parents[2] / "src" / "alg" / "alg_policy.c").read_text()
+    rows = re.findall(r'\{ "([a-z0-9-]+)", "([a-z0-9-]+)", [^{}]*?, (\w+), (\w+), \w+ \}', table)
+    assert len(rows) > 5
+    return [(key, algorithm) for key, algorithm, new, use in rows if (new, use) != ("NO_END", "NO_END")]
+
+
 @pytest.mark.skipif(FAKETIME is None or kc.sanitized(), reason="needs the package faketime, which does not go with a sanitizer")
 def test_an_algorithm_past_its_date_signs_nothing():
-    """RSA with 2048 bits ends in 2028 (TS 119 312 table 6): the same key signs in June 2026, and not in June 2029."""
+    """RSA with 2048 bits: no new keys after 2026, no signatures after 2028 (TS 119 312 table 6), to the second of the table; with
+    each algorithm of the table that has a date, by each purpose whose use has it."""
+    algorithms = ("rsa-pss-sha256", "rsa-pkcs1-sha256")
+    assert dated_rows() == [("rsa-2048", algorithm) for algorithm in algorithms], "a row with a date that this test does not know"
+
     def at(date):
-        return {"LD_PRELOAD": FAKETIME, "FAKETIME": "@" + date, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return {"LD_PRELOAD": FAKETIME, "FAKETIME": "@" + date, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
 
     keyd = kc.Keyd(environment=at("2026-06-01 12:00:00"))
     with keyd:
+        def begin(date):
+            keyd.stop()
+            keyd.environment.update(at(date))
+            keyd.start()
+            return keyd.client()
+
+        def refuses(call, word):
+            with pytest.raises(Refused) as refusal:
+                call()
+            assert refusal.value.code == "CRYPTO" and word in refusal.value.message, refusal.value
+
         keyd.token("old")
         client = keyd.client()
         spki = client.generate("old", type="rsa-2048", purposes=REQUEST)["spki"]
         content = make.request(spki)
-        make.verify(spki, client.sign("old", REQUEST, "rsa-pss-sha256", content), content, "rsa-pss-sha256")
-        keyd.stop()
-        keyd.environment.update(at("2029-06-01 12:00:00"))
-        keyd.start()
-        client = keyd.client()
-        with pytest.raises(Refused) as refusal:
-            client.sign("old", REQUEST, "rsa-pss-sha256", content)
-        assert refusal.value.code == "CRYPTO" and "2028" in refusal.value.message
-        with pytest.raises(Refused) as refusal:
-            client.generate("newer", token="old", type="rsa-2048", purposes=REQUEST)
-        assert refusal.value.code == "CRYPTO"
+        others = {CERTIFICATE: "certificate", CRL: "crl", OCSP: "ocsp", TIME_STAMP: "time-stamp", LOG: "log"}
+        for purpose, label in others.items():  # their uses have no row at all
+            keyd.token(label)
+            refuses(lambda: client.generate(label, type="rsa-2048", purposes=purpose), "rsa-2048")
+        for date, signs, generates in (("2026-12-31 23:59:50", True, True), ("2027-01-01 00:00:01", True, False),
+                                       ("2028-12-31 23:59:50", True, False), ("2029-01-01 00:00:01", False, False),
+                                       ("2035-06-01 12:00:00", False, False)):
+            client = begin(date)
+            for algorithm in algorithms:
+                if signs:
+                    make.verify(spki, client.sign("old", REQUEST, algorithm, content), content, algorithm)
+                else:
+                    refuses(lambda: client.sign("old", REQUEST, algorithm, content), "2028")
+            label = "new-" + date[:4]
+            if generates:
+                client.generate(label, token="old", type="rsa-2048", purposes=REQUEST)
+            else:
+                refuses(lambda: client.generate(label, token="old", type="rsa-2048", purposes=REQUEST), "2026" if signs else "202")
