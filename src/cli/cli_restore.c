@@ -17,11 +17,14 @@
 #include "file.h"
 #include "log.h"
 #include "text.h"
+#include "wire.h"
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define KNOCK_MS 1000
 
 struct restore {
 	struct cli *c;
@@ -33,12 +36,24 @@ struct restore {
 	uint64_t lost;    /* acknowledged once, and not in it */
 };
 
+/* By its pid file, or, under another supervisor than ours, by its socket. */
+static bool runs(struct scope *s, const struct cli *c, const struct cli_daemon *daemon)
+{
+	struct wire_client *client = NULL;
+	bool answers = daemon->socket != NULL && wire_connect(s, daemon->socket, KNOCK_MS, &client).code == E_OK;
+	wire_close(client);
+	scope_clear_error(s);
+	return answers || cli_daemon_runs(s, c, daemon->label);
+}
+
 static st must_be_stopped(struct scope *s, const struct cli *c)
 {
-	static const char *const names[] = { "ca", "auditd" };
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (cli_daemon_runs(s, c, names[i]))
-			return fail(s, E_STATE, "%s runs; stop the daemons first with `chancery run --stop`", names[i]);
+	const struct cli_daemon *const daemons[] = { cli_conf_daemon(&c->conf, "ca"), cli_conf_daemon(&c->conf, "auditd"),
+						     cli_conf_keyd(&c->conf, "log") };
+	for (size_t i = 0; i < sizeof daemons / sizeof daemons[0]; i++)
+		if (daemons[i] != NULL && runs(s, c, daemons[i]))
+			return fail(s, E_STATE, "%s runs; stop the daemons first with `chancery run --stop`",
+				    daemons[i]->label);
 	return OK;
 }
 

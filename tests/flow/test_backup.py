@@ -47,6 +47,7 @@ def fill_a_bundle(provider):
     """Over 256 records, so that the first bundle is full and will not change any more."""
     while provider.json("audit", "show", "--limit", "1")[0]["seq"] < 300:
         stamp(provider, 20)
+    within(10, (provider.home / "state" / "auditd" / "log" / "tile" / "entries" / "000").exists)
 
 
 def test_a_backup_is_on_record_with_what_was_copied(provider):
@@ -66,7 +67,12 @@ def test_the_database_alone_is_restored_on_record_and_the_ca_catches_up(provider
     provider.check("backup", copy)
     _, late = provider.issue("late")
     provider.check("cert", "revoke", "--serial", late, "--reason", "superseded")
+    for name in ("ca", "auditd", "keyd-log"):  # as under systemd, where no pid file tells
+        (provider.home / "run" / f"{name}.pid").unlink()
     assert provider.call("restore", copy, "--database-only").returncode == 7
+    keyd = [provider.build / "src" / "chancery-keyd", "--config", provider.conf("keyd-log")]
+    assert subprocess.run([*keyd, "forget-head", "log"], capture_output=True).returncode == 7
+    assert int(subprocess.run([*keyd, "head", "log"], capture_output=True, check=True).stdout) > 0
     provider.stop()
     assert provider.call("restore", copy, "--database-only", "--log-only").returncode == 3
     provider.check("restore", copy, "--database-only")

@@ -112,6 +112,9 @@ def test_what_cannot_be_issued_is_refused_with_its_reason(provider):
 def test_a_second_ca_in_one_command(provider):
     subject = "C=BE, O=TEST Flow, organizationIdentifier=NTRBE-0000000000, CN=TEST Second CA"
     provider.check("ca", "create", "second", "--subject", subject)
+    by_root = [leaf["record"]["component"] for leaf in provider.json("audit", "show", "--event", "sign.certificate")
+               if leaf["record"]["key"] == "root"]
+    assert by_root == ["keyd/root"] * 3, "what the root's keyd was about to sign: itself, issuing, and now second"
     assert "second" in [ca["name"] for ca in provider.json("ca", "list")]
     out = provider.work / "second-leaf.pem"
     provider.check("cert", "issue", "--ca", "second", "--profile", "ncp-plus-n", "--csr", provider.request("frank"), "--out", out)

@@ -8,6 +8,7 @@
 #include "file.h"
 #include "log.h"
 #include "moment.h"
+#include "wire.h"
 #include <stdio.h>
 
 #define FILE_VERSION 1
@@ -168,6 +169,12 @@ static st forget_head(struct scope *s, const struct keyd_conf *conf, const char 
 {
 	struct head head;
 	char *path = head_path(s, conf, label);
+	struct wire_client *running = NULL;
+	if (wire_connect(s, conf->socket, 1000, &running).code == E_OK) {
+		wire_close(running);
+		return fail(s, E_STATE, "keyd of this zone runs at %s: stop it first", conf->socket);
+	}
+	scope_clear_error(s);
 	TRY(read_head(s, conf, label, &head));
 	char *aside = scope_printf(s, "%s.of-%llu-forgotten-%lld", path, (unsigned long long)head.size,
 				   (long long)(scope_now(s) / MOMENT_SECOND));
