@@ -14,7 +14,8 @@
 #include <time.h>
 
 static struct {
-	span request, spki, tbs;
+	span request, spki, tbs, signature;
+	struct pki_key *issuer;
 	struct pki_issue issue;
 } material;
 
@@ -95,6 +96,24 @@ static bool check_key(struct scope *s)
 	return pki_key_check(s, material.spki).code == E_OK;
 }
 
+static void make_signature(struct scope *s, EVP_PKEY *key)
+{
+	uint8_t out[128];
+	size_t len = sizeof out;
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	must(EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, key) == 1 &&
+		     EVP_DigestSign(c, out, &len, material.tbs.data, material.tbs.len) == 1 &&
+		     pki_key_new(s, material.spki, &material.issuer).code == E_OK,
+	     "signature");
+	EVP_MD_CTX_free(c);
+	material.signature = scope_copy(s, span_of(out, len));
+}
+
+static bool verify_signature(struct scope *s)
+{
+	return pki_key_verify(s, material.issuer, material.issue.algorithm, material.tbs, material.signature).code == E_OK;
+}
+
 static bool build_tbs(struct scope *s)
 {
 	span tbs;
@@ -126,12 +145,13 @@ int main(int argc, char **argv)
 	static const char *const keys[] = { "rsa-3072", "ec-p256" };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
+	EVP_PKEY *key = NULL;
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-		EVP_PKEY *key = i == 0 ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)3072)
-				       : EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+		EVP_PKEY_free(key);
+		key = i == 0 ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)3072)
+			     : EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
 		must(key != NULL, "key");
 		make_request(&s, key);
-		EVP_PKEY_free(key);
 		measure(keys[i], "request read and verified, key checked", read_request, runs);
 		measure(keys[i], "the same by OpenSSL, key not checked", read_request_by_openssl, runs);
 		measure(keys[i], "key checked", check_key, runs);
@@ -139,5 +159,9 @@ int main(int argc, char **argv)
 	make_issue(&s);
 	measure("ec-p256", "TBSCertificate written", build_tbs, 10 * runs);
 	measure("ec-p256", "TBSCertificate checked before signing", check_tbs, 10 * runs);
+	make_signature(&s, key);
+	EVP_PKEY_free(key);
+	measure("ec-p256", "signature of a key just decoded verified", verify_signature, 400);
+	measure("ec-p256", "signature of a key known for long verified", verify_signature, 10 * runs);
 	return 0;
 }

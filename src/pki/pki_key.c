@@ -1,7 +1,7 @@
 #include "pki_key_rsa.h"
 #include "log.h"
+#include "pki_ecdsa.h"
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
@@ -16,23 +16,11 @@ DEFINE_AUTO(BIGNUM, BN_free)
 
 struct pki_key {
 	const struct alg_key *type;
-	EVP_PKEY *pkey;
+	EVP_PKEY *pkey;       /* RSA and Ed25519 */
+	struct pki_ecdsa *ec; /* EC */
 };
 
 /* ---- decoding ---- */
-
-static const struct curve_name {
-	const char *key;
-	char group[8]; /* OSSL_PARAM wants memory it could write to */
-} curve_names[] = { { "ec-p256", "P-256" }, { "ec-p384", "P-384" } };
-
-static const char *group_of(const struct alg_key *key)
-{
-	for (size_t i = 0; i < sizeof curve_names / sizeof curve_names[0]; i++)
-		if (strcmp(curve_names[i].key, key->name) == 0)
-			return curve_names[i].group;
-	log_die("curve of %s has no name in libcrypto", key->name);
-}
 
 static void *writable(struct scope *s, span bytes)
 {
@@ -67,16 +55,11 @@ static void parameters(struct scope *s, const struct alg_public *public, OSSL_PA
 	}
 	out[0] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, writable(s, public->point), public->point.len);
 	out[1] = OSSL_PARAM_construct_end();
-	if (public->key->family == ALG_EC) {
-		out[1] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
-							  scope_cstr(s, span_str(group_of(public->key))), 0);
-		out[2] = OSSL_PARAM_construct_end();
-	}
 }
 
-static const char *const family_names[] = { [ALG_RSA] = "RSA", [ALG_EC] = "EC", [ALG_ED25519] = "ED25519" };
+static const char *const family_names[] = { [ALG_RSA] = "RSA", [ALG_ED25519] = "ED25519" };
 
-/* From the parts: five times faster than OpenSSL's decoder of SubjectPublicKeyInfo. An EC point is checked to lie on its curve. */
+/* From the parts: five times faster than OpenSSL's decoder of SubjectPublicKeyInfo. */
 static st decode(struct scope *s, const struct alg_public *public, EVP_PKEY **out)
 {
 	OSSL_PARAM params[3];
@@ -87,9 +70,7 @@ static st decode(struct scope *s, const struct alg_public *public, EVP_PKEY **ou
 	EVP_PKEY *pkey = NULL;
 	if (EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
 		ERR_clear_error();
-		return fail(s, E_CRYPTO,
-			    "the public key is no %s key: its point does not lie on the curve or its numbers are none "
-			    "(FIPS 186-5, SP 800-56A 5.6.2.3); make a new key",
+		return fail(s, E_CRYPTO, "the public key is no %s key: its numbers are none (FIPS 186-5); make a new key",
 			    public->key->name);
 	}
 	*out = pkey;
@@ -99,10 +80,13 @@ static st decode(struct scope *s, const struct alg_public *public, EVP_PKEY **ou
 static st key_of(struct scope *s, const struct alg_public *public, struct pki_key **out)
 {
 	AUTO(EVP_PKEY) *pkey = NULL;
-	TRY(decode(s, public, &pkey));
+	struct pki_ecdsa *ec = NULL;
+	if (public->key->family == ALG_EC)
+		TRY(pki_ecdsa_new(s, public->key, public->point, &ec));
+	else
+		TRY(decode(s, public, &pkey));
 	struct pki_key *key = heap_alloc(sizeof *key);
-	key->type = public->key;
-	key->pkey = TAKE(pkey);
+	*key = (struct pki_key){ .type = public->key, .pkey = TAKE(pkey), .ec = ec };
 	*out = key;
 	return OK;
 }
@@ -119,6 +103,7 @@ void pki_key_free(struct pki_key *key)
 	if (key == NULL)
 		return;
 	EVP_PKEY_free(key->pkey);
+	pki_ecdsa_free(key->ec);
 	free(key);
 }
 
@@ -151,13 +136,9 @@ static bool set_pss(EVP_PKEY_CTX *context)
 	       EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
-st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
-		  span signature)
+static bool verify_by_pkey(const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature)
 {
 	(void)pthread_once(&fetch_once, fetch_all);
-	if (key->type->family != algorithm->family)
-		return fail(s, E_CRYPTO, "a signature by %s cannot come from a key of type %s", algorithm->name,
-			    key->type->name);
 	AUTO(EVP_MD_CTX) *context = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *settings = NULL; /* belongs to the context */
 	if (context == NULL)
@@ -165,11 +146,21 @@ st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_s
 	if (EVP_DigestVerifyInit(context, &settings, fetched[algorithm->digest], NULL, key->pkey) != 1 ||
 	    (algorithm->pss && !set_pss(settings)))
 		log_die("libcrypto cannot verify %s", algorithm->name);
-	int verdict = EVP_DigestVerify(context, signature.data, signature.len, message.data, message.len);
-	if (verdict == 1)
-		return OK;
+	bool fits = EVP_DigestVerify(context, signature.data, signature.len, message.data, message.len) == 1;
 	ERR_clear_error();
-	return fail(s, E_CRYPTO, "the %s signature does not fit the key and the content", algorithm->name);
+	return fits;
+}
+
+st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
+		  span signature)
+{
+	if (key->type->family != algorithm->family)
+		return fail(s, E_CRYPTO, "a signature by %s cannot come from a key of type %s", algorithm->name,
+			    key->type->name);
+	uint8_t digest[DIGEST_MAX];
+	bool fits = key->ec != NULL ? pki_ecdsa_verify(key->ec, digest_of(algorithm->digest, message, digest), signature)
+				    : verify_by_pkey(key, algorithm, message, signature);
+	return fits ? OK : fail(s, E_CRYPTO, "the %s signature does not fit the key and the content", algorithm->name);
 }
 
 //= rfc5280#4.2.1.2 method 1: SHA-1 of the subjectPublicKey without tag, length and unused bits
@@ -186,22 +177,6 @@ st pki_key_identifier(struct scope *s, span spki, uint8_t out[20])
 	return OK;
 }
 
-static st check_quality(struct scope *s, const struct alg_public *public, const struct pki_key *key)
-{
-	if (public->key->family == ALG_RSA)
-		return pki_key_check_modulus(s, public->modulus);
-	if (public->key->family != ALG_EC)
-		return OK;
-	//= sp800-56a#5.6.2.3.4 coordinates in range, point on the curve and not infinity; n*Q = O follows, the cofactor is 1
-	AUTO(EVP_PKEY_CTX) *context = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
-	if (context == NULL)
-		log_die("out of memory for a key check");
-	if (EVP_PKEY_public_check_quick(context) == 1)
-		return OK;
-	ERR_clear_error();
-	return fail(s, E_CRYPTO, "the EC point is not on its curve or is infinity (SP 800-56A, 5.6.2.3.4); make a new key");
-}
-
 st pki_key_check(struct scope *s, span spki)
 {
 	struct pki_key *key;
@@ -210,17 +185,12 @@ st pki_key_check(struct scope *s, span spki)
 	return OK;
 }
 
+/* Of an EC key nothing is left to check: it was not made unless its point is on the curve and not infinity. */
 st pki_key_new_checked(struct scope *s, span spki, struct pki_key **out)
 {
 	struct alg_public public;
 	TRY(alg_public_of_spki(s, spki, &public));
-	struct pki_key *key;
-	TRY(key_of(s, &public, &key));
-	st status = check_quality(s, &public, key);
-	if (status.code != E_OK) {
-		pki_key_free(key);
-		return status;
-	}
-	*out = key;
-	return OK;
+	if (public.key->family == ALG_RSA)
+		TRY(pki_key_check_modulus(s, public.modulus));
+	return key_of(s, &public, out);
 }

@@ -7,7 +7,7 @@
 /* Key quality for certification (requirements 7.3): RSA modulus size, odd, no small factor, exponent 65537, no Fermat-close
  * primes, no ROCA fingerprint, composite and not the power of a prime; EC point on the named curve and not infinity. E_CRYPTO names the check that failed. */
 st pki_key_check(struct scope *s, span spki);
-/* A decoded public key: decoding costs 100 us in OpenSSL 3.0, so keep it. Safe for many threads. */
+/* A decoded public key. Safe for many threads; one that is kept verifies ECDSA on P-256 in half the time after some hundreds of calls. */
 struct pki_key;
 st pki_key_new(struct scope *s, span spki, struct pki_key **out);
 /* As pki_key_new, after the checks of pki_key_check. */
