@@ -129,6 +129,38 @@ static void an_answer_leaves_out_what_there_is_not(void **state)
 	assert_true(span_is(reply.body, expected));
 }
 
+static json_t *everything(void)
+{
+	char controls[0x80];
+	for (int c = 1; c <= 0x7f; c++)
+		controls[c - 1] = (char)c;
+	controls[0x7f] = 0;
+	return json_pack("{s:s, s:s, s:s, s:[i, s, {}, []], s:{s:b, s:b, s:n}, s:[], s:{}, s:I, s:s}", "controls", controls,
+			 "quotes", "\"\\\"\\\\", "utf8", "Zo\xc3\xab \xe2\x82\xac \xf0\x9f\x94\x91", "list", -7, "one",
+			 "object", "true", 1, "false", 0, "none", "empty list", "empty object", "large", (json_int_t)INT64_MAX,
+			 "", "empty name");
+}
+
+//= rfc8259#7 quotation mark, reverse solidus and control characters are escaped
+static void jansson_reads_what_was_written(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	json_t *wanted = everything();
+	struct http_reply reply = { 0 };
+	assert_non_null(wanted);
+	assert_ok(&s, ca_json_reply(&s, &reply, 201, json_incref(wanted)));
+	assert_int_equal(reply.status, 201);
+	json_t *read = json_loadb((const char *)reply.body.data, reply.body.len, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(read);
+	assert_true(json_equal(read, wanted));
+	for (size_t i = 0; i + 1 < reply.body.len; i++)
+		assert_true(reply.body.data[i] >= 0x20);
+	json_decref(read);
+	json_decref(wanted);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +169,7 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_is_refused_by_name),
 		cmocka_unit_test(a_list_has_32_texts_at_most),
 		cmocka_unit_test(an_answer_leaves_out_what_there_is_not),
+		cmocka_unit_test(jansson_reads_what_was_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
