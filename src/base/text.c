@@ -46,20 +46,26 @@ st hex_parse(struct scope *s, span text, span *out)
 	return OK;
 }
 
+static void base64_digits_of(uint32_t group, char *out)
+{
+	out[0] = base64_digits[group >> 18];
+	out[1] = base64_digits[group >> 12 & 63];
+	out[2] = base64_digits[group >> 6 & 63];
+	out[3] = base64_digits[group & 63];
+}
+
 void base64_write(span bytes, char *out)
 {
-	for (size_t i = 0; i < bytes.len; i += 3) {
-		size_t left = bytes.len - i;
-		uint32_t group = (uint32_t)bytes.data[i] << 16;
-		if (left > 1)
-			group |= (uint32_t)bytes.data[i + 1] << 8;
-		if (left > 2)
-			group |= bytes.data[i + 2];
-		*out++ = base64_digits[group >> 18];
-		*out++ = base64_digits[group >> 12 & 63];
-		*out++ = left > 1 ? base64_digits[group >> 6 & 63] : '=';
-		*out++ = left > 2 ? base64_digits[group & 63] : '=';
-	}
+	size_t i = 0;
+	for (; i + 3 <= bytes.len; i += 3, out += 4)
+		base64_digits_of((uint32_t)bytes.data[i] << 16 | (uint32_t)bytes.data[i + 1] << 8 | bytes.data[i + 2], out);
+	size_t left = bytes.len - i;
+	if (left == 0)
+		return;
+	base64_digits_of((uint32_t)bytes.data[i] << 16 | (left > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0), out);
+	out[3] = '=';
+	if (left == 1)
+		out[2] = '=';
 }
 
 char *base64_text(struct scope *s, span bytes)

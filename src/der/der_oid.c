@@ -2,11 +2,23 @@
 
 #define ARCS_MAX 32
 
+static char *write_arc(char *at, uint64_t arc)
+{
+	char digits[20];
+	size_t count = 0;
+	do
+		digits[count++] = (char)('0' + arc % 10);
+	while ((arc /= 10) > 0);
+	while (count > 0)
+		*at++ = digits[--count];
+	return at;
+}
+
 st der_oid_text(struct scope *s, span content, char **out)
 {
 	if (content.len == 0 || content.len > 5 * ARCS_MAX)
 		return fail(s, E_INPUT, "an object identifier is empty or too long");
-	char *text = NULL;
+	char *text = scope_alloc(s, 4 * content.len + 4), *end = text; /* seven bits are three digits and a dot at most */
 	uint64_t arc = 0;
 	for (size_t i = 0; i < content.len; i++) {
 		if ((arc == 0 && content.data[i] == 0x80) || arc > UINT32_MAX)
@@ -18,10 +30,12 @@ st der_oid_text(struct scope *s, span content, char **out)
 		if (more)
 			continue;
 		uint64_t first = arc < 80 ? arc / 40 : 2;
-		if (text == NULL)
-			text = scope_printf(s, "%llu.%llu", (unsigned long long)first, (unsigned long long)(arc - 40 * first));
-		else
-			text = scope_printf(s, "%s.%llu", text, (unsigned long long)arc);
+		if (end == text) {
+			end = write_arc(end, first);
+			arc -= 40 * first;
+		}
+		*end++ = '.';
+		end = write_arc(end, arc);
 		arc = 0;
 	}
 	*out = text;

@@ -115,14 +115,13 @@ st pki_pem_or_der(struct scope *s, span bytes, const char *label, span *out_der)
 char *pki_pem_write(struct scope *s, const char *label, span der)
 {
 	size_t text_len = BASE64_LEN(der.len), label_len = strlen(label);
-	const char *text = base64_text(s, der);
 	size_t room = text_len + text_len / PEM_WIDTH + 2 * label_len + 64;
 	char *out = scope_alloc(s, room);
 	char *at = out + snprintf(out, room, "-----BEGIN %s-----\n", label);
-	for (size_t i = 0; i < text_len; i += PEM_WIDTH) {
-		size_t n = text_len - i < PEM_WIDTH ? text_len - i : PEM_WIDTH;
-		memcpy(at, text + i, n);
-		at += n;
+	for (; der.len > 0; der = span_from(der, PEM_WIDTH / 4 * 3)) {
+		span line = span_first(der, PEM_WIDTH / 4 * 3);
+		base64_write(line, at);
+		at += BASE64_LEN(line.len);
 		*at++ = '\n';
 	}
 	(void)snprintf(at, room - (size_t)(at - out), "-----END %s-----\n", label);

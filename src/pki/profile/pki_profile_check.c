@@ -147,15 +147,20 @@ static int place_of(const struct pki_profile *profile, span oid)
 	return -1;
 }
 
-static st check_extension(struct scope *s, const struct inspection *i, const struct pki_extension *e, int place, int previous)
+//= en319412-2#4.3 what the profile does not name, is not in the certificate
+static st refuse_extension(struct scope *s, const struct inspection *i, const struct pki_extension *e)
 {
 	const struct pki_ext_ops *known = pki_ext_of(e->oid);
 	char *dotted;
 	TRY(der_oid_text(s, e->oid, &dotted));
-	//= en319412-2#4.3 what the profile does not name, is not in the certificate
+	return fail(s, E_CRYPTO, "profile %s carries no %s (%s)", i->profile->name, known != NULL ? known->name : dotted,
+		    i->profile->clause);
+}
+
+static st check_extension(struct scope *s, const struct inspection *i, const struct pki_extension *e, int place, int previous)
+{
 	if (place < 0)
-		return fail(s, E_CRYPTO, "profile %s carries no %s (%s)", i->profile->name,
-			    known != NULL ? known->name : dotted, i->profile->clause);
+		return refuse_extension(s, i, e);
 	const struct pki_ext_ops *ops = i->profile->extension[place].ops;
 	if (place < previous)
 		return fail(s, E_CRYPTO, "%s does not stand in the order of profile %s", ops->name, i->profile->name);

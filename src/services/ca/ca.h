@@ -70,7 +70,8 @@ struct ca_authority {
 	int64_t not_before, not_after;
 	span *chain; /* issuers above, nearest first, without its own certificate */
 	size_t chain_count;
-	span request; /* while waiting */
+	const char *chain_pem; /* its own certificate and these, as everybody who gets a certificate gets them */
+	span request;          /* while waiting */
 	const char *crl_url, *issuer_url, *ocsp_url, *cps_url;
 	int64_t crl_hours;       /* 0: as configured */
 	struct ca_crl_turn *crl; /* the same for all versions of this CA */
@@ -130,7 +131,6 @@ st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_autho
 struct ca_authority *ca_authority_at(struct ca *ca, size_t i);          /* NULL behind the last */
 struct ca_authority *ca_authority_numbered(struct ca *ca, int64_t id);  /* NULL when unknown */
 struct ca_authority *ca_authority_of_subject(struct ca *ca, span name); /* which issues under this Name */
-char *ca_authority_chain_pem(struct scope *s, const struct ca_authority *a);
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a);
 
 struct ca_founding {

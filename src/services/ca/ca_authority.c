@@ -68,6 +68,14 @@ static st fill_from_certificate(struct scope *s, struct ca_authority *a)
 	return OK;
 }
 
+static char *chain_pem(struct scope *s, const struct ca_authority *a)
+{
+	char *text = a->certificate.len == 0 ? scope_cstr(s, (span){ 0 }) : pki_pem_write(s, "CERTIFICATE", a->certificate);
+	for (size_t i = 0; i < a->chain_count; i++)
+		text = scope_printf(s, "%s%s", text, pki_pem_write(s, "CERTIFICATE", a->chain[i]));
+	return text;
+}
+
 static st fill(struct scope *s, struct ca_authority *a, const struct db_row *row)
 {
 	const struct db_value *v = row->column;
@@ -89,6 +97,7 @@ static st fill(struct scope *s, struct ca_authority *a, const struct db_row *row
 	if (a->state > CA_EXTERNAL || (a->state != CA_EXTERNAL && (a->profile == NULL || a->algorithm == NULL)))
 		return fail(s, E_STATE, "CA '%s' has a state, profile or algorithm this program does not know", a->name);
 	TRY(read_chain(s, a, v[9].bytes));
+	a->chain_pem = chain_pem(&a->memory, a);
 	TRY(fill_from_certificate(s, a));
 	TRY(pki_key_identifier(s, a->spki, a->key_identifier));
 	return pki_key_new(s, a->spki, &a->public_key);
@@ -196,14 +205,6 @@ st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_autho
 	}
 	return fail(s, E_NOTFOUND, "there is no CA '%.*s'; 'chancery ca list' shows them", (int)(name.len < 64 ? name.len : 64),
 		    (const char *)name.data);
-}
-
-char *ca_authority_chain_pem(struct scope *s, const struct ca_authority *a)
-{
-	char *text = a->certificate.len == 0 ? scope_cstr(s, (span){ 0 }) : pki_pem_write(s, "CERTIFICATE", a->certificate);
-	for (size_t i = 0; i < a->chain_count; i++)
-		text = scope_printf(s, "%s%s", text, pki_pem_write(s, "CERTIFICATE", a->chain[i]));
-	return text;
 }
 
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a)

@@ -41,8 +41,8 @@ static struct ca_authority *complete(struct unit *u, const struct ca_authority *
 		.authority = root, .profile = "issuing-ca", .request = waiting->request, .actor = "unit"
 	};
 	assert_ok(&u->s, ca_issue(&u->s, u->ca, &order, &issued));
-	const char *pem = scope_printf(&u->s, "%s%s", pki_pem_write(&u->s, "CERTIFICATE", issued.certificate.der),
-				       ca_authority_chain_pem(&u->s, root));
+	const char *pem =
+		scope_printf(&u->s, "%s%s", pki_pem_write(&u->s, "CERTIFICATE", issued.certificate.der), root->chain_pem);
 	assert_ok(&u->s, ca_authority_complete(&u->s, u->ca, span_str(waiting->name), span_str(pem), "unit", &a));
 	return a;
 }

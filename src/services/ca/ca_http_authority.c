@@ -26,7 +26,7 @@ json_t *ca_http_authority_json(struct scope *s, const struct ca_authority *a)
 	ca_json_time(root, "not_after", a->not_after);
 	if (a->certificate.len > 0) {
 		ca_json_text(root, "certificate", pki_pem_write(s, "CERTIFICATE", a->certificate));
-		ca_json_text(root, "chain", ca_authority_chain_pem(s, a));
+		ca_json_text(root, "chain", a->chain_pem);
 	} else {
 		ca_json_text(root, "request", pki_pem_write(s, "CERTIFICATE REQUEST", a->request));
 	}

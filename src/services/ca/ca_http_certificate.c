@@ -32,7 +32,7 @@ static json_t *certificate_json(struct scope *s, struct ca *ca, const struct ca_
 	}
 	if (c->der.len > 0) {
 		ca_json_text(root, "certificate", pki_pem_write(s, "CERTIFICATE", c->der));
-		ca_json_text(root, "chain", a != NULL ? ca_authority_chain_pem(s, a) : NULL);
+		ca_json_text(root, "chain", a != NULL ? a->chain_pem : NULL);
 	}
 	return root;
 }

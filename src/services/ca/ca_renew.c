@@ -209,7 +209,7 @@ static st pem_chain(struct scope *s, struct ca *ca, const struct ca_identity *id
 	const struct ca_authority *a = ca_authority_numbered(ca, identity->ca);
 	if (a == NULL)
 		return fail(s, E_STATE, "identity '%s' belongs to an unknown CA", identity->name);
-	*out = span_str(scope_printf(s, "%s%s", pki_pem_write(s, "CERTIFICATE", c.der), ca_authority_chain_pem(s, a)));
+	*out = span_str(scope_printf(s, "%s%s", pki_pem_write(s, "CERTIFICATE", c.der), a->chain_pem));
 	return OK;
 }
 
