@@ -1,4 +1,4 @@
-#define OPENSSL_SUPPRESS_DEPRECATED /* EC_GROUP_precompute_mult has no successor in 3.0; without it every verification costs twice as much */
+#define OPENSSL_SUPPRESS_DEPRECATED /* tables and projective coordinates have no successors in 3.0; what they are worth: docs/decisions/0014 */
 #include "pki_ecdsa.h"
 #include "log.h"
 #include <openssl/bn.h>
@@ -158,20 +158,34 @@ static BIGNUM *digest_number(span digest, const BIGNUM *order, BN_CTX *numbers)
 	return e;
 }
 
+/* Whether x modulo the order is r. A point is kept as (X, Y, Z) with x = X / Z^2; instead of dividing, X is compared with the
+ * multiples by Z^2 of r and, where that is below the field's prime, of r + n. */
+static bool x_is(const EC_GROUP *group, const EC_POINT *point, const BIGNUM *r, BN_CTX *numbers)
+{
+	const BIGNUM *prime = EC_GROUP_get0_field(group);
+	BIGNUM *x = new_number(numbers), *z = new_number(numbers), *product = new_number(numbers),
+	       *candidate = new_number(numbers);
+	must(EC_POINT_get_Jprojective_coordinates_GFp(group, point, x, NULL, z, numbers));
+	must(BN_mod_sqr(z, z, prime, numbers));
+	must(BN_copy(candidate, r) != NULL);
+	for (; BN_cmp(candidate, prime) < 0; must(BN_add(candidate, candidate, EC_GROUP_get0_order(group)))) {
+		must(BN_mod_mul(product, candidate, z, prime, numbers));
+		if (BN_cmp(product, x) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool fits(struct pki_ecdsa *key, const BIGNUM *r, const BIGNUM *s, const BIGNUM *e, BN_CTX *numbers)
 {
 	const EC_GROUP *group = key->curve->group;
 	const BIGNUM *order = EC_GROUP_get0_order(group);
-	BIGNUM *w = new_number(numbers), *u1 = new_number(numbers), *u2 = new_number(numbers), *x = new_number(numbers);
+	BIGNUM *w = new_number(numbers), *u1 = new_number(numbers), *u2 = new_number(numbers);
 	must(BN_mod_inverse(w, s, order, numbers) != NULL);
 	must(BN_mod_mul(u1, e, w, order, numbers));
 	must(BN_mod_mul(u2, r, w, order, numbers));
 	AUTO(EC_POINT) *sum = combine(key, u1, u2, numbers);
-	if (EC_POINT_is_at_infinity(group, sum))
-		return false;
-	must(EC_POINT_get_affine_coordinates(group, sum, x, NULL, numbers));
-	must(BN_nnmod(x, x, order, numbers));
-	return BN_cmp(x, r) == 0;
+	return !EC_POINT_is_at_infinity(group, sum) && x_is(group, sum, r, numbers);
 }
 
 bool pki_ecdsa_verify(struct pki_ecdsa *key, span digest, span signature)

@@ -180,6 +180,47 @@ static void equal_summands_are_doubled(void **state)
 	EC_GROUP_free(group);
 }
 
+/* R's x lies between the order and the field's prime, which chance never brings: R is chosen, and the key that fits it computed. */
+static void an_x_beyond_the_order_counts_modulo_the_order(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+	const BIGNUM *n = EC_GROUP_get0_order(group);
+	BN_CTX *c = BN_CTX_new();
+	BIGNUM *x = BN_dup(n), *r = BN_new(), *e = BN_new(), *inverse = BN_new();
+	EC_POINT *sum = EC_POINT_new(group), *q = EC_POINT_new(group);
+	uint8_t digest[32], octets[65];
+	scope_random(&s, digest, sizeof digest);
+	do
+		assert_int_equal(BN_add_word(x, 1), 1);
+	while (EC_POINT_set_compressed_coordinates(group, sum, x, 0, c) != 1);
+	assert_true(BN_cmp(x, EC_GROUP_get0_field(group)) < 0);
+	assert_int_equal(BN_sub(r, x, n), 1);
+	assert_non_null(BN_bin2bn(digest, 32, e));
+	assert_non_null(BN_mod_inverse(inverse, r, n, c));
+	assert_int_equal(EC_POINT_mul(group, q, e, NULL, NULL, c), 1); /* with s = 1: Q = (R - e G) / r */
+	assert_int_equal(EC_POINT_invert(group, q, c), 1);
+	assert_int_equal(EC_POINT_add(group, q, sum, q, c), 1);
+	assert_int_equal(EC_POINT_mul(group, q, NULL, q, inverse, c), 1);
+	assert_int_equal(EC_POINT_point2oct(group, q, POINT_CONVERSION_UNCOMPRESSED, octets, 65, c), 65);
+	struct pki_ecdsa *key;
+	assert_ok(&s, pki_ecdsa_new(&s, alg_key_named(SPAN_LITERAL("ec-p256")), SPAN_ARRAY(octets), &key));
+	assert_true(pki_ecdsa_verify(key, SPAN_ARRAY(digest), pair_of(&s, r, BN_value_one())));
+	digest[0] ^= 1;
+	assert_false(pki_ecdsa_verify(key, SPAN_ARRAY(digest), pair_of(&s, r, BN_value_one())));
+	pki_ecdsa_free(key);
+	EC_POINT_free(sum);
+	EC_POINT_free(q);
+	BN_free(x);
+	BN_free(r);
+	BN_free(e);
+	BN_free(inverse);
+	BN_CTX_free(c);
+	EC_GROUP_free(group);
+}
+
 /* One signature, one encoding: a second one would make two certificates of one. */
 static void another_encoding_of_the_same_numbers_is_refused(void **state)
 {
@@ -211,6 +252,7 @@ int main(void)
 		cmocka_unit_test(numbers_out_of_range_fit_nothing),
 		cmocka_unit_test(negative_numbers_fit_nothing),
 		cmocka_unit_test(equal_summands_are_doubled),
+		cmocka_unit_test(an_x_beyond_the_order_counts_modulo_the_order),
 		cmocka_unit_test(another_encoding_of_the_same_numbers_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
