@@ -52,12 +52,27 @@ bool moment_from_calendar(const struct calendar *c, int64_t *out)
 	return true;
 }
 
+static char *put(char *at, int value, size_t places, char after)
+{
+	for (size_t i = places; i > 0; i--, value /= 10)
+		at[i - 1] = (char)('0' + value % 10);
+	at[places] = after;
+	return at + places + 1;
+}
+
+/* Every record has several of these: without printf. */
 char *moment_text(int64_t moment, char out[MOMENT_TEXT_MAX])
 {
 	struct calendar c = moment_calendar(moment);
-	int64_t fraction = ((moment % MOMENT_SECOND) + MOMENT_SECOND) % MOMENT_SECOND;
-	(void)snprintf(out, MOMENT_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", c.year, c.month, c.day, c.hour, c.minute,
-		       c.second, (int)fraction);
+	int fraction = (int)(((moment % MOMENT_SECOND) + MOMENT_SECOND) % MOMENT_SECOND);
+	if (c.year < 0 || c.year > 9999) {
+		(void)snprintf(out, MOMENT_TEXT_MAX, "%d-%02d-%02dT%02d:%02d:%02d.%06dZ", c.year, c.month, c.day, c.hour,
+			       c.minute, c.second, fraction);
+		return out;
+	}
+	char *at = put(put(put(out, c.year, 4, '-'), c.month, 2, '-'), c.day, 2, 'T');
+	at = put(put(put(at, c.hour, 2, ':'), c.minute, 2, ':'), c.second, 2, '.');
+	*put(at, fraction, 6, 'Z') = 0;
 	return out;
 }
 
