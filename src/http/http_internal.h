@@ -97,14 +97,14 @@ void http_reply_drop(struct http_reply *reply);
 void http_problem(struct scope *s, struct http_reply *reply, int status, enum code code, const char *detail, span tx);
 
 /* ---- workers: http_pool.c ---- */
+struct http_worker;
 struct http_pool {
 	pthread_mutex_t lock;
-	pthread_cond_t more;
-	struct http_connection *first, *last;
+	struct http_connection *first, *last; /* waiting while no worker is idle */
 	unsigned waiting, limit;
 	unsigned at_once; /* jobs of one route that a worker takes together */
 	bool stopping;
-	pthread_t *threads;
+	struct http_worker *workers, *idle; /* idle: the one that ended last in front, its memory is still in the cache */
 	unsigned count;
 };
 st http_pool_start(struct scope *s, struct http_pool *pool, unsigned workers, unsigned limit, unsigned at_once);
