@@ -112,9 +112,14 @@ void db_close(struct db *db)
 
 /* ---- transactions ---- */
 
-st db_tx(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg)
+st db_tx(struct scope *s, struct db *db, db_work *work, void *arg)
 {
-	return db_group_run(s, db, work, arg);
+	return db_group_run(s, db, work, NULL, arg);
+}
+
+st db_tx_then(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg)
+{
+	return db_group_run(s, db, work, after, arg);
 }
 
 static st reader_take(struct scope *s, struct db *db, struct db_connection **out)
@@ -141,7 +146,7 @@ static void reader_give(struct db *db, struct db_connection *c)
 		db->ops->close(c);
 }
 
-st db_read(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg)
+st db_read(struct scope *s, struct db *db, db_work *work, void *arg)
 {
 	struct db_tx tx = { .db = db };
 	TRY(reader_take(s, db, &tx.connection));

@@ -61,11 +61,17 @@ struct db_tx;
 st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out);
 void db_close(struct db *db);
 
+typedef st db_work(struct scope *s, struct db_tx *tx, void *arg);
 /* Runs `work` in a transaction that is durable when db_tx returns OK; any other outcome leaves no trace. `work` may be run
  * again after a conflict, on another thread than the caller's, so it touches only `tx`, its scope and `arg`. */
-st db_tx(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg);
+st db_tx(struct scope *s, struct db *db, db_work *work, void *arg);
+/* The same, and when it is durable `after` runs before db_tx_then returns OK: once for all transactions that were committed together
+ * and name the same `after`, with the `arg` of each, on the thread of one of them and while the next ones are committed already. */
+#define DB_TOGETHER_MAX 256
+typedef void db_after(void *const *arg, size_t count);
+st db_tx_then(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg);
 /* The same for reading only: a consistent snapshot, runs beside writers. */
-st db_read(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg);
+st db_read(struct scope *s, struct db *db, db_work *work, void *arg);
 
 /* E_CONFLICT when a uniqueness rule is broken. `out_changed` may be NULL. */
 st db_exec(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,

@@ -1,27 +1,32 @@
 /*
- * Group commit. Whoever comes while nobody leads becomes the leader: it takes what has queued up, runs each work under a mark
- * of its own inside one transaction, commits once, and wakes all. The next leader is the first that queued meanwhile, so
- * batches grow by themselves with the load and a lone caller pays for nothing.
+ * Group commit. Whoever comes while nobody leads becomes the leader: it takes what has queued up, runs all works in one
+ * transaction (again, each under a mark of its own, when one fails), commits once, passes the lead on, does what is to follow
+ * the commit, and wakes all. The next leader is the first that queued meanwhile, so batches grow by themselves with the load and
+ * a lone caller pays for nothing.
+ *
+ * A job sleeps on a semaphore of its own and needs no lock when it wakes: with a condition, all of a group would be woken only to
+ * stand in line for the mutex.
  */
 #include "store_internal.h"
 #include "log.h"
+#include <semaphore.h>
 
 struct db_job {
 	struct db_job *next;
 	struct scope *scope;
-	st (*work)(struct scope *s, struct db_tx *tx, void *arg);
+	db_work *work;
+	db_after *after;
 	void *arg;
 	st result;
-	bool done;
-	bool promoted;
-	pthread_cond_t changed;
+	bool promoted; /* woken to lead, not because it is done */
+	sem_t wake;
 };
 
 static struct db_job *take_group(struct db *db)
 {
 	struct db_job *group = db->first;
 	struct db_job *end = group;
-	for (size_t i = 1; i < DB_GROUP_MAX && end != NULL && end->next != NULL; i++)
+	for (size_t i = 1; i < DB_TOGETHER_MAX && end != NULL && end->next != NULL; i++)
 		end = end->next;
 	db->first = end != NULL ? end->next : NULL;
 	if (db->first == NULL)
@@ -31,15 +36,18 @@ static struct db_job *take_group(struct db *db)
 	return group;
 }
 
-/* A job that is alone needs no mark: the whole transaction is its own. */
-static st run_one(struct db *db, struct db_job *job, bool alone)
+static st run_one(struct db *db, struct db_job *job)
+{
+	struct db_tx tx = { .db = db, .connection = db->writer };
+	return job->work(job->scope, &tx, job->arg);
+}
+
+static st run_marked(struct db *db, struct db_job *job)
 {
 	struct db_connection *c = db->writer;
-	struct db_tx tx = { .db = db, .connection = c };
-	if (!alone)
-		TRY(db->ops->mark(job->scope, c));
-	st result = job->work(job->scope, &tx, job->arg);
-	if (alone || !db->ops->in_transaction(c))
+	TRY(db->ops->mark(job->scope, c));
+	st result = run_one(db, job);
+	if (!db->ops->in_transaction(c))
 		return result;
 	if (result.code == E_OK)
 		return db->ops->keep(job->scope, c);
@@ -58,56 +66,144 @@ static void fail_group(struct db_job *group, enum code code, const char *why)
 			job->result = fail(job->scope, code, "%s", why);
 }
 
+/* All without marks, which nearly always goes well: a mark makes the database keep the former content of every page. False when
+ * one has failed, and with it, unless it was alone, whatever the others have done. */
+static bool run_unmarked(struct db *db, struct db_job *group)
+{
+	for (struct db_job *job = group; job != NULL; job = job->next) {
+		job->result = run_one(db, job);
+		if (job->result.code != E_OK || !db->ops->in_transaction(db->writer))
+			return false;
+	}
+	return true;
+}
+
+/* Each under its mark, so that one can fail without the others. False when the transaction was lost. */
+static bool run_all_marked(struct db *db, struct db_job *group)
+{
+	for (struct db_job *job = group; job != NULL; job = job->next) {
+		job->result = run_marked(db, job);
+		if (!db->ops->in_transaction(db->writer))
+			return false;
+	}
+	return true;
+}
+
+static void forget_results(struct db_job *group)
+{
+	for (struct db_job *job = group; job != NULL; job = job->next) {
+		if (job->result.code != E_OK)
+			scope_clear_error(job->scope);
+		job->result = OK;
+	}
+}
+
+/* Begin and run; OK when there is something to commit. */
+static st run_works(struct scope *own, struct db *db, struct db_job *group)
+{
+	TRY(db->ops->begin(own, db->writer, DB_WRITER));
+	if (run_unmarked(db, group))
+		return OK;
+	db->ops->rollback(db->writer);
+	if (group->next == NULL && group->result.code != E_OK)
+		return group->result;
+	forget_results(group);
+	TRY(db->ops->begin(own, db->writer, DB_WRITER));
+	if (run_all_marked(db, group))
+		return OK;
+	return fail(own, E_IO, "database: the transaction was lost to a failing disk or to another's failure; try again");
+}
+
 static void run_group(struct db *db, struct db_job *group)
 {
 	AUTO_SCOPE own;
 	scope_init(&own, NULL);
-	st begun = db->ops->begin(&own, db->writer, DB_WRITER);
-	if (begun.code != E_OK) {
-		fail_group(group, begun.code, own.message);
-		return;
-	}
-	bool alone = group->next == NULL;
-	for (struct db_job *job = group; job != NULL; job = job->next) {
-		job->result = run_one(db, job, alone);
-		if (!db->ops->in_transaction(db->writer)) {
-			fail_group(group, E_IO,
-				   "database: the transaction was lost to a failing disk or to another's failure; try again");
-			return;
-		}
-	}
-	if (alone && group->result.code != E_OK) {
-		db->ops->rollback(db->writer);
-		return;
-	}
-	st committed = db->ops->commit(&own, db->writer);
-	if (committed.code == E_OK)
+	st status = run_works(&own, db, group);
+	if (status.code == E_OK)
+		status = db->ops->commit(&own, db->writer);
+	if (status.code == E_OK)
 		return;
 	db->ops->rollback(db->writer);
-	fail_group(group, committed.code, own.message);
+	fail_group(group, status.code, own.message);
 }
 
-/* With the mutex: the group is done, the lead goes on. */
-static void pass_lead(struct db *db, struct db_job *group)
+static void wake(struct db_job *job)
 {
-	while (group != NULL) {
-		struct db_job *next = group->next;
-		group->done = true;
-		(void)pthread_cond_signal(&group->changed);
-		group = next;
-	}
+	if (job != NULL && sem_post(&job->wake) != 0)
+		log_die("a thread that waits for the database cannot be woken");
+}
+
+/* With the mutex: the lead goes on, to the job that is returned or to nobody. */
+static struct db_job *pass_lead(struct db *db)
+{
 	if (db->keeper_waits) {
 		db->leading = false;
 		(void)pthread_cond_signal(&db->led);
-	} else if (db->first != NULL) {
-		db->first->promoted = true;
-		(void)pthread_cond_signal(&db->first->changed);
-	} else {
+		return NULL;
+	}
+	if (db->first == NULL) {
 		db->leading = false;
+		return NULL;
+	}
+	db->first->promoted = true;
+	return db->first;
+}
+
+static db_after *sequel_of(const struct db_job *job)
+{
+	return job->result.code == E_OK ? job->after : NULL;
+}
+
+/* Takes off the list what has this sequel. */
+static struct db_job *take_alike(struct db_job **list, db_after *sequel)
+{
+	struct db_job *alike = NULL, **end = &alike;
+	for (struct db_job **at = list; *at != NULL;) {
+		struct db_job *job = *at;
+		if (sequel_of(job) != sequel) {
+			at = &job->next;
+			continue;
+		}
+		*at = job->next;
+		job->next = NULL;
+		*end = job;
+		end = &job->next;
+	}
+	return alike;
+}
+
+static void run_sequel(const struct db_job *alike)
+{
+	void *arg[DB_TOGETHER_MAX];
+	size_t count = 0;
+	for (const struct db_job *job = alike; job != NULL; job = job->next)
+		arg[count++] = job->arg;
+	alike->after(arg, count);
+}
+
+/* A job that is done belongs to its thread again, and must not be looked at any more. */
+static void finish(struct db_job *alike, const struct db_job *own)
+{
+	for (struct db_job *job = alike, *next; job != NULL; job = next) {
+		next = job->next;
+		if (job != own)
+			wake(job);
 	}
 }
 
-static void lead(struct db *db)
+/* Whoever has no sequel does not wait for that of others. */
+static void follow_up(struct db_job *group, const struct db_job *own)
+{
+	finish(take_alike(&group, NULL), own);
+	while (group != NULL) {
+		struct db_job *alike = take_alike(&group, group->after);
+		run_sequel(alike);
+		finish(alike, own);
+	}
+}
+
+/* With the mutex, which it gives back. The leader's own job is the first of its group. */
+static void lead(struct db *db, const struct db_job *own)
 {
 	struct db_job *group = take_group(db);
 	(void)pthread_mutex_unlock(&db->mutex);
@@ -117,30 +213,48 @@ static void lead(struct db *db)
 	(void)pthread_mutex_lock(&db->mutex);
 	if (pending >= db->ops->maintain_from)
 		(void)pthread_cond_signal(&db->wanted);
-	pass_lead(db, group);
+	struct db_job *next = pass_lead(db);
+	(void)pthread_mutex_unlock(&db->mutex);
+	wake(next);
+	follow_up(group, own);
 }
 
-st db_group_run(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg)
+/* Queue up; with nobody leading it is the caller who leads. */
+static bool join(struct db *db, struct db_job *job)
 {
-	struct db_job job = { .scope = s, .work = work, .arg = arg, .result = OK, .changed = PTHREAD_COND_INITIALIZER };
-	(void)pthread_mutex_lock(&db->mutex);
 	if (db->last != NULL)
-		db->last->next = &job;
+		db->last->next = job;
 	else
-		db->first = &job;
-	db->last = &job;
-	if (!db->leading && !db->keeper_waits) {
-		db->leading = true;
-		job.promoted = true;
+		db->first = job;
+	db->last = job;
+	if (db->leading || db->keeper_waits)
+		return false;
+	return db->leading = true;
+}
+
+static void wait_for_wake(struct db_job *job)
+{
+	while (sem_wait(&job->wake) != 0)
+		;
+}
+
+st db_group_run(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg)
+{
+	struct db_job job = { .scope = s, .work = work, .after = after, .arg = arg, .result = OK };
+	if (sem_init(&job.wake, 0, 0) != 0)
+		log_die("no semaphore for a transaction");
+	(void)pthread_mutex_lock(&db->mutex);
+	bool leads = join(db, &job);
+	if (!leads) {
+		(void)pthread_mutex_unlock(&db->mutex);
+		wait_for_wake(&job);
+		leads = job.promoted;
+		if (leads)
+			(void)pthread_mutex_lock(&db->mutex);
 	}
-	while (!job.done) {
-		if (job.promoted)
-			lead(db);
-		else
-			(void)pthread_cond_wait(&job.changed, &db->mutex);
-	}
-	(void)pthread_mutex_unlock(&db->mutex);
-	(void)pthread_cond_destroy(&job.changed);
+	if (leads)
+		lead(db, &job);
+	(void)sem_destroy(&job.wake);
 	return job.result;
 }
 
@@ -158,6 +272,7 @@ void db_group_hold(struct db *db)
 void db_group_release(struct db *db)
 {
 	(void)pthread_mutex_lock(&db->mutex);
-	pass_lead(db, NULL);
+	struct db_job *next = pass_lead(db);
 	(void)pthread_mutex_unlock(&db->mutex);
+	wake(next);
 }

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 
 #define DB_IDLE_READERS 16
-#define DB_GROUP_MAX    256
 
 struct db_tx {
 	struct db *db;
@@ -37,7 +36,7 @@ struct db {
 };
 
 /* store_group.c */
-st db_group_run(struct scope *s, struct db *db, st (*work)(struct scope *s, struct db_tx *tx, void *arg), void *arg);
+st db_group_run(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg);
 /* Hold writers off, and let them on again. */
 void db_group_hold(struct db *db);
 void db_group_release(struct db *db);

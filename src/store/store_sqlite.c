@@ -377,7 +377,7 @@ const struct db_driver_ops db_driver_sqlite = {
 	.run = sqlite_run,
 	.pending = sqlite_pending,
 	.maintain = sqlite_maintain,
-	.maintain_from = 1000,
+	.maintain_from = 4000, /* pages written over and over go into the file once */
 	.maintain_hard = 16000,
 	.backup = sqlite_backup,
 };

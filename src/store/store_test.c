@@ -273,6 +273,84 @@ static void the_schema_is_checked_both_ways(void **state)
 	assert_int_equal(things(p), 1);
 }
 
+/* ---- what follows a commit ---- */
+
+struct followed {
+	struct place *place;
+	char name[24];
+	bool refused;
+	int told, told_by; /* how often, and by which of the two below */
+	bool durable;      /* it could be read when it was told */
+};
+
+static st insert_followed(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct followed *f = arg;
+	return f->refused ? insert_and_fail(s, tx, f->name) : insert_named(s, tx, f->name);
+}
+
+static st look_for(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct db_row row;
+	struct followed *f = arg;
+	return db_find(s, tx, &thing_named, DB_VALUES(db_text(span_str(f->name))), &row, &f->durable);
+}
+
+static void tell(void *const *arg, size_t count, int by)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t i = 0; i < count; i++) {
+		struct followed *f = arg[i];
+		f->told++;
+		f->told_by = by;
+		if (db_read(&s, f->place->db, look_for, f).code != E_OK)
+			f->durable = false;
+	}
+}
+
+static void tell_one(void *const *arg, size_t count)
+{
+	tell(arg, count, 1);
+}
+
+static void tell_other(void *const *arg, size_t count)
+{
+	tell(arg, count, 2);
+}
+
+static void *follow_many(void *arg)
+{
+	struct writer *w = arg;
+	for (int i = 0; i < WRITES; i++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		struct followed f = { .place = w->place, .refused = i % 4 == 3 };
+		(void)snprintf(f.name, sizeof f.name, "%d-%d", w->number, i);
+		db_after *after = i % 3 == 0 ? tell_one : i % 3 == 1 ? tell_other : NULL;
+		st got = db_tx_then(&s, w->place->db, insert_followed, after, &f);
+		bool told = after != NULL && !f.refused;
+		w->wrong += got.code != (f.refused ? E_DENIED : E_OK) || f.told != told || f.durable != told;
+		w->wrong += told && f.told_by != (after == tell_one ? 1 : 2);
+	}
+	return NULL;
+}
+
+static void what_follows_a_commit_is_done_once_for_each_and_before_it_returns(void **state)
+{
+	struct place *p = *state;
+	pthread_t thread[WRITERS];
+	struct writer writer[WRITERS];
+	for (int i = 0; i < WRITERS; i++) {
+		writer[i] = (struct writer){ .place = p, .number = i };
+		assert_int_equal(pthread_create(&thread[i], NULL, follow_many, &writer[i]), 0);
+	}
+	for (int i = 0; i < WRITERS; i++) {
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+		assert_int_equal(writer[i].wrong, 0);
+	}
+}
+
 static st set_kinds(struct scope *s, struct db_tx *tx, void *arg)
 {
 	(void)arg;
@@ -367,6 +445,7 @@ int main(void)
 		TEST(a_reader_sees_one_snapshot_while_others_write),
 		TEST(a_statement_may_run_inside_its_own_rows),
 		TEST(works_of_a_group_stand_or_fall_alone),
+		TEST(what_follows_a_commit_is_done_once_for_each_and_before_it_returns),
 		TEST(the_schema_is_checked_both_ways),
 		TEST(an_older_database_is_migrated),
 		TEST(a_second_process_is_kept_out),
