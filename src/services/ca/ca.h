@@ -102,9 +102,10 @@ struct ca {
 	struct ca_flight *flight;
 	struct ca_push *push;
 
-	/* One condition wakes the threads that wait for work; each looks for its own. */
+	/* One condition wakes the threads that wait for work; each looks for its own. News for the vas have another: they come with
+	 * every certificate. */
 	pthread_mutex_t mutex;
-	pthread_cond_t work;
+	pthread_cond_t work, news;
 	uint64_t feed_changes;        /* counted under `mutex` */
 	_Atomic uint64_t revocations; /* counted, so that what was looked up about a peer is looked up again after one */
 	_Atomic bool stopping;
@@ -118,8 +119,8 @@ struct ca *ca_new(const struct ca_conf *conf);
 st ca_open(struct scope *s, struct ca *ca);
 /* In order, whatever was started of it; frees it. */
 void ca_stop(void *state);
-/* Sleep until something changed, or so long; with `mutex` held. */
-void ca_wait(struct ca *ca, int64_t microseconds);
+/* Sleep until there is work (or news), or so long; with `mutex` held. */
+void ca_wait(struct ca *ca, pthread_cond_t *what, int64_t microseconds);
 void ca_wake(struct ca *ca);
 st ca_thread(struct scope *s, pthread_t *out, void *(*main)(void *), void *arg);
 
@@ -163,7 +164,11 @@ struct ca_record {
 	struct audit_event *event;
 	span object; /* serial it is about; may be empty */
 	int64_t seq;
+	enum code delivered; /* by ca_relay_deliver_all */
+	char why_not[SCOPE_MESSAGE_MAX];
 };
+/* At start, before the first of them. */
+st ca_entry_start(struct scope *s, struct ca *ca);
 st ca_entry_record(struct scope *s, struct db_tx *tx, struct ca_record *record);
 struct ca_new_certificate {
 	const struct ca_authority *authority;
@@ -203,6 +208,9 @@ void ca_relay_stop(struct ca *ca);
 /* After the commit: returns when the record is acknowledged. E_UNAVAILABLE: the effect stands, its record is delivered
  * later. */
 st ca_relay_deliver(struct scope *s, struct ca *ca, const struct ca_record *record);
+/* The same for records that were committed together; the outcome of each is asked for with ca_relay_delivered. */
+void ca_relay_deliver_all(struct ca *ca, struct ca_record *const *record, size_t count);
+st ca_relay_delivered(struct scope *s, const struct ca_record *record);
 /* Whatever is still owed about this object. */
 st ca_relay_settle(struct scope *s, struct ca *ca, span object);
 /* Everything owed, at start. */
@@ -212,7 +220,7 @@ st ca_relay_note(struct scope *s, struct ca *ca, struct audit_event *event);
 
 /* ---- ca_flight.c: what is being signed, and how far the log is surely reflected in the database ---- */
 struct ca_flight_slot {
-	struct ca_flight_slot *next;
+	struct ca_flight_slot *next, *previous;
 	uint64_t position; /* log index before which nothing of it lies */
 	int64_t since;     /* monotonic */
 	uint8_t key[32];   /* digest of the public key being certified, to keep two subjects from getting it at once */
@@ -226,7 +234,8 @@ st ca_flight_begin(struct scope *s, struct ca *ca, struct ca_flight_slot *slot);
 void ca_flight_end(struct ca *ca, struct ca_flight_slot *slot);
 /* Signing failed with an unknown outcome: the serial is looked for in the log and closed when it is there. */
 void ca_flight_doubt(struct ca *ca, int64_t authority, span serial, uint64_t position);
-/* The log is known to reach at least here. */
+/* It has grown, how far is asked for before the position is kept next; or it is known to reach at least here. */
+void ca_flight_grew(struct ca *ca);
 void ca_flight_reached(struct ca *ca, uint64_t index);
 uint64_t ca_flight_position(struct ca *ca);
 /* As it is kept for the next start. */

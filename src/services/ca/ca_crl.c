@@ -410,7 +410,7 @@ static void *crl_main(void *arg)
 	while (!atomic_load(&ca->stopping)) {
 		look_at_all(ca);
 		(void)pthread_mutex_lock(&ca->mutex);
-		ca_wait(ca, 200 * INT64_C(1000));
+		ca_wait(ca, &ca->work, 200 * INT64_C(1000));
 		(void)pthread_mutex_unlock(&ca->mutex);
 	}
 	return NULL;

@@ -74,14 +74,15 @@ static st claim_key(struct scope *s, struct db_tx *tx, const struct pki_certific
 	span subject_digest = digest_of(DIGEST_SHA256, c->subject, subject);
 	TRY(ca_key_check_lost(s, tx, key_digest));
 	struct db_row row;
-	bool found;
-	TRY(db_find(s, tx, &sql_key_of, DB_VALUES(db_blob(key_digest)), &row, &found));
-	if (found && !span_equal(row.column[0].bytes, subject_digest))
+	int64_t added;
+	TRY(db_exec(s, tx, &sql_key_insert, DB_VALUES(db_blob(key_digest), db_blob(subject_digest)), &added));
+	if (added > 0)
+		return OK;
+	TRY(db_one(s, tx, &sql_key_of, DB_VALUES(db_blob(key_digest)), &row));
+	if (!span_equal(row.column[0].bytes, subject_digest))
 		return fail(s, E_CONFLICT,
 			    "this public key is certified for another subject already: have a new key pair made");
-	if (found)
-		return OK;
-	return db_exec(s, tx, &sql_key_insert, DB_VALUES(db_blob(key_digest), db_blob(subject_digest)), NULL);
+	return OK;
 }
 
 //= en319411-1#GEN-6.3.3-02A the primary key of the status table keeps serial numbers unique over all CAs
@@ -93,15 +94,12 @@ st ca_entry_certificate(struct scope *s, struct db_tx *tx, struct ca_new_certifi
 	TRY(pki_name_text(s, c->subject, &new->subject));
 	if (new->check_key)
 		TRY(claim_key(s, tx, c));
-	struct db_row row;
-	TRY(db_one(s, tx, &sql_certificate_insert,
-		   DB_VALUES(db_blob(serial), db_integer(ca), db_text(span_str(new->profile)), db_text(span_str(new->subject)),
-			     db_integer(c->not_before), db_integer(c->not_after), text_or_null(new->role),
-			     text_or_null(new->request_id), db_text(span_str(new->actor)), db_blob(c->der)),
-		   &row));
-	TRY(db_exec(s, tx, &sql_status_insert,
-		    DB_VALUES(db_blob(serial), db_integer(ca), db_integer(CA_GOOD), db_integer(0), db_integer(0), db_integer(0),
-			      db_integer(c->not_after), row.column[0]),
+	TRY(db_exec(s, tx, &sql_certificate_insert,
+		    DB_VALUES(db_blob(serial), db_integer(ca), db_text(span_str(new->profile)), db_text(span_str(new->subject)),
+			      db_integer(c->not_before), db_integer(c->not_after), text_or_null(new->role),
+			      text_or_null(new->request_id), db_text(span_str(new->actor)), db_blob(c->der)),
+		    NULL));
+	TRY(db_exec(s, tx, &sql_status_insert_good, DB_VALUES(db_blob(serial), db_integer(ca), db_integer(c->not_after)),
 		    NULL));
 	if (new->request_id != NULL)
 		TRY(db_exec(s, tx, &sql_request_insert,
@@ -124,15 +122,33 @@ st ca_entry_abandoned(struct scope *s, struct db_tx *tx, int64_t ca, span serial
 
 /* ---- records ---- */
 
-st ca_entry_record(struct scope *s, struct db_tx *tx, struct ca_record *record)
+/* Counted here, never twice: with numbers that the database gives again once the outbox is empty, a row that was delivered twice
+ * could be removed a second time when it is another's. */
+static _Atomic int64_t last_seq;
+
+static st read_last_seq(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct db_row row;
-	TRY(db_one(s, tx, &sql_outbox_insert,
-		   DB_VALUES(db_blob(SPAN_ARRAY(record->event->id)), db_blob(record->object),
-			     db_blob(buf_span(&record->event->json))),
-		   &row));
-	record->seq = row.column[0].integer;
+	TRY(db_one(s, tx, &sql_outbox_last, NULL, 0, &row));
+	*(int64_t *)arg = row.column[0].integer;
 	return OK;
+}
+
+st ca_entry_start(struct scope *s, struct ca *ca)
+{
+	int64_t last;
+	TRY(db_read(s, ca->db, read_last_seq, &last));
+	atomic_store(&last_seq, last);
+	return OK;
+}
+
+st ca_entry_record(struct scope *s, struct db_tx *tx, struct ca_record *record)
+{
+	record->seq = atomic_fetch_add(&last_seq, 1) + 1;
+	return db_exec(s, tx, &sql_outbox_insert,
+		       DB_VALUES(db_integer(record->seq), db_blob(SPAN_ARRAY(record->event->id)), db_blob(record->object),
+				 db_blob(buf_span(&record->event->json))),
+		       NULL);
 }
 
 /* ---- numbers kept under a name ---- */

@@ -17,6 +17,7 @@ struct ca_flight {
 	struct ca_flight_slot *first;
 	struct ca_doubt *doubts;
 	_Atomic uint64_t reached;
+	_Atomic bool grew; /* beyond `reached`, it is not known how far */
 	uint64_t saved;
 	bool stopping;
 };
@@ -24,7 +25,7 @@ struct ca_flight {
 static bool same(const struct ca_flight_slot *a, const struct ca_flight_slot *b)
 {
 	static const uint8_t none[32];
-	bool key = memcmp(a->key, none, sizeof none) != 0 && memcmp(a->key, b->key, sizeof a->key) == 0;
+	bool key = memcmp(a->key, b->key, sizeof a->key) == 0 && memcmp(a->key, none, sizeof none) != 0;
 	bool request = a->request_id[0] != 0 && a->ca == b->ca && strcmp(a->request_id, b->request_id) == 0;
 	return key || request;
 }
@@ -40,6 +41,8 @@ st ca_flight_begin(struct scope *s, struct ca *ca, struct ca_flight_slot *slot)
 		slot->position = atomic_load(&f->reached);
 		slot->since = moment_monotonic();
 		slot->next = f->first;
+		if (slot->next != NULL)
+			slot->next->previous = slot;
 		f->first = slot;
 	}
 	(void)pthread_mutex_unlock(&f->mutex);
@@ -51,11 +54,12 @@ void ca_flight_end(struct ca *ca, struct ca_flight_slot *slot)
 {
 	struct ca_flight *f = ca->flight;
 	(void)pthread_mutex_lock(&f->mutex);
-	struct ca_flight_slot **at = &f->first;
-	while (*at != NULL && *at != slot)
-		at = &(*at)->next;
-	if (*at != NULL)
-		*at = slot->next;
+	if (slot->next != NULL)
+		slot->next->previous = slot->previous;
+	if (slot->previous != NULL)
+		slot->previous->next = slot->next;
+	else
+		f->first = slot->next;
 	(void)pthread_mutex_unlock(&f->mutex);
 }
 
@@ -78,6 +82,27 @@ void ca_flight_reached(struct ca *ca, uint64_t index)
 	uint64_t before = atomic_load(&ca->flight->reached);
 	while (before < index && !atomic_compare_exchange_weak(&ca->flight->reached, &before, index))
 		;
+}
+
+void ca_flight_grew(struct ca *ca)
+{
+	atomic_store(&ca->flight->grew, true);
+}
+
+/* Any length that the log had is good enough; without auditd the last one stays. */
+static void ask_how_far(struct ca *ca)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct audit_leaf *leaf;
+	size_t count;
+	uint64_t size;
+	if (!atomic_exchange(&ca->flight->grew, false))
+		return;
+	if (audit_read(&s, ca->audit, atomic_load(&ca->flight->reached), 1, &leaf, &count, &size).code == E_OK)
+		ca_flight_reached(ca, size);
+	else
+		ca_flight_grew(ca);
 }
 
 uint64_t ca_flight_position(struct ca *ca)
@@ -139,6 +164,7 @@ static st tick(struct scope *s, struct ca *ca)
 		TRY(ca_reconcile_doubts(s, ca, doubts));
 		forget_doubts(f, doubts);
 	}
+	ask_how_far(ca);
 	int64_t position = ca_log_position(ca, ca_flight_position(ca));
 	if ((uint64_t)position <= f->saved)
 		return OK;

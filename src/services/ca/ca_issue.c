@@ -10,6 +10,7 @@
 #define VALIDITY_DAYS_MAX 36500
 
 struct issue_work {
+	struct ca *ca;
 	const struct ca_order *order;
 	struct ca_new_certificate new;
 	struct ca_record record;
@@ -233,6 +234,19 @@ static st store_all(struct scope *s, struct db_tx *tx, void *arg)
 	return ca_entry_record(s, tx, &w->record);
 }
 
+/* Once for all that were committed together. */
+static void deliver_stored(void *const *arg, size_t count)
+{
+	struct ca *ca = ((struct issue_work *)arg[0])->ca;
+	struct ca_record *record[DB_TOGETHER_MAX];
+	for (size_t i = 0; i < count; i++) {
+		record[i] = &((struct issue_work *)arg[i])->record;
+		FAILPOINT("ca.stored");
+	}
+	ca_push_wake(ca);
+	ca_relay_deliver_all(ca, record, count);
+}
+
 static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *order, span input, span der, uint64_t position,
 			 struct ca_issued *out)
 {
@@ -240,6 +254,7 @@ static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *
 	TRY(pki_certificate_read(s, der, c));
 	AUTO_EVENT event = { 0 };
 	struct issue_work w = {
+		.ca = ca,
 		.order = order,
 		.new = { .authority = order->authority,
 			 .profile = order->profile,
@@ -252,14 +267,12 @@ static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *
 		.record = { .event = &event, .object = ca_magnitude(c->serial) },
 	};
 	TRY(build_record(s, &w));
-	st stored = db_tx(s, ca->db, store_all, &w);
+	st stored = db_tx_then(s, ca->db, store_all, deliver_stored, &w);
 	if (stored.code != E_OK) {
 		ca_flight_doubt(ca, order->authority->id, ca_magnitude(c->serial), position);
 		return stored;
 	}
-	FAILPOINT("ca.stored");
-	ca_push_wake(ca);
-	TRY(ca_relay_deliver(s, ca, &w.record));
+	TRY(ca_relay_delivered(s, &w.record));
 	struct ca_certificate *made = &out->certificate;
 	*out = (struct ca_issued){ 0 };
 	*made = (struct ca_certificate){

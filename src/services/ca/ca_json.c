@@ -105,6 +105,28 @@ static bool plain(unsigned char c)
 	return c >= 0x20 && c != '"' && c != '\\';
 }
 
+/* Whether eight octets are all plain; may say no of some that are, behind one that is none. */
+static bool all_plain(const char *text)
+{
+	const uint64_t ones = UINT64_MAX / 255;
+	uint64_t w;
+	memcpy(&w, text, sizeof w);
+	uint64_t quote = w ^ ones * '"', backslash = w ^ ones * '\\';
+	uint64_t below = (w - ones * 0x20) & ~w, quotes = (quote - ones) & ~quote,
+		 backslashes = (backslash - ones) & ~backslash;
+	return ((below | quotes | backslashes) & ones * 0x80) == 0;
+}
+
+static size_t plain_length(const char *text, size_t len)
+{
+	size_t at = 0;
+	while (len - at >= sizeof(uint64_t) && all_plain(text + at))
+		at += sizeof(uint64_t);
+	while (at < len && plain((unsigned char)text[at]))
+		at++;
+	return at;
+}
+
 static bool put_escaped(struct buf *out, unsigned char c)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -118,10 +140,9 @@ static bool put_string(struct buf *out, const char *text, size_t len)
 {
 	bool good = buf_append(out, SPAN_LITERAL("\""));
 	for (size_t at = 0; good && at < len;) {
-		size_t from = at;
-		while (at < len && plain((unsigned char)text[at]))
-			at++;
-		good = buf_append(out, span_of(text + from, at - from));
+		size_t run = plain_length(text + at, len - at);
+		good = buf_append(out, span_of(text + at, run));
+		at += run;
 		if (good && at < len)
 			good = put_escaped(out, (unsigned char)text[at++]);
 	}

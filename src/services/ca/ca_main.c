@@ -59,21 +59,17 @@ const struct conf_schema ca_conf_schema = { "ca", sections, sizeof sections / si
 
 /* ---- threads ---- */
 
-void ca_wait(struct ca *ca, int64_t microseconds)
+void ca_wait(struct ca *ca, pthread_cond_t *what, int64_t microseconds)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	int64_t nanoseconds = until.tv_nsec + microseconds % MOMENT_SECOND * 1000;
-	until.tv_sec += microseconds / MOMENT_SECOND + nanoseconds / 1000000000;
-	until.tv_nsec = nanoseconds % 1000000000;
 	if (!atomic_load(&ca->stopping))
-		(void)pthread_cond_timedwait(&ca->work, &ca->mutex, &until);
+		(void)moment_wait(what, &ca->mutex, moment_monotonic() + microseconds);
 }
 
 void ca_wake(struct ca *ca)
 {
 	(void)pthread_mutex_lock(&ca->mutex);
 	(void)pthread_cond_broadcast(&ca->work);
+	(void)pthread_cond_broadcast(&ca->news);
 	(void)pthread_mutex_unlock(&ca->mutex);
 }
 
@@ -101,17 +97,14 @@ static st check_conf(struct scope *s, const struct ca_conf *c)
 struct ca *ca_new(const struct ca_conf *conf)
 {
 	struct ca *ca = heap_alloc(sizeof *ca);
-	pthread_condattr_t attributes;
 	ca->conf = conf;
 	ca->tls = (struct http_tls_settings){ .certificate = conf->tls_certificate,
 					      .key = conf->tls_key,
 					      .client_ca = conf->tls_ca };
 	atomic_store(&ca->crl_life, conf->crl_life);
-	if (pthread_condattr_init(&attributes) != 0 || pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) != 0 ||
-	    pthread_cond_init(&ca->work, &attributes) != 0 || pthread_mutex_init(&ca->mutex, NULL) != 0 ||
-	    pthread_rwlock_init(&ca->lock, NULL) != 0)
+	if (pthread_cond_init(&ca->work, NULL) != 0 || pthread_cond_init(&ca->news, NULL) != 0 ||
+	    pthread_mutex_init(&ca->mutex, NULL) != 0 || pthread_rwlock_init(&ca->lock, NULL) != 0)
 		log_die("no locks for the ca");
-	(void)pthread_condattr_destroy(&attributes);
 	ca_flight_new(ca);
 	return ca;
 }
@@ -126,6 +119,7 @@ st ca_open(struct scope *s, struct ca *ca)
 	TRY(audit_open(s, &audit, &ca->audit));
 	ca->keyd = key_client_new(c->keyd_socket);
 	TRY(db_open(s, scope_printf(s, "sqlite:%s", c->database), &ca_schema, &ca->db));
+	TRY(ca_entry_start(s, ca));
 	TRY(ca_key_lists_load(s, ca, &c->key_blocklist));
 	TRY(ca_key_catch_up(s, ca));
 	TRY(ca_authority_load(s, ca));
@@ -195,6 +189,7 @@ void ca_stop(void *state)
 		audit_close(ca->audit);
 	(void)pthread_rwlock_destroy(&ca->lock);
 	(void)pthread_cond_destroy(&ca->work);
+	(void)pthread_cond_destroy(&ca->news);
 	(void)pthread_mutex_destroy(&ca->mutex);
 	free(ca);
 }

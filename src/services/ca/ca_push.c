@@ -321,9 +321,9 @@ static void *push_main(void *arg)
 		seen = now_seen;
 		int64_t retry = status.code != E_OK ? moment_monotonic() + RETRY_US : 0;
 		if (retry == 0 && !more && ca->feed_changes == seen)
-			ca_wait(ca, NOTE_US);
+			ca_wait(ca, &ca->news, NOTE_US);
 		while (moment_monotonic() < retry && !atomic_load(&ca->stopping)) /* news does not make a lost va come back */
-			ca_wait(ca, retry - moment_monotonic());
+			ca_wait(ca, &ca->news, retry - moment_monotonic());
 		(void)pthread_mutex_unlock(&ca->mutex);
 	}
 	if (va->client != NULL)
@@ -374,7 +374,7 @@ void ca_push_wake(struct ca *ca)
 {
 	(void)pthread_mutex_lock(&ca->mutex);
 	ca->feed_changes++;
-	(void)pthread_cond_broadcast(&ca->work);
+	(void)pthread_cond_broadcast(&ca->news);
 	(void)pthread_mutex_unlock(&ca->mutex);
 }
 

@@ -1,11 +1,12 @@
 /*
  * From the outbox to auditd. A record is committed with its effect; then the thread that waits for the answer delivers it
- * itself, so that the records of threads that wait together travel in one frame. What was acknowledged is removed from the
+ * itself, or the one that committed for several delivers for all of them in one frame. What was acknowledged is removed from the
  * outbox by one thread, in groups; what could not be delivered is tried again by it until auditd is back. A record may reach
  * auditd twice: it drops the second by its id.
  */
 #include "ca.h"
 #include "log.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DONE_MAX 4096
@@ -24,7 +25,6 @@ struct ca_relay {
 
 static void acknowledged(struct ca_relay *r, int64_t seq)
 {
-	(void)pthread_mutex_lock(&r->mutex);
 	/* When the list is full the row stays: it is delivered again, and dropped as a duplicate. */
 	if (r->done_count < DONE_MAX)
 		r->done[r->done_count++] = seq;
@@ -32,6 +32,12 @@ static void acknowledged(struct ca_relay *r, int64_t seq)
 		r->owing = true;
 	if (r->done_count == DONE_MAX / 8)
 		(void)pthread_cond_signal(&r->changed);
+}
+
+static void acknowledged_one(struct ca_relay *r, int64_t seq)
+{
+	(void)pthread_mutex_lock(&r->mutex);
+	acknowledged(r, seq);
 	(void)pthread_mutex_unlock(&r->mutex);
 }
 
@@ -50,18 +56,48 @@ static st send_record(struct scope *s, struct ca *ca, const uint8_t id[16], span
 	return OK;
 }
 
+static const char undelivered[] =
+	"it is done and stored, but not yet on record in the audit log; ask again with the same request to be "
+	"answered when it is";
+
 st ca_relay_deliver(struct scope *s, struct ca *ca, const struct ca_record *record)
 {
 	st status = send_record(s, ca, record->event->id, buf_span(&record->event->json));
 	if (status.code == E_OK) {
-		acknowledged(ca->relay, record->seq);
+		acknowledged_one(ca->relay, record->seq);
 		return OK;
 	}
 	owe(ca->relay);
-	return fail_context(
-		s, status,
-		"it is done and stored, but not yet on record in the audit log; ask again with the same request to be "
-		"answered when it is");
+	return fail_context(s, status, "%s", undelivered);
+}
+
+void ca_relay_deliver_all(struct ca *ca, struct ca_record *const *record, size_t count)
+{
+	struct ca_relay *r = ca->relay;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	const struct audit_event **event = scope_alloc(&s, count * sizeof *event);
+	for (size_t i = 0; i < count; i++)
+		event[i] = record[i]->event;
+	st status = audit_commit_all(&s, ca->audit, event, count);
+	(void)pthread_mutex_lock(&r->mutex);
+	for (size_t i = 0; i < count; i++) {
+		record[i]->delivered = status.code;
+		(void)snprintf(record[i]->why_not, sizeof record[i]->why_not, "%s", s.message);
+		if (status.code == E_OK)
+			acknowledged(r, record[i]->seq);
+		else
+			r->owing = true;
+	}
+	(void)pthread_mutex_unlock(&r->mutex);
+	ca_flight_grew(ca);
+}
+
+st ca_relay_delivered(struct scope *s, const struct ca_record *record)
+{
+	if (record->delivered == E_OK)
+		return OK;
+	return fail(s, record->delivered, "%s: %s", undelivered, record->why_not);
 }
 
 st ca_relay_note(struct scope *s, struct ca *ca, struct audit_event *event)
@@ -110,7 +146,7 @@ static st deliver_rows(struct scope *s, struct ca *ca, const struct rows *rows)
 		if (row->event.len != 16)
 			return fail(s, E_BUG, "an outbox row has an event id of %zu octets", row->event.len);
 		TRY(send_record(s, ca, row->event.data, row->json));
-		acknowledged(ca->relay, row->seq);
+		acknowledged_one(ca->relay, row->seq);
 	}
 	return OK;
 }
@@ -127,11 +163,24 @@ struct deletion {
 	size_t count;
 };
 
+static int by_seq(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+/* Rows that were entered together are acknowledged together: few ranges, each without a gap. */
 static st delete_rows(struct scope *s, struct db_tx *tx, void *arg)
 {
-	const struct deletion *d = arg;
-	for (size_t i = 0; i < d->count; i++)
-		TRY(db_exec(s, tx, &sql_outbox_delete, DB_VALUES(db_integer(d->seq[i])), NULL));
+	struct deletion *d = arg;
+	qsort(d->seq, d->count, sizeof d->seq[0], by_seq);
+	for (size_t first = 0, next; first < d->count; first = next) {
+		next = first + 1;
+		while (next < d->count && d->seq[next] - d->seq[next - 1] <= 1)
+			next++;
+		TRY(db_exec(s, tx, &sql_outbox_delete, DB_VALUES(db_integer(d->seq[first]), db_integer(d->seq[next - 1])),
+			    NULL));
+	}
 	return OK;
 }
 

@@ -372,7 +372,7 @@ static void *renew_main(void *arg)
 		int64_t next = moment_monotonic() + MOMENT_SECOND;
 		(void)pthread_mutex_lock(&ca->mutex);
 		while (!atomic_load(&ca->stopping) && moment_monotonic() < next)
-			ca_wait(ca, next - moment_monotonic());
+			ca_wait(ca, &ca->work, next - moment_monotonic());
 		(void)pthread_mutex_unlock(&ca->mutex);
 	}
 	return NULL;

@@ -64,7 +64,7 @@ SQL_EACH(authority_number, "UPDATE authority SET crl_number = max(crl_number, ?2
 
 SQL(certificate_insert,
     "INSERT INTO certificate (serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id");
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
 SQL(certificate_of,
     "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
     " s.invalidity_date, c.role, c.request_id, c.der, c.id FROM status s JOIN certificate c ON c.id = s.certificate"
@@ -79,6 +79,12 @@ SQL(certificate_count, "SELECT coalesce(max(id), 0) FROM certificate");
 
 SQL(status_insert, "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
 		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+/* For the certificate that was inserted just now, on the same connection. */
+SQL_EACH(status_insert_good,
+	 "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
+	 " VALUES (?1, ?2, 0, 0, 0, 0, ?3, last_insert_rowid())",
+	 "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
+	 " VALUES (?1, ?2, 0, 0, 0, 0, ?3, lastval())");
 SQL(status_of, "SELECT ca, state, reason, revoked_at, invalidity_date, not_after, certificate FROM status WHERE serial = ?1");
 SQL(status_revoke,
     "UPDATE status SET state = 1, reason = ?2, revoked_at = ?3, invalidity_date = ?4 WHERE serial = ?1 AND state = 0");
@@ -101,8 +107,9 @@ SQL(key_lost_of, "SELECT serial FROM lost_key WHERE digest = ?1");
 SQL(request_insert, "INSERT INTO request (ca, id, input, serial) VALUES (?1, ?2, ?3, ?4)");
 SQL(request_of, "SELECT input, serial FROM request WHERE ca = ?1 AND id = ?2");
 
-SQL(outbox_insert, "INSERT INTO outbox (event, object, json) VALUES (?1, ?2, ?3) RETURNING seq");
-SQL(outbox_delete, "DELETE FROM outbox WHERE seq = ?1");
+SQL(outbox_insert, "INSERT INTO outbox (seq, event, object, json) VALUES (?1, ?2, ?3, ?4)");
+SQL(outbox_last, "SELECT coalesce(max(seq), 0) FROM outbox");
+SQL(outbox_delete, "DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2");
 SQL(outbox_all, "SELECT seq, event, json FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT 256");
 SQL(outbox_of, "SELECT seq, event, json FROM outbox WHERE object = ?1 ORDER BY seq");
 SQL(outbox_settle, "DELETE FROM outbox WHERE event = ?1");

@@ -7,12 +7,12 @@ extern const struct db_schema ca_schema;
 extern const struct db_statement sql_authority_all, sql_authority_of, sql_authority_insert, sql_authority_complete,
 	sql_authority_number;
 extern const struct db_statement sql_certificate_insert, sql_certificate_of, sql_certificate_list, sql_certificate_count;
-extern const struct db_statement sql_status_insert, sql_status_of, sql_status_revoke, sql_status_revoked, sql_status_count,
-	sql_status_all, sql_status_lost;
+extern const struct db_statement sql_status_insert, sql_status_insert_good, sql_status_of, sql_status_revoke,
+	sql_status_revoked, sql_status_count, sql_status_all, sql_status_lost;
 extern const struct db_statement sql_key_insert, sql_key_of, sql_key_lost_insert, sql_key_lost_of;
 extern const struct db_statement sql_request_insert, sql_request_of;
-extern const struct db_statement sql_outbox_insert, sql_outbox_delete, sql_outbox_all, sql_outbox_of, sql_outbox_settle,
-	sql_outbox_count;
+extern const struct db_statement sql_outbox_insert, sql_outbox_last, sql_outbox_delete, sql_outbox_all, sql_outbox_of,
+	sql_outbox_settle, sql_outbox_count;
 extern const struct db_statement sql_feed_insert, sql_feed_bounds, sql_feed_after, sql_feed_prune;
 extern const struct db_statement sql_va_set, sql_va_of, sql_va_least, sql_va_forget;
 extern const struct db_statement sql_crl_insert, sql_crl_last, sql_crl_of;
