@@ -1,6 +1,6 @@
 /*
- * Load for the ca: CONNECTIONS threads, each with one kept mutual-TLS connection, asking for certificates for keys made before
- * the clock starts. Prints certificates a second, latencies and the generator's own processor time as one line of JSON.
+ * Load for the ca and for cfssl: CONNECTIONS threads, each with one kept connection (mutual TLS when there are credentials), asking
+ * for certificates for keys made before the clock starts. Prints certificates a second, latencies and the generator's own processor time as one line of JSON.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -21,8 +21,26 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A connection, over TLS or plain. */
+struct peer {
+	int fd;
+	SSL *ssl;
+};
+
+/* What is asked and how: the request up to the number that makes it one of its own, and the sign that it was granted. */
+struct target {
+	const char *name, *path, *before_request, *after_request, *granted;
+	int has_number;
+};
+static const struct target targets[] = {
+	{ "chancery", "/v1/cas/issuing/certificates",
+	  "{\"profile\":\"ncp-plus-n\",\"request_id\":\"load-%d-%d\",\"request\":\"", "\"}", "HTTP/1.1 201", 1 },
+	{ "cfssl", "/api/v1/cfssl/sign", "{\"certificate_request\":\"", "\"}", "HTTP/1.1 200", 0 },
+};
+
+static const struct target *target;
 static int port, connections, per_connection;
-static SSL_CTX *context;
+static SSL_CTX *context; /* NULL: plain */
 static char **bodies;
 static double *latencies;
 static atomic_int refused, next_body;
@@ -61,10 +79,11 @@ static char *make_body(int number)
 	    PEM_write_bio_X509_REQ(out, request) != 1)
 		die("request");
 	int len = BIO_read(out, pem, sizeof pem - 1);
-	to += sprintf(to, "{\"profile\":\"ncp-plus-n\",\"request_id\":\"load-%d\",\"request\":\"", number);
+	to += target->has_number ? sprintf(to, target->before_request, (int)getpid(), number)
+				 : sprintf(to, "%s", target->before_request);
 	for (int i = 0; i < len; i++)
 		to += pem[i] == '\n' ? sprintf(to, "\\n") : sprintf(to, "%c", pem[i]);
-	sprintf(to, "\"}");
+	sprintf(to, "%s", target->after_request);
 	BIO_free(out);
 	X509_NAME_free(name);
 	X509_REQ_free(request);
@@ -72,59 +91,74 @@ static char *make_body(int number)
 	return body;
 }
 
-static SSL *dial(void)
+static struct peer dial(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET,
 				  .sin_port = htons((uint16_t)port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
+	struct peer p = { .fd = socket(AF_INET, SOCK_STREAM, 0) };
+	int one = 1;
+	if (p.fd < 0 || connect(p.fd, (struct sockaddr *)&to, sizeof to) != 0)
 		die("connect");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	SSL *ssl = SSL_new(context);
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1)
+	setsockopt(p.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (context == NULL)
+		return p;
+	p.ssl = SSL_new(context);
+	if (p.ssl == NULL || SSL_set_fd(p.ssl, p.fd) != 1 || SSL_connect(p.ssl) != 1)
 		die("handshake");
-	return ssl;
+	return p;
 }
 
-static int ask(SSL *ssl, const char *body)
+static void send_all(struct peer *p, const char *bytes, int len)
+{
+	int done = p->ssl != NULL ? SSL_write(p->ssl, bytes, len) : (int)send(p->fd, bytes, (size_t)len, 0);
+	if (done != len)
+		die("write");
+}
+
+static int take(struct peer *p, char *bytes, int room)
+{
+	int got = p->ssl != NULL ? SSL_read(p->ssl, bytes, room) : (int)recv(p->fd, bytes, (size_t)room, 0);
+	if (got <= 0)
+		die("read");
+	return got;
+}
+
+static void ask(struct peer *p, const char *body)
 {
 	char message[8192], answer[32768];
 	int len = snprintf(message, sizeof message,
-			   "POST /v1/cas/issuing/certificates HTTP/1.1\r\nHost: localhost\r\n"
+			   "POST %s HTTP/1.1\r\nHost: localhost\r\n"
 			   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-			   strlen(body), body);
-	if (SSL_write(ssl, message, len) != len)
-		die("write");
+			   target->path, strlen(body), body);
+	send_all(p, message, len);
 	int have = 0, want = -1;
 	while (want < 0 || have < want) {
-		int got = SSL_read(ssl, answer + have, (int)sizeof answer - 1 - have);
-		if (got <= 0)
-			die("read");
-		have += got;
+		have += take(p, answer + have, (int)sizeof answer - 1 - have);
 		answer[have] = 0;
 		const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "content-length:");
 		if (want < 0 && end != NULL && length != NULL)
 			want = (int)(end + 4 - answer) + atoi(length + 15);
 	}
-	if (strncmp(answer, "HTTP/1.1 201", 12) == 0)
-		return 1;
+	if (strncmp(answer, target->granted, strlen(target->granted)) == 0 &&
+	    strstr(answer, "-----BEGIN CERTIFICATE-----") != NULL)
+		return;
 	if (atomic_fetch_add(&refused, 1) == 0)
 		fprintf(stderr, "refused: %.600s\n", answer);
-	return 0;
 }
 
 static void *client(void *arg)
 {
 	(void)arg;
-	SSL *ssl = dial();
+	struct peer p = dial();
 	pthread_barrier_wait(&go);
 	for (int i; (i = atomic_fetch_add(&next_body, 1)) < connections * per_connection;) {
 		double start = now();
-		ask(ssl, bodies[i]);
+		ask(&p, bodies[i]);
 		latencies[i] = now() - start;
 	}
-	SSL_free(ssl);
+	SSL_free(p.ssl);
+	close(p.fd);
 	return NULL;
 }
 
@@ -141,20 +175,29 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int main(int argc, char **argv)
+static void read_credentials(char **files)
 {
-	if (argc != 7)
-		die("usage: issue_load PORT CERTIFICATE KEY CA CONNECTIONS CERTIFICATES");
-	port = atoi(argv[1]);
-	connections = atoi(argv[5]);
-	per_connection = atoi(argv[6]) / connections;
-	int total = connections * per_connection, half[2] = { 0, 1 };
 	context = SSL_CTX_new(TLS_client_method());
-	if (context == NULL || SSL_CTX_use_certificate_chain_file(context, argv[2]) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(context, argv[3], SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_load_verify_locations(context, argv[4], NULL) != 1)
+	if (context == NULL || SSL_CTX_use_certificate_chain_file(context, files[0]) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(context, files[1], SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_load_verify_locations(context, files[2], NULL) != 1)
 		die("credentials");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < sizeof targets / sizeof targets[0]; i++)
+		if (strcmp(argv[1], targets[i].name) == 0)
+			target = &targets[i];
+	if (target == NULL || (argc != 5 && argc != 8))
+		die("usage: issue_load chancery|cfssl PORT CONNECTIONS CERTIFICATES [CERTIFICATE KEY CA]");
+	port = atoi(argv[2]);
+	connections = atoi(argv[3]);
+	per_connection = atoi(argv[4]) / connections;
+	int total = connections * per_connection, half[2] = { 0, 1 };
+	if (argc == 8)
+		read_credentials(argv + 5);
 	bodies = calloc((size_t)total, sizeof *bodies);
 	latencies = calloc((size_t)total, sizeof *latencies);
 	pthread_t *thread = calloc((size_t)connections + 2, sizeof *thread);
