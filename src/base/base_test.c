@@ -101,6 +101,24 @@ static void moments_are_read_and_written_alike(void **state)
 		assert_int_equal(moment_parse(&s, span_str(bad[i]), &moment).code, E_INPUT);
 }
 
+/* Memory that was given back comes again, emptied: whatever was larger or smaller than a block before. */
+static void what_a_scope_hands_out_is_zero(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const size_t sizes[] = { 1, 8191, 100, 8192, 8193, 40000, 17, 65536, 200000, 3 };
+	for (int round = 0; round < 5; round++) {
+		for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+			uint8_t *bytes = scope_alloc(&s, sizes[i]);
+			for (size_t k = 0; k < sizes[i]; k++)
+				assert_int_equal(bytes[k], 0);
+			memset(bytes, 0xff, sizes[i]);
+		}
+		scope_reset(&s);
+	}
+}
+
 static void cursors_notice_short_and_long_input(void **state)
 {
 	(void)state;
@@ -187,6 +205,7 @@ int main(void)
 		cmocka_unit_test(base64_and_hex_are_strict),
 		cmocka_unit_test(decimals_stop_at_their_limit),
 		cmocka_unit_test(moments_are_read_and_written_alike),
+		cmocka_unit_test(what_a_scope_hands_out_is_zero),
 		cmocka_unit_test(cursors_notice_short_and_long_input),
 		cmocka_unit_test(digests_match_their_published_values),
 		cmocka_unit_test(files_appear_whole),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define BLOCK_MIN   8192u
+#define BLOCK_KEEP  65536u /* a worker's scope keeps a block that holds a whole request, and no more than this */
 #define SCOPE_LIMIT (256u << 20)
 
 struct arena_block {
@@ -119,16 +120,16 @@ void scope_init(struct scope *s, const struct source *source)
 
 void scope_reset(struct scope *s)
 {
-	struct arena_block *keep = s->blocks;
-	while (keep != NULL && keep->next != NULL) {
-		struct arena_block *old = keep;
-		keep = old->next;
-		wipe(old->data, old->used);
-		free(old);
-	}
-	if (keep != NULL) {
-		wipe(keep->data, keep->used);
-		keep->used = 0;
+	struct arena_block *keep = NULL;
+	while (s->blocks != NULL) {
+		struct arena_block *block = s->blocks;
+		s->blocks = block->next;
+		wipe(block->data, block->used);
+		block->used = 0;
+		block->next = NULL;
+		bool larger = block->size <= BLOCK_KEEP && (keep == NULL || block->size > keep->size);
+		free(larger ? keep : block);
+		keep = larger ? block : keep;
 	}
 	s->blocks = keep;
 	s->used = 0;
@@ -155,7 +156,8 @@ void *scope_alloc(struct scope *s, size_t len)
 	size_t rounded = (len + align - 1) & ~(align - 1);
 	struct arena_block *block = s->blocks;
 	if (block == NULL || block->size - block->used < rounded) {
-		size_t size = rounded > BLOCK_MIN ? rounded : BLOCK_MIN;
+		size_t size = block == NULL ? BLOCK_MIN : block->size < BLOCK_KEEP / 2 ? 2 * block->size : BLOCK_KEEP;
+		size = rounded > size ? rounded : size;
 		block = heap_alloc(sizeof *block + size);
 		block->size = size;
 		block->next = s->blocks;
@@ -164,8 +166,7 @@ void *scope_alloc(struct scope *s, size_t len)
 	uint8_t *out = block->data + block->used;
 	block->used += rounded;
 	s->used += rounded;
-	memset(out, 0, len);
-	return out;
+	return out; /* zeroed: by heap_alloc, or by the wipe of what was there before */
 }
 
 span scope_copy(struct scope *s, span bytes)

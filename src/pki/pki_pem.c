@@ -5,6 +5,7 @@
 #define LINE_MAX_CHARACTERS 76 /* rfc7468#2 parsers may take more than 64; more than MIME's 76 is no PEM */
 #define LABEL_MAX           64
 #define PEM_WIDTH           64
+#define PEM_USUAL           2048 /* octets of text for which room is made at once */
 
 struct pem_block {
 	span label;
@@ -41,6 +42,7 @@ static st read_body(struct scope *s, span *rest, struct pem_block *block)
 {
 	AUTO_BUF text;
 	buf_init(&text, rest->len + 1);
+	(void)buf_reserve(&text, rest->len < PEM_USUAL ? rest->len : PEM_USUAL);
 	while (rest->len > 0) {
 		span line = next_line(rest), label;
 		if (boundary(line, "END", &label)) {
