@@ -122,6 +122,12 @@ st db_tx_then(struct scope *s, struct db *db, db_work *work, db_after *after, vo
 	return db_group_run(s, db, work, after, arg);
 }
 
+void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count)
+{
+	if (count > 0)
+		db_group_run_all(db, work, after, item, count);
+}
+
 static st reader_take(struct scope *s, struct db *db, struct db_connection **out)
 {
 	struct db_connection *c = NULL;

@@ -70,6 +70,13 @@ st db_tx(struct scope *s, struct db *db, db_work *work, void *arg);
 #define DB_TOGETHER_MAX 256
 typedef void db_after(void *const *arg, size_t count);
 st db_tx_then(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg);
+/* Several transactions of one thread, committed together as far as they go, each all or nothing by itself. */
+struct db_item {
+	struct scope *scope;
+	void *arg;
+	st outcome; /* out */
+};
+void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count);
 /* The same for reading only: a consistent snapshot, runs beside writers. */
 st db_read(struct scope *s, struct db *db, db_work *work, void *arg);
 

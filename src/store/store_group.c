@@ -4,22 +4,28 @@
  * the commit, and wakes all. The next leader is the first that queued meanwhile, so batches grow by themselves with the load and
  * a lone caller pays for nothing.
  *
- * A job sleeps on a semaphore of its own and needs no lock when it wakes: with a condition, all of a group would be woken only to
+ * A thread sleeps on a semaphore of its own and needs no lock when it wakes: with a condition, all of a group would be woken only to
  * stand in line for the mutex.
  */
 #include "store_internal.h"
 #include "log.h"
 #include <semaphore.h>
+#include <stdlib.h>
 
+/* A thread that waits for some jobs. */
+struct waiter {
+	atomic_size_t left; /* jobs that are not done */
+	bool promoted;      /* woken to lead, not because all are done */
+	sem_t wake;
+};
 struct db_job {
 	struct db_job *next;
+	struct waiter *waiter;
 	struct scope *scope;
 	db_work *work;
 	db_after *after;
 	void *arg;
 	st result;
-	bool promoted; /* woken to lead, not because it is done */
-	sem_t wake;
 };
 
 static struct db_job *take_group(struct db *db)
@@ -127,14 +133,14 @@ static void run_group(struct db *db, struct db_job *group)
 	fail_group(group, status.code, own.message);
 }
 
-static void wake(struct db_job *job)
+static void wake(struct waiter *w)
 {
-	if (job != NULL && sem_post(&job->wake) != 0)
+	if (w != NULL && sem_post(&w->wake) != 0)
 		log_die("a thread that waits for the database cannot be woken");
 }
 
-/* With the mutex: the lead goes on, to the job that is returned or to nobody. */
-static struct db_job *pass_lead(struct db *db)
+/* With the mutex: the lead goes on, to the thread that is returned or to nobody. */
+static struct waiter *pass_lead(struct db *db)
 {
 	if (db->keeper_waits) {
 		db->leading = false;
@@ -145,8 +151,8 @@ static struct db_job *pass_lead(struct db *db)
 		db->leading = false;
 		return NULL;
 	}
-	db->first->promoted = true;
-	return db->first;
+	db->first->waiter->promoted = true;
+	return db->first->waiter;
 }
 
 static db_after *sequel_of(const struct db_job *job)
@@ -181,29 +187,36 @@ static void run_sequel(const struct db_job *alike)
 	alike->after(arg, count);
 }
 
-/* A job that is done belongs to its thread again, and must not be looked at any more. */
-static void finish(struct db_job *alike, const struct db_job *own)
+/* A job that is done belongs to its thread again, and must not be looked at any more. True when it was the leader's own last one. */
+static bool finish(struct db_job *alike, const struct waiter *own)
 {
+	bool own_done = false;
 	for (struct db_job *job = alike, *next; job != NULL; job = next) {
 		next = job->next;
-		if (job != own)
-			wake(job);
+		struct waiter *w = job->waiter;
+		if (atomic_fetch_sub(&w->left, 1) > 1)
+			continue;
+		own_done = own_done || w == own;
+		if (w != own)
+			wake(w);
 	}
+	return own_done;
 }
 
 /* Whoever has no sequel does not wait for that of others. */
-static void follow_up(struct db_job *group, const struct db_job *own)
+static bool follow_up(struct db_job *group, const struct waiter *own)
 {
-	finish(take_alike(&group, NULL), own);
+	bool own_done = finish(take_alike(&group, NULL), own);
 	while (group != NULL) {
 		struct db_job *alike = take_alike(&group, group->after);
 		run_sequel(alike);
-		finish(alike, own);
+		own_done = finish(alike, own) || own_done;
 	}
+	return own_done;
 }
 
-/* With the mutex, which it gives back. The leader's own job is the first of its group. */
-static void lead(struct db *db, const struct db_job *own)
+/* With the mutex, which it gives back. True when all of the leader's own jobs are done by that. */
+static bool lead(struct db *db, const struct waiter *own)
 {
 	struct db_job *group = take_group(db);
 	(void)pthread_mutex_unlock(&db->mutex);
@@ -213,49 +226,72 @@ static void lead(struct db *db, const struct db_job *own)
 	(void)pthread_mutex_lock(&db->mutex);
 	if (pending >= db->ops->maintain_from)
 		(void)pthread_cond_signal(&db->wanted);
-	struct db_job *next = pass_lead(db);
+	struct waiter *next = pass_lead(db);
 	(void)pthread_mutex_unlock(&db->mutex);
-	wake(next);
-	follow_up(group, own);
+	wake(next); /* itself, when some of its jobs are left */
+	return follow_up(group, own);
 }
 
 /* Queue up; with nobody leading it is the caller who leads. */
-static bool join(struct db *db, struct db_job *job)
+static bool join(struct db *db, struct db_job *job, size_t count)
 {
-	if (db->last != NULL)
-		db->last->next = job;
-	else
-		db->first = job;
-	db->last = job;
+	for (size_t i = 0; i < count; i++) {
+		if (db->last != NULL)
+			db->last->next = &job[i];
+		else
+			db->first = &job[i];
+		db->last = &job[i];
+	}
 	if (db->leading || db->keeper_waits)
 		return false;
 	return db->leading = true;
 }
 
-static void wait_for_wake(struct db_job *job)
+static void run_jobs(struct db *db, struct db_job *job, size_t count)
 {
-	while (sem_wait(&job->wake) != 0)
-		;
+	struct waiter w = { .left = count };
+	if (sem_init(&w.wake, 0, 0) != 0)
+		log_die("no semaphore for a transaction");
+	for (size_t i = 0; i < count; i++)
+		job[i].waiter = &w;
+	(void)pthread_mutex_lock(&db->mutex);
+	bool leads = join(db, job, count), done = false;
+	if (!leads)
+		(void)pthread_mutex_unlock(&db->mutex);
+	while (!done) {
+		if (leads)
+			done = lead(db, &w);
+		if (done)
+			break;
+		while (sem_wait(&w.wake) != 0)
+			;
+		leads = w.promoted;
+		done = !leads;
+		w.promoted = false;
+		if (leads)
+			(void)pthread_mutex_lock(&db->mutex);
+	}
+	(void)sem_destroy(&w.wake);
 }
 
 st db_group_run(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg)
 {
 	struct db_job job = { .scope = s, .work = work, .after = after, .arg = arg, .result = OK };
-	if (sem_init(&job.wake, 0, 0) != 0)
-		log_die("no semaphore for a transaction");
-	(void)pthread_mutex_lock(&db->mutex);
-	bool leads = join(db, &job);
-	if (!leads) {
-		(void)pthread_mutex_unlock(&db->mutex);
-		wait_for_wake(&job);
-		leads = job.promoted;
-		if (leads)
-			(void)pthread_mutex_lock(&db->mutex);
-	}
-	if (leads)
-		lead(db, &job);
-	(void)sem_destroy(&job.wake);
+	run_jobs(db, &job, 1);
 	return job.result;
+}
+
+void db_group_run_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count)
+{
+	struct db_job *job = heap_alloc(count * sizeof *job);
+	for (size_t i = 0; i < count; i++)
+		job[i] = (struct db_job){
+			.scope = item[i].scope, .work = work, .after = after, .arg = item[i].arg, .result = OK
+		};
+	run_jobs(db, job, count);
+	for (size_t i = 0; i < count; i++)
+		item[i].outcome = job[i].result;
+	free(job);
 }
 
 void db_group_hold(struct db *db)
@@ -272,7 +308,7 @@ void db_group_hold(struct db *db)
 void db_group_release(struct db *db)
 {
 	(void)pthread_mutex_lock(&db->mutex);
-	struct db_job *next = pass_lead(db);
+	struct waiter *next = pass_lead(db);
 	(void)pthread_mutex_unlock(&db->mutex);
 	wake(next);
 }

@@ -351,6 +351,52 @@ static void what_follows_a_commit_is_done_once_for_each_and_before_it_returns(vo
 	}
 }
 
+#define TOGETHER 600 /* more than one commit holds */
+
+static void *run_all_many(void *arg)
+{
+	struct writer *w = arg;
+	static const size_t counts[] = { 1, 7, 40, TOGETHER };
+	for (size_t round = 0; round < sizeof counts / sizeof counts[0]; round++) {
+		size_t count = counts[round];
+		struct followed *f = heap_alloc(count * sizeof *f);
+		struct db_item *item = heap_alloc(count * sizeof *item);
+		struct scope *s = heap_alloc(count * sizeof *s);
+		for (size_t i = 0; i < count; i++) {
+			scope_init(&s[i], NULL);
+			f[i] = (struct followed){ .place = w->place, .refused = i % 50 == 9 };
+			(void)snprintf(f[i].name, sizeof f[i].name, "%d-%zu-%zu", w->number, round, i);
+			item[i] = (struct db_item){ .scope = &s[i], .arg = &f[i] };
+		}
+		db_tx_all(w->place->db, insert_followed, tell_one, item, count);
+		for (size_t i = 0; i < count; i++) {
+			bool good = !f[i].refused;
+			w->wrong +=
+				item[i].outcome.code != (good ? E_OK : E_DENIED) || f[i].told != good || f[i].durable != good;
+			scope_done(&s[i]);
+		}
+		free(f);
+		free(item);
+		free(s);
+	}
+	return NULL;
+}
+
+static void works_of_one_thread_stand_or_fall_alone_as_well(void **state)
+{
+	struct place *p = *state;
+	pthread_t thread[4];
+	struct writer writer[4];
+	for (int i = 0; i < 4; i++) {
+		writer[i] = (struct writer){ .place = p, .number = i };
+		assert_int_equal(pthread_create(&thread[i], NULL, run_all_many, &writer[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+		assert_int_equal(writer[i].wrong, 0);
+	}
+}
+
 static st set_kinds(struct scope *s, struct db_tx *tx, void *arg)
 {
 	(void)arg;
@@ -445,6 +491,7 @@ int main(void)
 		TEST(a_reader_sees_one_snapshot_while_others_write),
 		TEST(a_statement_may_run_inside_its_own_rows),
 		TEST(works_of_a_group_stand_or_fall_alone),
+		TEST(works_of_one_thread_stand_or_fall_alone_as_well),
 		TEST(what_follows_a_commit_is_done_once_for_each_and_before_it_returns),
 		TEST(the_schema_is_checked_both_ways),
 		TEST(an_older_database_is_migrated),
