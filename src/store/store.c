@@ -114,12 +114,7 @@ void db_close(struct db *db)
 
 st db_tx(struct scope *s, struct db *db, db_work *work, void *arg)
 {
-	return db_group_run(s, db, work, NULL, arg);
-}
-
-st db_tx_then(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg)
-{
-	return db_group_run(s, db, work, after, arg);
+	return db_group_run(s, db, work, arg);
 }
 
 void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count)

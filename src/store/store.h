@@ -65,12 +65,11 @@ typedef st db_work(struct scope *s, struct db_tx *tx, void *arg);
 /* Runs `work` in a transaction that is durable when db_tx returns OK; any other outcome leaves no trace. `work` may be run
  * again after a conflict, on another thread than the caller's, so it touches only `tx`, its scope and `arg`. */
 st db_tx(struct scope *s, struct db *db, db_work *work, void *arg);
-/* The same, and when it is durable `after` runs before db_tx_then returns OK: once for all transactions that were committed together
- * and name the same `after`, with the `arg` of each, on the thread of one of them and while the next ones are committed already. */
+/* Several transactions of one thread, committed together as far as they go, each all or nothing by itself. When they are durable
+ * `after` (may be NULL) runs before db_tx_all returns: once for all transactions that were committed together and name the same `after`,
+ * with the `arg` of each, on the thread of one of them and while the next ones are committed already. */
 #define DB_TOGETHER_MAX 256
 typedef void db_after(void *const *arg, size_t count);
-st db_tx_then(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg);
-/* Several transactions of one thread, committed together as far as they go, each all or nothing by itself. */
 struct db_item {
 	struct scope *scope;
 	void *arg;

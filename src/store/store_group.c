@@ -274,9 +274,9 @@ static void run_jobs(struct db *db, struct db_job *job, size_t count)
 	(void)sem_destroy(&w.wake);
 }
 
-st db_group_run(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg)
+st db_group_run(struct scope *s, struct db *db, db_work *work, void *arg)
 {
-	struct db_job job = { .scope = s, .work = work, .after = after, .arg = arg, .result = OK };
+	struct db_job job = { .scope = s, .work = work, .arg = arg, .result = OK };
 	run_jobs(db, &job, 1);
 	return job.result;
 }

@@ -36,7 +36,7 @@ struct db {
 };
 
 /* store_group.c */
-st db_group_run(struct scope *s, struct db *db, db_work *work, db_after *after, void *arg);
+st db_group_run(struct scope *s, struct db *db, db_work *work, void *arg);
 void db_group_run_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count);
 /* Hold writers off, and let them on again. */
 void db_group_hold(struct db *db);

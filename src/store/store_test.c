@@ -328,9 +328,10 @@ static void *follow_many(void *arg)
 		struct followed f = { .place = w->place, .refused = i % 4 == 3 };
 		(void)snprintf(f.name, sizeof f.name, "%d-%d", w->number, i);
 		db_after *after = i % 3 == 0 ? tell_one : i % 3 == 1 ? tell_other : NULL;
-		st got = db_tx_then(&s, w->place->db, insert_followed, after, &f);
+		struct db_item item = { .scope = &s, .arg = &f };
+		db_tx_all(w->place->db, insert_followed, after, &item, 1);
 		bool told = after != NULL && !f.refused;
-		w->wrong += got.code != (f.refused ? E_DENIED : E_OK) || f.told != told || f.durable != told;
+		w->wrong += item.outcome.code != (f.refused ? E_DENIED : E_OK) || f.told != told || f.durable != told;
 		w->wrong += told && f.told_by != (after == tell_one ? 1 : 2);
 	}
 	return NULL;

@@ -27,7 +27,7 @@ struct ca_conf_va {
 struct ca_conf {
 	const char *database, *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
-	int64_t crl_life, workers, feed_window;
+	int64_t crl_life, workers, signers, feed_window;
 	struct conf_list key_blocklist;
 	struct conf_group vas; /* of struct ca_conf_va */
 };
@@ -274,6 +274,15 @@ struct ca_issued {
 	bool repeated; /* the first answer to this request id again */
 };
 st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct ca_issued *out);
+/* Several at once: one frame to keyd, one commit, one frame to auditd. Each has its own outcome. */
+#define CA_ISSUE_MAX HTTP_TOGETHER_MAX
+struct ca_issuance {
+	struct scope *scope; /* of who asks: its id goes on record, and what comes back is put there */
+	const struct ca_order *order;
+	struct ca_issued issued; /* out */
+	st outcome;              /* out: of this one alone; the message is in its scope */
+};
+void ca_issue_all(struct ca *ca, struct ca_issuance *issuance, size_t count);
 /* Build, check, have signed, verify: nothing is stored. `a` signs; for its own certificate too. */
 st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue,
 		       uint64_t position, span *out_der);

@@ -14,7 +14,7 @@ CA_HANDLER(ca_http_put_crl);
 json_t *ca_http_crl_json(const struct ca_crl *crl);
 json_t *ca_http_authority_json(struct scope *s, const struct ca_authority *a);
 /* ca_http_certificate.c */
-CA_HANDLER(ca_http_issue);
+void ca_http_issue(struct http_exchange *const *exchange, size_t count);
 CA_HANDLER(ca_http_list);
 CA_HANDLER(ca_http_show);
 CA_HANDLER(ca_http_revoke);

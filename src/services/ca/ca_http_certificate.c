@@ -212,22 +212,42 @@ static bool is_refusal(st status)
 	       status.code == E_LIMIT;
 }
 
-st ca_http_issue(struct scope *s, const struct http_request *request, struct http_reply *reply)
+static st read_order(struct scope *s, const struct http_request *request, struct ca_order *out)
 {
-	struct ca *ca = request->state;
 	struct order in = { 0 };
 	struct ca_authority *a;
-	struct ca_order order;
-	struct ca_issued issued;
-	TRY(ca_authority_named(s, ca, request->part[0], &a));
+	TRY(ca_authority_named(s, request->state, request->part[0], &a));
 	TRY(CA_JSON_READ(s, request->body, issue_members, &in));
 	TRY(check_request_id(s, in.request_id));
-	order_from(&in, a, ca_actor(s, request), &order);
-	st status = ca_issue(s, ca, &order, &issued);
-	if (is_refusal(status))
-		note_refusal(ca, &order, s->message);
-	TRY(status);
-	return reply_issued(s, ca, &issued, reply);
+	order_from(&in, a, ca_actor(s, request), out);
+	return OK;
+}
+
+static st answer(struct http_exchange *e, struct ca *ca, const struct ca_issuance *done)
+{
+	if (is_refusal(done->outcome))
+		note_refusal(ca, done->order, e->scope->message);
+	TRY(done->outcome);
+	return reply_issued(e->scope, ca, &done->issued, &e->reply);
+}
+
+void ca_http_issue(struct http_exchange *const *exchange, size_t count)
+{
+	struct ca *ca = exchange[0]->request.state;
+	struct ca_order order[CA_ISSUE_MAX];
+	struct ca_issuance issuance[CA_ISSUE_MAX];
+	size_t read = 0, next = 0;
+	for (size_t i = 0; i < count; i++) {
+		exchange[i]->ended = read_order(exchange[i]->scope, &exchange[i]->request, &order[read]);
+		if (exchange[i]->ended.code != E_OK)
+			continue;
+		issuance[read] = (struct ca_issuance){ .scope = exchange[i]->scope, .order = &order[read] };
+		read++;
+	}
+	ca_issue_all(ca, issuance, read);
+	for (size_t i = 0; i < count; i++)
+		if (exchange[i]->ended.code == E_OK)
+			exchange[i]->ended = answer(exchange[i], ca, &issuance[next++]);
 }
 
 st ca_http_enrol(struct scope *s, const struct http_request *request, struct http_reply *reply)

@@ -1,20 +1,15 @@
 /*
- * A certificate, from the request to the answer. Order of deeds (docs/decisions/0001): request read and checked; TBS built and
+ * Certificates, from the request to the answer. Order of deeds (docs/decisions/0001): request read and checked; TBS built and
  * read back against its profile; keyd records and signs; signature verified; certificate, status, feed item and record in one
- * transaction; record acknowledged by auditd; answer.
+ * transaction; record acknowledged by auditd; answer. Requests that come together go this way together, deed by deed
+ * (docs/decisions/0016); each has its own outcome.
  */
 #include "ca.h"
 #include <stdio.h>
 #include "failpoint.h"
+#include "log.h"
 
 #define VALIDITY_DAYS_MAX 36500
-
-struct issue_work {
-	struct ca *ca;
-	const struct ca_order *order;
-	struct ca_new_certificate new;
-	struct ca_record record;
-};
 
 /* ---- safe repeats ---- */
 
@@ -44,6 +39,26 @@ struct look {
 	bool is_repeat;
 };
 
+/* One of those on their way together. */
+struct issue_work {
+	struct scope *scope;
+	struct ca *ca;
+	const struct ca_order *order;
+	struct ca_issued *issued;
+	st status;     /* of the last deed */
+	bool answered; /* by the first answer to the same request id */
+	bool in_flight;
+	struct ca_flight_slot slot;
+	struct pki_request request;
+	struct pki_issue issue;
+	struct look look;
+	span tbs, der;
+	struct pki_certificate certificate;
+	struct ca_new_certificate new;
+	struct audit_event event;
+	struct ca_record record;
+};
+
 static st find_repeat(struct scope *s, struct db_tx *tx, struct look *l)
 {
 	const char *id = l->order->request_id;
@@ -61,9 +76,8 @@ static st find_repeat(struct scope *s, struct db_tx *tx, struct look *l)
 }
 
 /* Before signing: answered already? and is the key free? Both are asked again by the transaction that stores. */
-static st look_before(struct scope *s, struct db_tx *tx, void *arg)
+static st look_before(struct scope *s, struct db_tx *tx, struct look *l)
 {
-	struct look *l = arg;
 	struct db_row row;
 	bool found;
 	if (l->order->request_id != NULL)
@@ -183,33 +197,53 @@ static bool outcome_unknown(st status)
 	return status.code == E_UNAVAILABLE || status.code == E_IO || status.code == E_BUSY || status.code == E_BUG;
 }
 
-st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue,
-		       uint64_t position, span *out_der)
+static st build(struct scope *s, const struct pki_issue *issue, span *out_tbs)
 {
-	span tbs, signature;
-	TRY(pki_profile_build_tbs(s, issue, &tbs));
-	TRY(pki_profile_check(s, issue, tbs));
-	st signed_ = key_sign(s, ca->keyd, a->key, KEY_FOR_CERTIFICATE, issue->algorithm, tbs, &signature);
-	if (signed_.code != E_OK) {
-		if (outcome_unknown(signed_))
+	TRY(pki_profile_build_tbs(s, issue, out_tbs));
+	return pki_profile_check(s, issue, *out_tbs);
+}
+
+/* What keyd answered: its signature, verified, makes the certificate. */
+static st take_signature(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue,
+			 uint64_t position, const struct key_item *item, span *out_der)
+{
+	if (item->outcome.code != E_OK) {
+		if (outcome_unknown(item->outcome))
 			ca_flight_doubt(ca, a->id, ca_magnitude(issue->serial), position);
-		return signed_;
+		return item->outcome;
 	}
 	FAILPOINT("ca.signed");
-	st verified = pki_key_verify(s, a->public_key, issue->algorithm, tbs, signature);
+	st verified = pki_key_verify(s, a->public_key, issue->algorithm, item->content, item->signature);
 	if (verified.code != E_OK) {
 		ca_flight_doubt(ca, a->id, ca_magnitude(issue->serial), position);
 		return fail_context(s, verified, "keyd's signature with key '%s' does not verify", a->key);
 	}
-	return pki_certificate_assemble(s, tbs, issue->algorithm, signature, out_der);
+	return pki_certificate_assemble(s, item->content, issue->algorithm, item->signature, out_der);
+}
+
+static struct key_item item_for(struct scope *s, const struct ca_authority *a, const struct pki_issue *issue, span tbs)
+{
+	return (struct key_item){
+		.scope = s, .label = a->key, .purpose = KEY_FOR_CERTIFICATE, .algorithm = issue->algorithm, .content = tbs
+	};
+}
+
+st ca_sign_certificate(struct scope *s, struct ca *ca, const struct ca_authority *a, const struct pki_issue *issue,
+		       uint64_t position, span *out_der)
+{
+	span tbs;
+	TRY(build(s, issue, &tbs));
+	struct key_item item = item_for(s, a, issue, tbs);
+	key_sign_all(ca->keyd, &item, 1);
+	return take_signature(s, ca, a, issue, position, &item, out_der);
 }
 
 /* ---- storing ---- */
 
-static st build_record(struct scope *s, const struct issue_work *w)
+static st build_record(struct scope *s, struct issue_work *w)
 {
 	const struct pki_certificate *c = w->new.certificate;
-	struct audit_event *e = w->record.event;
+	struct audit_event *e = &w->event;
 	uint8_t digest[DIGEST_MAX];
 	audit_begin(e, s, AUDIT_CERTIFICATE_ISSUED);
 	audit_str(e, "ca", w->new.authority->name);
@@ -247,83 +281,186 @@ static void deliver_stored(void *const *arg, size_t count)
 	ca_relay_deliver_all(ca, record, count);
 }
 
-static st store_and_tell(struct scope *s, struct ca *ca, const struct ca_order *order, span input, span der, uint64_t position,
-			 struct ca_issued *out)
+static st prepare_storing(struct scope *s, struct issue_work *w)
 {
-	struct pki_certificate *c = scope_new(s, struct pki_certificate);
-	TRY(pki_certificate_read(s, der, c));
-	AUTO_EVENT event = { 0 };
-	struct issue_work w = {
-		.ca = ca,
-		.order = order,
-		.new = { .authority = order->authority,
-			 .profile = order->profile,
-			 .certificate = c,
-			 .role = order->role,
-			 .request_id = order->request_id,
-			 .actor = order->actor,
-			 .input = input,
-			 .check_key = true },
-		.record = { .event = &event, .object = ca_magnitude(c->serial) },
-	};
-	TRY(build_record(s, &w));
-	st stored = db_tx_then(s, ca->db, store_all, deliver_stored, &w);
-	if (stored.code != E_OK) {
-		ca_flight_doubt(ca, order->authority->id, ca_magnitude(c->serial), position);
-		return stored;
-	}
-	TRY(ca_relay_delivered(s, &w.record));
-	struct ca_certificate *made = &out->certificate;
-	*out = (struct ca_issued){ 0 };
-	*made = (struct ca_certificate){
-		.serial = ca_magnitude(c->serial),
-		.der = c->der,
-		.ca = order->authority->id,
+	const struct ca_order *order = w->order;
+	TRY(pki_certificate_read(s, w->der, &w->certificate));
+	w->new = (struct ca_new_certificate){
+		.authority = order->authority,
 		.profile = order->profile,
-		.subject = w.new.subject,
+		.certificate = &w->certificate,
 		.role = order->role,
 		.request_id = order->request_id,
-		.not_before = c->not_before,
-		.not_after = c->not_after,
+		.actor = order->actor,
+		.input = w->look.input,
+		.check_key = true,
 	};
+	w->record = (struct ca_record){ .event = &w->event, .object = ca_magnitude(w->certificate.serial) };
+	return build_record(s, w);
+}
+
+static st show(struct scope *s, struct issue_work *w)
+{
+	const struct pki_certificate *c = &w->certificate;
+	TRY(ca_relay_delivered(s, &w->record));
+	*w->issued = (struct ca_issued){ .certificate = {
+						 .serial = ca_magnitude(c->serial),
+						 .der = c->der,
+						 .ca = w->order->authority->id,
+						 .profile = w->order->profile,
+						 .subject = w->new.subject,
+						 .role = w->order->role,
+						 .request_id = w->order->request_id,
+						 .not_before = c->not_before,
+						 .not_after = c->not_after,
+					 } };
 	return OK;
 }
 
-/* ---- together ---- */
+/* ---- deed by deed ---- */
 
-static st issue_in_flight(struct scope *s, struct ca *ca, const struct ca_order *order, const struct pki_issue *issue,
-			  const struct ca_flight_slot *slot, struct ca_issued *out)
+static bool goes_on(const struct issue_work *w)
 {
-	struct look look = { .order = order,
-			     .input = order_digest(s, order),
-			     .key = SPAN_ARRAY(slot->key),
-			     .subject = digest_new(s, DIGEST_SHA256, issue->subject) };
-	span der;
-	TRY(db_read(s, ca->db, look_before, &look));
-	if (look.is_repeat) {
-		TRY(ca_relay_settle(s, ca, look.found.serial));
-		*out = (struct ca_issued){ .certificate = look.found, .repeated = true };
+	return w->status.code == E_OK && !w->answered;
+}
+
+static void each(struct issue_work *const *work, size_t count, st (*deed)(struct scope *s, struct issue_work *w))
+{
+	for (size_t i = 0; i < count; i++)
+		if (goes_on(work[i]))
+			work[i]->status = deed(work[i]->scope, work[i]);
+}
+
+static st begin(struct scope *s, struct issue_work *w)
+{
+	const struct ca_order *order = w->order;
+	TRY(pki_request_read(s, order->request, &w->request));
+	TRY(ca_key_check_lists(s, w->ca, w->request.spki));
+	TRY(prepare(s, order, &w->request, &w->issue));
+	w->slot.ca = order->authority->id;
+	uint8_t digest[DIGEST_MAX];
+	memcpy(w->slot.key, digest_of(DIGEST_SHA256, w->request.spki, digest).data, sizeof w->slot.key);
+	if (order->request_id != NULL)
+		(void)snprintf(w->slot.request_id, sizeof w->slot.request_id, "%s", order->request_id);
+	TRY(ca_flight_begin(s, w->ca, &w->slot));
+	w->in_flight = true;
+	w->look = (struct look){ .order = order,
+				 .input = order_digest(s, order),
+				 .key = SPAN_ARRAY(w->slot.key),
+				 .subject = digest_new(s, DIGEST_SHA256, w->issue.subject) };
+	return OK;
+}
+
+struct works {
+	struct issue_work *const *work;
+	size_t count;
+};
+
+static st look_at_each(struct scope *s, struct db_tx *tx, void *arg)
+{
+	(void)s;
+	const struct works *all = arg;
+	for (size_t i = 0; i < all->count; i++)
+		if (goes_on(all->work[i]))
+			all->work[i]->status = look_before(all->work[i]->scope, tx, &all->work[i]->look);
+	return OK;
+}
+
+static void look_at_all(struct ca *ca, struct issue_work *const *work, size_t count)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct works all = { work, count };
+	st looked = db_read(&s, ca->db, look_at_each, &all);
+	for (size_t i = 0; looked.code != E_OK && i < count; i++)
+		if (goes_on(work[i]))
+			work[i]->status = fail(work[i]->scope, looked.code, "%s", s.message);
+}
+
+static st answer_repeat(struct scope *s, struct issue_work *w)
+{
+	if (!w->look.is_repeat)
 		return OK;
+	TRY(ca_relay_settle(s, w->ca, w->look.found.serial));
+	*w->issued = (struct ca_issued){ .certificate = w->look.found, .repeated = true };
+	w->answered = true;
+	return OK;
+}
+
+static st build_one(struct scope *s, struct issue_work *w)
+{
+	return build(s, &w->issue, &w->tbs);
+}
+
+static void sign_all(struct ca *ca, struct issue_work *const *work, size_t count)
+{
+	struct key_item item[CA_ISSUE_MAX];
+	struct issue_work *of[CA_ISSUE_MAX];
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++)
+		if (goes_on(work[i])) {
+			of[n] = work[i];
+			item[n++] = item_for(work[i]->scope, work[i]->order->authority, &work[i]->issue, work[i]->tbs);
+		}
+	key_sign_all(ca->keyd, item, n);
+	for (size_t i = 0; i < n; i++)
+		of[i]->status = take_signature(of[i]->scope, ca, of[i]->order->authority, &of[i]->issue, of[i]->slot.position,
+					       &item[i], &of[i]->der);
+}
+
+static void store_each(struct ca *ca, struct issue_work *const *work, size_t count)
+{
+	struct db_item item[CA_ISSUE_MAX];
+	struct issue_work *of[CA_ISSUE_MAX];
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++)
+		if (goes_on(work[i])) {
+			of[n] = work[i];
+			item[n++] = (struct db_item){ .scope = work[i]->scope, .arg = work[i] };
+		}
+	db_tx_all(ca->db, store_all, deliver_stored, item, n);
+	for (size_t i = 0; i < n; i++) {
+		of[i]->status = item[i].outcome;
+		if (item[i].outcome.code != E_OK)
+			ca_flight_doubt(ca, of[i]->order->authority->id, of[i]->record.object, of[i]->slot.position);
 	}
-	TRY(ca_sign_certificate(s, ca, order->authority, issue, slot->position, &der));
-	return store_and_tell(s, ca, order, look.input, der, slot->position, out);
+}
+
+void ca_issue_all(struct ca *ca, struct ca_issuance *issuance, size_t count)
+{
+	struct issue_work *work[CA_ISSUE_MAX];
+	if (count > CA_ISSUE_MAX)
+		log_die("%zu certificates at once", count);
+	for (size_t i = 0; i < count; i++) {
+		work[i] = scope_new(issuance[i].scope, struct issue_work);
+		work[i]->scope = issuance[i].scope;
+		work[i]->ca = ca;
+		work[i]->order = issuance[i].order;
+		work[i]->issued = &issuance[i].issued;
+	}
+	each(work, count, begin);
+	look_at_all(ca, work, count);
+	each(work, count, answer_repeat);
+	each(work, count, build_one);
+	sign_all(ca, work, count);
+	each(work, count, prepare_storing);
+	store_each(ca, work, count);
+	each(work, count, show);
+	for (size_t i = 0; i < count; i++) {
+		if (work[i]->in_flight) {
+			ca_flight_end(ca, &work[i]->slot);
+			FAILPOINT("ca.answered");
+		}
+		audit_event_free(&work[i]->event);
+		issuance[i].outcome = work[i]->status;
+	}
 }
 
 st ca_issue(struct scope *s, struct ca *ca, const struct ca_order *order, struct ca_issued *out)
 {
-	struct pki_request *request = scope_new(s, struct pki_request);
-	struct pki_issue *issue = scope_new(s, struct pki_issue);
-	TRY(pki_request_read(s, order->request, request));
-	TRY(ca_key_check_lists(s, ca, request->spki));
-	TRY(prepare(s, order, request, issue));
-	struct ca_flight_slot slot = { .ca = order->authority->id };
-	uint8_t digest[DIGEST_MAX];
-	memcpy(slot.key, digest_of(DIGEST_SHA256, request->spki, digest).data, sizeof slot.key);
-	if (order->request_id != NULL)
-		(void)snprintf(slot.request_id, sizeof slot.request_id, "%s", order->request_id);
-	TRY(ca_flight_begin(s, ca, &slot));
-	st status = issue_in_flight(s, ca, order, issue, &slot, out);
-	ca_flight_end(ca, &slot);
-	FAILPOINT("ca.answered");
-	return status;
+	struct ca_issuance one = { .scope = s, .order = order };
+	ca_issue_all(ca, &one, 1);
+	if (one.outcome.code == E_OK)
+		*out = one.issued;
+	return one.outcome;
 }

@@ -144,6 +144,54 @@ static void a_key_is_certified_for_one_subject_and_when_lost_for_none(void **sta
 	assert_int_equal(atomic_load(&u->signed_certificates), made);
 }
 
+#define BATCH 6
+
+/* In one batch: a good one, one that is none, a repeat of an earlier request, two for one key, one whose key is another's. */
+static void of_a_batch_each_has_its_own_outcome(void **state)
+{
+	struct unit *u = *state;
+	struct scope s[BATCH];
+	struct ca_order order[BATCH];
+	struct ca_issuance batch[BATCH];
+	struct ca_issued first;
+	AUTO(EVP_PKEY) *twice = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	AUTO(EVP_PKEY) *owned = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	for (size_t i = 0; i < BATCH; i++) {
+		scope_init(&s[i], NULL);
+		order[i] = unit_order(u, &u->s, scope_printf(&u->s, "Batch %zu", i));
+		batch[i] = (struct ca_issuance){ .scope = &s[i], .order = &order[i] };
+	}
+	order[1].request = SPAN_LITERAL("no request");
+	order[2].request_id = "batch-2";
+	assert_ok(&u->s, ca_issue(&u->s, u->ca, &order[2], &first));
+	order[3].request = order[4].request = unit_request(&u->s, twice, "Twice");
+	order[5].request = unit_request(&u->s, owned, "Owner");
+	struct ca_issued ignored;
+	assert_ok(&u->s, ca_issue(&u->s, u->ca, &order[5], &ignored));
+	order[5].request = unit_request(&u->s, owned, "Other");
+	unsigned made = atomic_load(&u->signed_certificates);
+	ca_issue_all(u->ca, batch, BATCH);
+	static const enum code expected[BATCH] = { E_OK, E_INPUT, E_OK, E_OK, E_BUSY, E_CONFLICT };
+	for (size_t i = 0; i < BATCH; i++) {
+		assert_int_equal(batch[i].outcome.code, expected[i]);
+		assert_int_equal(s[i].code, expected[i]);
+	}
+	assert_int_equal(atomic_load(&u->signed_certificates), made + 2);
+	assert_true(batch[2].issued.repeated && span_equal(batch[2].issued.certificate.der, first.certificate.der));
+	static const size_t issued[] = { 0, 3 };
+	for (size_t i = 0; i < 2; i++) {
+		const struct ca_certificate *c = &batch[issued[i]].issued.certificate;
+		assert_int_equal(unit_log_count(u, "\"event\":\"certificate.issued\"", hex_text(&u->s, c->serial)), 1);
+		struct ca_certificate found;
+		assert_ok(&u->s, ca_certificate_find(&u->s, u->ca, c->serial, &found));
+		assert_true(span_equal(found.der, c->der));
+	}
+	ca_issue_all(u->ca, &batch[4], 1); /* nothing of it is in the way any more */
+	assert_int_equal(batch[4].outcome.code, E_OK);
+	for (size_t i = 0; i < BATCH; i++)
+		scope_done(&s[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +204,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_signature_that_does_not_verify_is_not_let_out, unit_set_up, unit_tear_down),
 		cmocka_unit_test_setup_teardown(a_request_id_is_answered_again_and_only_for_the_same_request, unit_set_up,
 						unit_tear_down),
+		cmocka_unit_test_setup_teardown(of_a_batch_each_has_its_own_outcome, unit_set_up, unit_tear_down),
 		cmocka_unit_test_setup_teardown(a_key_is_certified_for_one_subject_and_when_lost_for_none, unit_set_up,
 						unit_tear_down),
 	};

@@ -35,6 +35,8 @@ static const struct conf_row head_rows[] = {
 	    .help = "List of public keys that are not certified, repeated: sorted SHA-256 digests in hexadecimal.",
 	    .clause = "CA/Browser Forum BR 6.1.1.3"),
 	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
+	ROW(CONF_INTEGER, signers, "signers", .standard = "2", .min = 1, .max = 256,
+	    .help = "Threads that issue certificates, each up to 32 at once; more for an HSM on a network."),
 	ROW(CONF_INTEGER, feed_window, "feed-window", .standard = "100000", .min = 100, .max = 100000000,
 	    .help = "Feed items kept for vas after all have them; a va further behind gets a snapshot."),
 };
@@ -133,6 +135,7 @@ static st serve(struct scope *s, struct ca *ca)
 	struct http_settings http = {
 		.loops = 1,
 		.workers = (unsigned)c->workers,
+		.together = (unsigned)c->signers,
 		.max_connections = 1024,
 		.max_header = 16384,
 		.idle_seconds = 60,
@@ -224,7 +227,8 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 		    same_text(new->state_directory, old->state_directory) &&
 		    same_text(new->tls_certificate, old->tls_certificate) && same_text(new->tls_key, old->tls_key) &&
 		    same_text(new->tls_ca, old->tls_ca) &&
-		    new->workers == old->workers &&new->feed_window == old->feed_window &&new->vas.count == old->vas.count;
+		    new->workers == old->workers &&new->signers == old->signers &&new->feed_window ==
+			    old->feed_window &&new->vas.count == old->vas.count;
 	for (size_t i = 0; same && i < new->vas.count; i++)
 		same = same_text(new_va[i].label, old_va[i].label) && same_text(new_va[i].url, old_va[i].url);
 	st status = same ? ca_key_lists_load(s, ca, &new->key_blocklist) : OK;

@@ -22,7 +22,7 @@ const struct http_route ca_routes[] = {
 	{ HTTP_GET, "/v1/cas/{name}", .role = OPERATOR, .handle = ca_http_show_ca, .summary = "one CA" },
 	{ HTTP_PUT, "/v1/cas/{name}/certificate", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_complete_ca,
 	  .summary = "the certificate of a CA that waits for it" },
-	{ HTTP_POST, "/v1/cas/{name}/certificates", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue,
+	{ HTTP_POST, "/v1/cas/{name}/certificates", JSON, BODY_MAX, .role = OPERATOR, .handle_all = ca_http_issue,
 	  .summary = "issue a certificate" },
 	{ HTTP_POST, "/v1/cas/{name}/crls", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_issue_crl,
 	  .summary = "issue a CRL now" },
