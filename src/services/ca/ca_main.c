@@ -35,7 +35,7 @@ static const struct conf_row head_rows[] = {
 	    .help = "List of public keys that are not certified, repeated: sorted SHA-256 digests in hexadecimal.",
 	    .clause = "CA/Browser Forum BR 6.1.1.3"),
 	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
-	ROW(CONF_INTEGER, signers, "signers", .standard = "2", .min = 1, .max = 256,
+	ROW(CONF_INTEGER, signers, "signers", .standard = "4", .min = 1, .max = 256,
 	    .help = "Threads that issue certificates, each up to 32 at once; more for an HSM on a network."),
 	ROW(CONF_INTEGER, feed_window, "feed-window", .standard = "100000", .min = 100, .max = 100000000,
 	    .help = "Feed items kept for vas after all have them; a va further behind gets a snapshot."),
