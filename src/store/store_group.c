@@ -178,13 +178,13 @@ static struct db_job *take_alike(struct db_job **list, db_after *sequel)
 	return alike;
 }
 
-static void run_sequel(const struct db_job *alike)
+static void run_sequel(db_after *after, const struct db_job *alike)
 {
 	void *arg[DB_TOGETHER_MAX];
 	size_t count = 0;
 	for (const struct db_job *job = alike; job != NULL; job = job->next)
 		arg[count++] = job->arg;
-	alike->after(arg, count);
+	after(arg, count);
 }
 
 /* A job that is done belongs to its thread again, and must not be looked at any more. True when it was the leader's own last one. */
@@ -208,8 +208,9 @@ static bool follow_up(struct db_job *group, const struct waiter *own)
 {
 	bool own_done = finish(take_alike(&group, NULL), own);
 	while (group != NULL) {
-		struct db_job *alike = take_alike(&group, group->after);
-		run_sequel(alike);
+		db_after *after = group->after;
+		struct db_job *alike = take_alike(&group, after);
+		run_sequel(after, alike);
 		own_done = finish(alike, own) || own_done;
 	}
 	return own_done;
