@@ -23,6 +23,7 @@ enum conf_type {
 enum conf_access {
 	CONF_READS,    /* a file, and what is put in its place later: its directory is read */
 	CONF_REPLACES, /* a file that is written, with others beside it: its directory is written */
+	CONF_OPENS,    /* a file that is there, itself and nothing beside it */
 	CONF_KEEPS,    /* a directory: everything in it is the daemon's */
 	CONF_SEARCHES, /* a directory that is read */
 	CONF_LISTENS,  /* a socket that is made there, or "unix:" and its path */

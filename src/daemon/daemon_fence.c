@@ -40,14 +40,15 @@ bool daemon_is_fenced(void)
 }
 
 static const struct use {
-	bool of_directory; /* the path itself is one; else the one it lies in */
-	bool make;         /* when it is not there */
+	bool itself; /* the path; else the directory it lies in, with all below */
+	bool make;   /* as a directory, when it is not there */
 	uint64_t rights;
 } uses[] = {
 	[CONF_READS] = { .rights = READ },
 	[CONF_REPLACES] = { .rights = READ | WRITE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE },
-	[CONF_KEEPS] = { .of_directory = true, .make = true, .rights = KEEP },
-	[CONF_SEARCHES] = { .of_directory = true, .rights = READ },
+	[CONF_OPENS] = { .itself = true, .rights = OF_FILES },
+	[CONF_KEEPS] = { .itself = true, .make = true, .rights = KEEP },
+	[CONF_SEARCHES] = { .itself = true, .rights = READ },
 	[CONF_LISTENS] = { .rights = LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_SOCK |
 				     LANDLOCK_ACCESS_FS_REMOVE_FILE },
 	[CONF_CONNECTS] = { .rights = 0 },
@@ -100,7 +101,7 @@ static st allow_use(struct scope *s, const struct fence *f, enum conf_access acc
 	const struct use *use = &uses[access];
 	if (use->make)
 		TRY(file_make_directory(s, path, 0750));
-	return allow(s, f, use->of_directory ? path : directory_of(s, path), use->rights);
+	return allow(s, f, use->itself ? path : directory_of(s, path), use->rights);
 }
 
 static void take_path(void *state, enum conf_access access, const char *path)

@@ -56,3 +56,17 @@ def test_status_and_health_say_whether_the_fence_holds(provider):
     assert ("Landlock" in provider.json("status")["files"]) and ("NOT FENCED" in provider.json("status")["files"]) != fenced
     for name in DAEMONS:
         assert ("this kernel has no Landlock" in provider.log_text(name)) != fenced, name
+
+
+def test_no_daemon_may_write_where_another_keeps_its_keys(provider):
+    """The rights of a directory hold for all below it: no path of a configuration may lie so that this is another's state."""
+    states = {path.name: path for path in (provider.home / "state").iterdir() if path.is_dir()}
+    assert {"keyd-ca", "keyd-log", "ca", "va"} <= set(states)
+    for name in DAEMONS:
+        for line in provider.conf(name).read_text().splitlines():
+            key, _, value = (part.strip() for part in line.partition("="))
+            if not value.startswith("../state") or key == "founding-journal":  # that one is opened alone
+                continue
+            directory = (provider.home / "etc" / value).resolve()
+            directory = directory if key.endswith("-directory") else directory.parent
+            assert directory.is_relative_to(states[name]), (name, line)

@@ -42,7 +42,7 @@ static const struct conf_row rows[] = {
 			 "half of it."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
-	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_REPLACES, .standard = "",
+	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
 		 .help = "Journal of the founding, repeated: its records become the first leaves of a new log."),
 };
 static const struct conf_section sections[] = {
