@@ -135,18 +135,24 @@ static struct va_answer **find(const struct shard *shard, uint64_t hash, span ce
 	return at;
 }
 
+/* With the lock. */
+static struct va_answer *get_locked(struct shard *shard, uint64_t hash, span cert_id, int64_t now)
+{
+	struct va_answer **at = find(shard, hash, cert_id);
+	if (*at == NULL || now >= (*at)->refresh_at)
+		return NULL;
+	struct va_answer *got = va_answer_hold(*at);
+	ring_leave(got);
+	ring_enter(shard, got);
+	return got;
+}
+
 struct va_answer *va_cache_get(struct va_cache *cache, span cert_id, span serial, int64_t now)
 {
 	uint64_t hash = hash_of(cache, serial);
 	struct shard *shard = shard_of(cache, hash);
-	struct va_answer *got = NULL;
 	(void)pthread_mutex_lock(&shard->lock);
-	struct va_answer **at = find(shard, hash, cert_id);
-	if (*at != NULL && now < (*at)->refresh_at) {
-		got = va_answer_hold(*at);
-		ring_leave(got);
-		ring_enter(shard, got);
-	}
+	struct va_answer *got = get_locked(shard, hash, cert_id, now);
 	(void)pthread_mutex_unlock(&shard->lock);
 	return got;
 }
@@ -258,31 +264,32 @@ static st flight_wait(struct scope *s, struct shard *shard, struct va_flight *fl
 	return have ? OK : fail(s, code, "the OCSP answer waited for was not signed");
 }
 
-struct va_flight *va_cache_lead(struct va_cache *cache, span cert_id, span serial)
+void va_cache_lead(struct va_cache *cache, span cert_id, span serial, int64_t now, struct va_flight **out_lead,
+		   struct va_answer **out_answer)
 {
 	uint64_t hash = hash_of(cache, serial);
 	struct shard *shard = shard_of(cache, hash);
 	(void)pthread_mutex_lock(&shard->lock);
-	struct va_flight *lead = flight_find(shard, hash, cert_id) == NULL ? flight_begin(shard, hash, cert_id) : NULL;
+	*out_answer = get_locked(shard, hash, cert_id, now);
+	bool leads = *out_answer == NULL && flight_find(shard, hash, cert_id) == NULL;
+	*out_lead = leads ? flight_begin(shard, hash, cert_id) : NULL;
 	(void)pthread_mutex_unlock(&shard->lock);
-	return lead;
 }
 
-st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead,
+st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, int64_t now, struct va_flight **out_lead,
 		 struct va_answer **out_answer)
 {
 	uint64_t hash = hash_of(cache, serial);
 	struct shard *shard = shard_of(cache, hash);
 	(void)pthread_mutex_lock(&shard->lock);
+	*out_answer = get_locked(shard, hash, cert_id, now);
+	*out_lead = NULL;
 	struct va_flight *flight = flight_find(shard, hash, cert_id);
 	st done = OK;
-	if (flight != NULL) {
-		*out_lead = NULL;
+	if (*out_answer == NULL && flight != NULL)
 		done = flight_wait(s, shard, flight, out_answer);
-	} else {
+	else if (*out_answer == NULL)
 		*out_lead = flight_begin(shard, hash, cert_id);
-		*out_answer = NULL;
-	}
 	(void)pthread_mutex_unlock(&shard->lock);
 	return done;
 }

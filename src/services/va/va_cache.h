@@ -43,11 +43,12 @@ void va_cache_clear(struct va_cache *cache);
 size_t va_cache_count(struct va_cache *cache);
 
 /* A miss. Whoever is first for this CertID leads: *out_lead is set, and it must call va_cache_land() whatever happens. The
- * others wait and get a reference to the leader's answer, or the leader's failure. */
+ * others wait and get a reference to the leader's answer, or the leader's failure; or what was kept since the miss. */
 struct va_flight;
-/* The same without waiting: NULL when another leads. */
-struct va_flight *va_cache_lead(struct va_cache *cache, span cert_id, span serial);
-st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, struct va_flight **out_lead,
+/* The same without waiting: the answer when one has come meanwhile, else a lead, else neither: another leads. */
+void va_cache_lead(struct va_cache *cache, span cert_id, span serial, int64_t now, struct va_flight **out_lead,
+		   struct va_answer **out_answer);
+st va_cache_join(struct scope *s, struct va_cache *cache, span cert_id, span serial, int64_t now, struct va_flight **out_lead,
 		 struct va_answer **out_answer);
 /* `answer` NULL: it failed with `code`. `keep`: into the cache, unless the serial's status was told anew since the join. */
 void va_cache_land(struct va_cache *cache, struct va_flight *lead, struct va_answer *answer, bool keep, enum code code);

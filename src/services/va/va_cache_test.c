@@ -38,7 +38,7 @@ static void keep(struct va_cache *cache, const struct id *id, const char *body, 
 	scope_init(&s, NULL);
 	struct va_flight *lead;
 	struct va_answer *got;
-	assert_ok(&s, va_cache_join(&s, cache, whole(id), serial(id), &lead, &got));
+	assert_ok(&s, va_cache_join(&s, cache, whole(id), serial(id), INT64_MAX, &lead, &got));
 	assert_non_null(lead);
 	struct va_answer *answer = answer_for(id, body, refresh_at);
 	va_cache_land(cache, lead, answer, true, E_OK);
@@ -51,6 +51,32 @@ static bool has(struct va_cache *cache, const struct id *id, const char *body, i
 	bool same = got != NULL && span_is(got->body, body);
 	va_answer_release(got);
 	return same;
+}
+
+static void what_was_kept_since_the_miss_is_found_by_who_joins_or_would_lead(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct va_cache *cache = va_cache_new(100);
+	struct id id = id_of(1, 7);
+	struct va_flight *lead;
+	struct va_answer *got;
+	va_cache_lead(cache, whole(&id), serial(&id), 0, &lead, &got);
+	assert_true(lead != NULL && got == NULL);
+	struct va_flight *second;
+	va_cache_lead(cache, whole(&id), serial(&id), 0, &second, &got);
+	assert_true(second == NULL && got == NULL);
+	struct va_answer *answer = answer_for(&id, "made", 100);
+	va_cache_land(cache, lead, answer, true, E_OK);
+	va_answer_release(answer);
+	va_cache_lead(cache, whole(&id), serial(&id), 0, &lead, &got);
+	assert_true(lead == NULL && span_is(got->body, "made"));
+	va_answer_release(got);
+	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), 0, &lead, &got));
+	assert_true(lead == NULL && span_is(got->body, "made"));
+	va_answer_release(got);
+	va_cache_free(cache);
 }
 
 static void an_answer_is_given_until_its_half_life(void **state)
@@ -95,10 +121,10 @@ static void an_answer_overtaken_by_a_change_of_status_is_not_kept(void **state)
 	struct id id = id_of(1, 7);
 	struct va_flight *lead, *second;
 	struct va_answer *got;
-	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), &lead, &got));
+	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), 0, &lead, &got));
 	va_cache_drop(cache, serial(&id));
 	/* Nor may a request that comes after the change wait for it. */
-	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), &second, &got));
+	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), 0, &second, &got));
 	assert_non_null(second);
 	struct va_answer *stale = answer_for(&id, "good", 1000), *fresh = answer_for(&id, "revoked", 1000);
 	va_cache_land(cache, second, fresh, true, E_OK);
@@ -154,7 +180,7 @@ static void *ask(void *arg)
 	scope_init(&s, NULL);
 	struct va_flight *lead = NULL;
 	struct va_answer *got = NULL;
-	asker->result = va_cache_join(&s, asker->cache, whole(&asker->id), serial(&asker->id), &lead, &got);
+	asker->result = va_cache_join(&s, asker->cache, whole(&asker->id), serial(&asker->id), 0, &lead, &got);
 	if (lead != NULL)
 		va_cache_land(asker->cache, lead, NULL, false, E_BUG);
 	asker->same = lead == NULL && got != NULL && span_is(got->body, "signed once");
@@ -172,7 +198,7 @@ static void ask_while_leading(struct va_answer *answer, enum code code, struct a
 	struct id id = id_of(1, 7);
 	struct va_flight *lead;
 	struct va_answer *got;
-	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), &lead, &got));
+	assert_ok(&s, va_cache_join(&s, cache, whole(&id), serial(&id), 0, &lead, &got));
 	for (size_t i = 0; i < ASKERS; i++) {
 		askers[i] = (struct asker){ .cache = cache, .id = id };
 		assert_int_equal(pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
@@ -209,6 +235,7 @@ static void those_who_wait_fail_as_the_signature_failed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_was_kept_since_the_miss_is_found_by_who_joins_or_would_lead),
 		cmocka_unit_test(an_answer_is_given_until_its_half_life),
 		cmocka_unit_test(a_change_of_status_forgets_every_form_of_asking),
 		cmocka_unit_test(an_answer_overtaken_by_a_change_of_status_is_not_kept),

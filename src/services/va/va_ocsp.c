@@ -313,19 +313,30 @@ struct entry {
 	struct va_flight *lead; /* others may be waiting for its answer */
 	struct va_answer *kept; /* what they get */
 	struct key_item *item;
+	bool answered;
 	bool follows; /* the same answer is on its way for another request */
 };
+
+/* Kept meanwhile, ours to make, or on its way with another. */
+static void look_for_kept(struct entry *n)
+{
+	const struct pki_ocsp_cert_id *id = &n->request->id[0];
+	int64_t now = scope_now(n->e->scope);
+	struct va_answer *answer = NULL;
+	va_cache_lead(n->va->cache, id->whole, id->serial, now, &n->lead, &answer);
+	if (answer != NULL)
+		reply_kept(n->e->scope, &n->e->reply, answer, va_conf_now(n->va), now);
+	n->answered = answer != NULL;
+	n->follows = answer == NULL && n->lead == NULL;
+}
 
 static st begin(struct entry *n, const struct va_directory *directory)
 {
 	struct scope *s = n->e->scope;
 	TRY(read_request(s, &n->e->request, &n->request));
-	if (reply_from_cache(s, n->va, n->request, &n->e->reply))
-		return OK;
 	if (may_be_kept(n->request))
-		n->lead = va_cache_lead(n->va->cache, n->request->id[0].whole, n->request->id[0].serial);
-	n->follows = may_be_kept(n->request) && n->lead == NULL;
-	if (n->follows)
+		look_for_kept(n);
+	if (n->answered || n->follows)
 		return OK;
 	n->query = query_new(s, n->va, directory, n->request);
 	return prepare(s, n->query, n->item);
@@ -357,7 +368,7 @@ static st join(struct scope *s, struct va *va, const struct pki_ocsp_request *re
 	const struct pki_ocsp_cert_id *id = &request->id[0];
 	struct va_flight *lead;
 	struct answer made;
-	TRY(va_cache_join(s, va->cache, id->whole, id->serial, &lead, out));
+	TRY(va_cache_join(s, va->cache, id->whole, id->serial, scope_now(s), &lead, out));
 	if (lead == NULL)
 		return OK;
 	st done = answer_now(s, va, request, &made);
