@@ -1,8 +1,6 @@
 /* What shells complete, from the command tables: nouns, verbs, options, and for values what the help calls them. */
 #include "cli_nouns.h"
-#include "file.h"
 #include "pki_profile.h"
-#include <unistd.h>
 
 static void put(struct buf *out, const char *text)
 {
@@ -97,30 +95,23 @@ static void bash_script(struct buf *out)
 	put(out, "\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}\ncomplete -F _chancery chancery\n");
 }
 
-static st print(struct scope *s, const struct buf *script)
-{
-	return file_write_all(s, STDOUT_FILENO, buf_span(script));
-}
-
 static st bash(struct scope *s, struct cli *c)
 {
-	(void)c;
 	AUTO_BUF script;
 	buf_init(&script, 0);
 	put(&script, "# Completion for bash, printed by `chancery completion bash`.\n");
 	bash_script(&script);
-	return print(s, &script);
+	return cli_write_out(s, c, cli_get(c, "out"), buf_span(&script));
 }
 
 static st zsh(struct scope *s, struct cli *c)
 {
-	(void)c;
 	AUTO_BUF script;
 	buf_init(&script, 0);
 	put(&script,
 	    "#compdef chancery\n# Completion for zsh, printed by `chancery completion zsh`.\nautoload -Uz bashcompinit && bashcompinit\n");
 	bash_script(&script);
-	return print(s, &script);
+	return cli_write_out(s, c, cli_get(c, "out"), buf_span(&script));
 }
 
 /* ---- fish ---- */
@@ -161,7 +152,6 @@ static void put_fish_command(struct scope *s, struct buf *out, const struct cli_
 
 static st fish(struct scope *s, struct cli *c)
 {
-	(void)c;
 	AUTO_BUF script;
 	buf_init(&script, 0);
 	put(&script,
@@ -173,24 +163,30 @@ static st fish(struct scope *s, struct cli *c)
 		for (size_t k = 0; k < cli_nouns[i]->command_count; k++)
 			put_fish_command(s, &script, cli_nouns[i], &cli_nouns[i]->commands[k]);
 	}
-	return print(s, &script);
+	return cli_write_out(s, c, cli_get(c, "out"), buf_span(&script));
 }
 
+static const struct cli_option options[] = {
+	{ .name = "out", .value = "FILE", .help = "write it there (default: standard output)" },
+};
 static const struct cli_command commands[] = {
 	{ .verb = "bash",
 	  .summary = "Print what bash completes",
-	  .example = "completion bash > /etc/bash_completion.d/chancery",
+	  .example = "completion bash --out /etc/bash_completion.d/chancery",
 	  .without_configuration = true,
+	  CLI_OPTIONS(options),
 	  .run = bash },
 	{ .verb = "zsh",
 	  .summary = "Print what zsh completes",
-	  .example = "completion zsh > /usr/local/share/zsh/site-functions/_chancery",
+	  .example = "completion zsh --out /usr/local/share/zsh/site-functions/_chancery",
 	  .without_configuration = true,
+	  CLI_OPTIONS(options),
 	  .run = zsh },
 	{ .verb = "fish",
 	  .summary = "Print what fish completes",
-	  .example = "completion fish > /etc/fish/completions/chancery.fish",
+	  .example = "completion fish --out /etc/fish/completions/chancery.fish",
 	  .without_configuration = true,
+	  CLI_OPTIONS(options),
 	  .run = fish },
 };
 const struct cli_noun cli_noun_completion = { "completion", "print what shells complete", CLI_COMMANDS(commands) };
