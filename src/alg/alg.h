@@ -8,16 +8,18 @@
 
 enum alg_family { ALG_RSA, ALG_EC, ALG_ED25519 };
 
-/* A type of key. Names: "rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ed25519". */
+/* A type of key. Names: "rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521", "ec-brainpoolp512r1",
+ * "ed25519". */
 struct alg_key {
 	const char *name;
 	enum alg_family family;
 	unsigned bits;
 	span curve;        /* EC: content octets of the named curve's OID, else empty */
 	size_t coordinate; /* EC: octets of one coordinate, else 0 */
+	bool etsi_only;    /* in the curve set `etsi` (TS 119 312), not in `fips` (FIPS 186-5) */
 };
 
-/* A signature algorithm. Names: "ecdsa-sha256", "ecdsa-sha384", "rsa-pss-sha256", "rsa-pss-sha384", "rsa-pkcs1-sha256",
+/* A signature algorithm. Names: "ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512", "rsa-pss-sha256", "rsa-pss-sha384", "rsa-pkcs1-sha256",
  * "rsa-pkcs1-sha384", "ed25519". `identifier` is the whole AlgorithmIdentifier. */
 struct alg_signature {
 	const char *name;

@@ -7,6 +7,13 @@ static const struct alg_key keys[] = {
 	{ .name = "rsa-4096", .family = ALG_RSA, .bits = 4096 },
 	{ .name = "ec-p256", .family = ALG_EC, .bits = 256, .curve = OCTETS(OID_P256), .coordinate = 32 },
 	{ .name = "ec-p384", .family = ALG_EC, .bits = 384, .curve = OCTETS(OID_P384), .coordinate = 48 },
+	{ .name = "ec-p521", .family = ALG_EC, .bits = 521, .curve = OCTETS(OID_P521), .coordinate = 66 },
+	{ .name = "ec-brainpoolp512r1",
+	  .family = ALG_EC,
+	  .bits = 512,
+	  .curve = OCTETS(OID_BRAINPOOLP512R1),
+	  .coordinate = 64,
+	  .etsi_only = true },
 	{ .name = "ed25519", .family = ALG_ED25519, .bits = 256 },
 };
 #define KEYS        (sizeof keys / sizeof keys[0])
@@ -78,14 +85,15 @@ static st ec_parts(struct scope *s, struct der_rd *identifier, span bits, struct
 {
 	//= rfc5480#2.1.1 namedCurve only: no specified or implicit curve
 	if (der_next(identifier) != DER_OID)
-		return fail(s, E_CRYPTO, "the EC key does not name its curve (RFC 5480, 2.1.1.1); use ec-p256 or ec-p384");
+		return fail(s, E_CRYPTO,
+			    "the EC key does not name its curve (RFC 5480, 2.1.1.1); use ec-p256, ec-p384 or ec-p521");
 	span curve = der_get(identifier, DER_OID);
 	TRY(der_done(s, identifier, "the AlgorithmIdentifier of an EC key"));
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].family == ALG_EC && span_equal(keys[i].curve, curve))
 			out->key = &keys[i];
 	if (out->key == NULL)
-		return fail(s, E_CRYPTO, "the curve of the EC key is not in the table; use ec-p256 or ec-p384");
+		return fail(s, E_CRYPTO, "the curve of the EC key is not in the table; use ec-p256, ec-p384 or ec-p521");
 	//= rfc5480#2.2 uncompressed form: 04 and both coordinates at full length
 	if (bits.len != 1 + 2 * out->key->coordinate || bits.data[0] != 4)
 		return fail(s, E_CRYPTO, "the EC point is not in uncompressed form of its curve's length (RFC 5480, 2.2)");

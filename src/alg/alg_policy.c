@@ -19,10 +19,13 @@
 #define RSA_LONG  "TS 119 312 V2.1.1 table 6 (3000 bits and more recommended), 7.3 (PSS recommended)"
 #define RSA_OLD   "TS 119 312 V2.1.1 table 6, 7.3 (PKCS#1 v1.5 is legacy: only where relying parties need it)"
 #define CURVES    "TS 119 312 V2.1.1 6.2.2.3 (recommended curves), SHA-2 as wide as the curve"
+#define BRAINPOOL "TS 119 312 V2.1.1 6.2.2.3 (recommended curves); not in FIPS 186-5, so only where the CA's curve set is etsi"
 
 static const struct alg_policy rows[] = {
 	{ "ec-p256", "ecdsa-sha256", ALL, 0, NO_END, NO_END, CURVES },
 	{ "ec-p384", "ecdsa-sha384", ALL, 0, NO_END, NO_END, CURVES },
+	{ "ec-p521", "ecdsa-sha512", ALL, 0, NO_END, NO_END, CURVES },
+	{ "ec-brainpoolp512r1", "ecdsa-sha512", ALL & ~(LOG | INTERNAL), 0, NO_END, NO_END, BRAINPOOL },
 	{ "rsa-2048", "rsa-pss-sha256", END_ENTITY, 0, END_OF_2026, END_OF_2028, RSA_SHORT },
 	{ "rsa-2048", "rsa-pkcs1-sha256", END_ENTITY, 0, END_OF_2026, END_OF_2028, RSA_SHORT },
 	{ "rsa-3072", "rsa-pss-sha256", ALL, 0, NO_END, NO_END, RSA_LONG },

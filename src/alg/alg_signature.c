@@ -7,8 +7,9 @@
 	"\x30\x41\x06\x09" OID_RSASSA_PSS "\x30\x34\xa0\x0f\x30\x0d\x06\x09" oid_of_digest                                     \
 	"\x05\x00\xa1\x1c\x30\x1a\x06\x09" OID_MGF1 "\x30\x0d\x06\x09" oid_of_digest "\x05\x00\xa2\x03\x02\x01" salt
 
-#define ECDSA_MAX 104 /* two INTEGERs of 49 octets (P-384) */
-#define RSA_MAX   512
+#define ECDSA_MAX      104 /* two INTEGERs of 49 octets (P-384) */
+#define ECDSA_LONG_MAX 139 /* of 66 octets (P-521; brainpoolP512r1 has 65) */
+#define RSA_MAX        512
 
 static const struct alg_signature signatures[] = {
 	{ .name = "ecdsa-sha256",
@@ -21,6 +22,11 @@ static const struct alg_signature signatures[] = {
 	  .digest = DIGEST_SHA384,
 	  .max_signature = ECDSA_MAX,
 	  .identifier = OCTETS("\x30\x0a\x06\x08" OID_ECDSA_SHA384) },
+	{ .name = "ecdsa-sha512",
+	  .family = ALG_EC,
+	  .digest = DIGEST_SHA512,
+	  .max_signature = ECDSA_LONG_MAX,
+	  .identifier = OCTETS("\x30\x0a\x06\x08" OID_ECDSA_SHA512) },
 	{ .name = "rsa-pss-sha256",
 	  .family = ALG_RSA,
 	  .digest = DIGEST_SHA256,
@@ -76,8 +82,10 @@ static const struct {
 	const char *key;
 	const char *signature;
 } defaults[] = {
-	{ "rsa-2048", "rsa-pss-sha256" }, { "rsa-3072", "rsa-pss-sha256" }, { "rsa-4096", "rsa-pss-sha384" },
-	{ "ec-p256", "ecdsa-sha256" },    { "ec-p384", "ecdsa-sha384" },    { "ed25519", "ed25519" },
+	{ "rsa-2048", "rsa-pss-sha256" }, { "rsa-3072", "rsa-pss-sha256" },
+	{ "rsa-4096", "rsa-pss-sha384" }, { "ec-p256", "ecdsa-sha256" },
+	{ "ec-p384", "ecdsa-sha384" },    { "ed25519", "ed25519" },
+	{ "ec-p521", "ecdsa-sha512" },    { "ec-brainpoolp512r1", "ecdsa-sha512" },
 };
 
 //= ts119312#7.3 PSS is the default for RSA; PKCS#1 v1.5 is legacy and has to be chosen

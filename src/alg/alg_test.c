@@ -12,9 +12,16 @@ static EVP_PKEY *new_key(const char *name)
 		const char *name, *type, *curve;
 		size_t bits;
 	} rows[] = {
-		{ "rsa-2048", "RSA", NULL, 2048 }, { "rsa-3072", "RSA", NULL, 3072 }, { "ec-p256", "EC", "P-256", 0 },
-		{ "ec-p384", "EC", "P-384", 0 },   { "ec-p521", "EC", "P-521", 0 },   { "ed25519", "ED25519", NULL, 0 },
-		{ "ed448", "ED448", NULL, 0 },     { "rsa-2064", "RSA", NULL, 2064 },
+		{ "rsa-2048", "RSA", NULL, 2048 },
+		{ "rsa-3072", "RSA", NULL, 3072 },
+		{ "ec-p256", "EC", "P-256", 0 },
+		{ "ec-p384", "EC", "P-384", 0 },
+		{ "ec-p521", "EC", "P-521", 0 },
+		{ "ed25519", "ED25519", NULL, 0 },
+		{ "ed448", "ED448", NULL, 0 },
+		{ "rsa-2064", "RSA", NULL, 2064 },
+		{ "ec-brainpoolp512r1", "EC", "brainpoolP512r1", 0 },
+		{ "ec-p224", "EC", "P-224", 0 },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if (strcmp(rows[i].name, name) != 0)
@@ -43,7 +50,8 @@ static void keys_that_openssl_makes_are_recognised(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	static const char *const names[] = { "rsa-2048", "rsa-3072", "ec-p256", "ec-p384", "ed25519" };
+	static const char *const names[] = { "rsa-2048", "rsa-3072",           "ec-p256", "ec-p384",
+					     "ec-p521",  "ec-brainpoolp512r1", "ed25519" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		AUTO(EVP_PKEY) *key = new_key(names[i]);
 		span spki = spki_of(&s, key), again;
@@ -66,7 +74,7 @@ static void keys_outside_the_table_are_refused(void **state)
 	(void)state;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	static const char *const names[] = { "ec-p521", "ed448", "rsa-2064" };
+	static const char *const names[] = { "ec-p224", "ed448", "rsa-2064" };
 	const struct alg_key *key;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		AUTO(EVP_PKEY) *pkey = new_key(names[i]);
@@ -103,6 +111,7 @@ static void identifiers_mean_to_openssl_what_they_mean_to_us(void **state)
 	} rows[] = {
 		{ "ecdsa-sha256", NID_ecdsa_with_SHA256 },
 		{ "ecdsa-sha384", NID_ecdsa_with_SHA384 },
+		{ "ecdsa-sha512", NID_ecdsa_with_SHA512 },
 		{ "rsa-pss-sha256", NID_rsassaPss },
 		{ "rsa-pss-sha384", NID_rsassaPss },
 		{ "rsa-pkcs1-sha256", NID_sha256WithRSAEncryption },

@@ -100,7 +100,8 @@ static st check_wish(struct scope *s, struct cli_api *api, const char *name, con
 	if (pki_profile_named(span_str(profile)) == NULL)
 		return fail(s, E_NOTFOUND, "there is no profile %s; `chancery profile list` names them", profile);
 	if (alg_key_named(span_str(type)) == NULL)
-		return fail(s, E_INPUT, "--type %s: there are ec-p256, ec-p384, rsa-3072 and rsa-4096", type);
+		return fail(s, E_INPUT,
+			    "--type %s: there are ec-p256, ec-p384, ec-p521, ec-brainpoolp512r1, rsa-3072 and rsa-4096", type);
 	st asked = cli_api_call(s, api, "GET", scope_printf(s, "/v1/cas/%s", cli_escape(s, name)), NULL, &there);
 	if (asked.code == E_OK)
 		return fail(s, E_CONFLICT, "there is a CA %s already; `chancery ca show %s` shows it", name, name);
@@ -168,7 +169,9 @@ static const struct cli_option show_options[] = { { .name = "out", .value = "FIL
 static const struct cli_option create_options[] = {
 	{ .name = "subject", .value = "NAME", .required = true, .help = "its name: 'C=BE, O=Example, CN=Example CA 2'" },
 	{ .name = "profile", .value = "PROFILE", .help = "default: issuing-ca" },
-	{ .name = "type", .value = "TYPE", .help = "of its key: ec-p256 (default), ec-p384, rsa-3072, rsa-4096" },
+	{ .name = "type",
+	  .value = "TYPE",
+	  .help = "of its key: ec-p256 (default), ec-p384, ec-p521, ec-brainpoolp512r1, rsa-3072, rsa-4096" },
 	{ .name = "ocsp-subject",
 	  .value = "NAME",
 	  .help = "name of its OCSP signer (default: the CA's, with OCSP behind its CN)" },

@@ -150,8 +150,10 @@ static st generate(struct scope *s, struct cli *c)
 {
 	struct key_info want = { .type = alg_key_named(span_str(cli_get_or(c, "type", "ec-p256"))), .missing = "" };
 	if (want.type == NULL)
-		return fail(s, E_INPUT, "'%s' is no type of key; there are ec-p256, ec-p384, rsa-3072, rsa-4096, ed25519",
-			    cli_get(c, "type"));
+		return fail(
+			s, E_INPUT,
+			"'%s' is no type of key; there are ec-p256, ec-p384, ec-p521, ec-brainpoolp512r1, rsa-3072, rsa-4096, ed25519",
+			cli_get(c, "type"));
 	const char *label = c->argument[0];
 	const char *token = cli_get(c, "token");
 	if (strlen(label) > KEY_LABEL_MAX || strlen(token) > KEY_LABEL_MAX)
@@ -202,7 +204,9 @@ static const struct cli_option generate_options[] = {
 	  .value = "LIST",
 	  .required = true,
 	  .help = "what it may sign: certificate,crl,ocsp,time-stamp,log,request" },
-	{ .name = "type", .value = "TYPE", .help = "ec-p256 (default), ec-p384, rsa-3072, rsa-4096, ed25519" },
+	{ .name = "type",
+	  .value = "TYPE",
+	  .help = "ec-p256 (default), ec-p384, ec-p521, ec-brainpoolp512r1, rsa-3072, rsa-4096, ed25519" },
 	{ .name = "backup", .value = "KIND", .help = "none (default) or wrapped; cannot be changed later" },
 	{ .name = "validity-days", .value = "N", .help = "longest validity it may sign" },
 	{ .name = "rate", .value = "N", .help = "most signatures per second" },

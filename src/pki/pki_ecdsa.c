@@ -25,7 +25,10 @@ struct curve {
 	bool tables; /* libcrypto uses tables of other points than the generator's on this curve */
 	EC_GROUP *group;
 };
-static struct curve curves[] = { { "ec-p256", NID_X9_62_prime256v1, true, NULL }, { "ec-p384", NID_secp384r1, false, NULL } };
+static struct curve curves[] = { { "ec-p256", NID_X9_62_prime256v1, true, NULL },
+				 { "ec-p384", NID_secp384r1, false, NULL },
+				 { "ec-p521", NID_secp521r1, false, NULL },
+				 { "ec-brainpoolp512r1", NID_brainpoolP512r1, false, NULL } };
 #define CURVES (sizeof curves / sizeof curves[0])
 static pthread_once_t curves_once = PTHREAD_ONCE_INIT;
 

@@ -8,9 +8,11 @@ static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	static const char *const rows[][2] = {
-		{ "ec-p256", "ecdsa-sha256" },      { "ec-p384", "ecdsa-sha384" },    { "ec-p384", "ecdsa-sha256" },
-		{ "rsa-2048", "rsa-pss-sha256" },   { "rsa-2048", "rsa-pss-sha384" }, { "rsa-2048", "rsa-pkcs1-sha256" },
+		{ "ec-p256", "ecdsa-sha256" },      { "ec-p384", "ecdsa-sha384" },
+		{ "ec-p384", "ecdsa-sha256" },      { "rsa-2048", "rsa-pss-sha256" },
+		{ "rsa-2048", "rsa-pss-sha384" },   { "rsa-2048", "rsa-pkcs1-sha256" },
 		{ "rsa-2048", "rsa-pkcs1-sha384" }, { "ed25519", "ed25519" },
+		{ "ec-p521", "ecdsa-sha512" },      { "ec-brainpoolp512r1", "ecdsa-sha512" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		AUTO(EVP_PKEY) *pkey = unit_key_named(rows[i][0]);

@@ -32,7 +32,11 @@ static inline EVP_PKEY *unit_key_named(const char *name)
 	else if (strcmp(name, "ed25519") == 0)
 		key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	else
-		key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", strcmp(name, "ec-p384") == 0 ? "P-384" : "P-256");
+		key = EVP_PKEY_Q_keygen(NULL, NULL, "EC",
+					strcmp(name, "ec-p384") == 0              ? "P-384"
+					: strcmp(name, "ec-p521") == 0            ? "P-521"
+					: strcmp(name, "ec-brainpoolp512r1") == 0 ? "brainpoolP512r1"
+										  : "P-256");
 	assert_non_null(key);
 	return key;
 }

@@ -28,7 +28,7 @@ struct ca_conf {
 	const char *database, *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
 	int64_t crl_life, workers, signers, feed_window;
-	struct conf_list key_blocklist;
+	struct conf_list key_blocklist, etsi_curves;
 	struct conf_group vas; /* of struct ca_conf_va */
 };
 extern const struct conf_schema ca_conf_schema;
@@ -133,6 +133,8 @@ struct ca_authority *ca_authority_at(struct ca *ca, size_t i);          /* NULL 
 struct ca_authority *ca_authority_numbered(struct ca *ca, int64_t id);  /* NULL when unknown */
 struct ca_authority *ca_authority_of_subject(struct ca *ca, span name); /* which issues under this Name */
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a);
+/* E_CRYPTO when this type of key is on a curve outside the curve set of the CA of this name, for its own key and those it certifies. */
+st ca_check_curve(struct scope *s, const struct ca *ca, const char *name, const struct alg_key *type);
 
 struct ca_founding {
 	const char *name, *profile, *subject, *key, *algorithm, *crl_url, *issuer_url, *ocsp_url, *cps_url;

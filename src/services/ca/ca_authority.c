@@ -216,3 +216,23 @@ st ca_authority_must_issue(struct scope *s, const struct ca_authority *a)
 		return fail(s, E_STATE, "CA '%s' is run elsewhere: its key is not here", a->name);
 	return OK;
 }
+
+static bool listed(const struct conf_list *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->item[i], name) == 0)
+			return true;
+	return false;
+}
+
+//= ts119312#6.2.2.3 brainpoolP512r1 is recommended; fips186-5#6.1.1 it is no curve of FIPS 186-5
+st ca_check_curve(struct scope *s, const struct ca *ca, const char *name, const struct alg_key *type)
+{
+	if (!type->etsi_only || listed(&ca->conf->etsi_curves, name))
+		return OK;
+	return fail(
+		s, E_CRYPTO,
+		"CA '%s' has the curve set fips (FIPS 186-5), and %s is not in it: use ec-p256, ec-p384 or ec-p521, or give the CA "
+		"the set of TS 119 312 by `etsi-curves = %s` in ca.conf",
+		name, type->name, name);
+}

@@ -244,6 +244,7 @@ static st found_with_key(struct scope *s, struct founding *f, struct ca_authorit
 	struct key_info *key = scope_new(s, struct key_info);
 	const struct alg_signature *algorithm = NULL;
 	TRY(key_find(s, f->ca->keyd, w->key, key));
+	TRY(ca_check_curve(s, f->ca, w->name, key->type));
 	TRY(choose_algorithm(s, key, w->algorithm, &algorithm));
 	TRY(pki_key_check(s, key->spki));
 	TRY(ca_key_check(s, f->ca, key->spki));

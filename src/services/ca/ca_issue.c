@@ -336,6 +336,7 @@ static st begin(struct scope *s, struct issue_work *w)
 	const struct ca_order *order = w->order;
 	TRY(pki_request_read(s, order->request, &w->request));
 	TRY(ca_key_check_lists(s, w->ca, w->request.spki));
+	TRY(ca_check_curve(s, w->ca, order->authority->name, w->request.key));
 	TRY(prepare(s, order, &w->request, &w->issue));
 	w->slot.ca = order->authority->id;
 	uint8_t digest[DIGEST_MAX];

@@ -34,6 +34,9 @@ static const struct conf_row head_rows[] = {
 	ROW(CONF_PATHS, key_blocklist, "key-blocklist", .standard = "",
 	    .help = "List of public keys that are not certified, repeated: sorted SHA-256 digests in hexadecimal.",
 	    .clause = "CA/Browser Forum BR 6.1.1.3"),
+	ROW(CONF_LIST, etsi_curves, "etsi-curves", .standard = "",
+	    .help = "Name of a CA, repeated, whose curve set is `etsi` (brainpoolP512r1 as well) instead of `fips`.",
+	    .clause = "TS 119 312 6.2.2.3; FIPS 186-5"),
 	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
 	ROW(CONF_INTEGER, signers, "signers", .standard = "4", .min = 1, .max = 256,
 	    .help = "Threads that issue certificates, each up to 32 at once; more for an HSM on a network."),
@@ -215,23 +218,31 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+static bool same_list(const struct conf_list *a, const struct conf_list *b)
+{
+	bool same = a->count == b->count;
+	for (size_t i = 0; same && i < a->count; i++)
+		same = strcmp(a->item[i], b->item[i]) == 0;
+	return same;
+}
+
 static st ca_reload(struct scope *s, void *state, const void *conf)
 {
 	struct ca *ca = state;
-	const struct ca_conf *new = conf;
-	const struct ca_conf *old = ca->conf;
-	const struct ca_conf_va *new_va = new->vas.item, *old_va = old->vas.item;
-	bool same = same_text(new->database, old->database) && same_text(new->socket, old->socket) &&
-		    same_text(new->listen, old->listen) && same_text(new->keyd_socket, old->keyd_socket) &&
-		    same_text(new->audit_socket, old->audit_socket) && same_text(new->audit_journal, old->audit_journal) &&
-		    same_text(new->state_directory, old->state_directory) &&
-		    same_text(new->tls_certificate, old->tls_certificate) && same_text(new->tls_key, old->tls_key) &&
-		    same_text(new->tls_ca, old->tls_ca) &&
-		    new->workers == old->workers &&new->signers == old->signers &&new->feed_window ==
-			    old->feed_window &&new->vas.count == old->vas.count;
-	for (size_t i = 0; same && i < new->vas.count; i++)
-		same = same_text(new_va[i].label, old_va[i].label) && same_text(new_va[i].url, old_va[i].url);
-	st status = same ? ca_key_lists_load(s, ca, &new->key_blocklist) : OK;
+	const struct ca_conf *next = conf;
+	const struct ca_conf *now = ca->conf;
+	const struct ca_conf_va *next_va = next->vas.item, *now_va = now->vas.item;
+	bool same = same_text(next->database, now->database) && same_text(next->socket, now->socket) &&
+		    same_text(next->listen, now->listen) && same_text(next->keyd_socket, now->keyd_socket) &&
+		    same_text(next->audit_socket, now->audit_socket) && same_text(next->audit_journal, now->audit_journal) &&
+		    same_text(next->state_directory, now->state_directory) &&
+		    same_text(next->tls_certificate, now->tls_certificate) && same_text(next->tls_key, now->tls_key) &&
+		    same_text(next->tls_ca, now->tls_ca) && next->workers == now->workers && next->signers == now->signers &&
+		    next->feed_window == now->feed_window && next->vas.count == now->vas.count &&
+		    same_list(&next->etsi_curves, &now->etsi_curves);
+	for (size_t i = 0; same && i < next->vas.count; i++)
+		same = same_text(next_va[i].label, now_va[i].label) && same_text(next_va[i].url, now_va[i].url);
+	st status = same ? ca_key_lists_load(s, ca, &next->key_blocklist) : OK;
 	daemon_record_reload(ca->audit, same && status.code == E_OK ? "in force" : "refused");
 	if (!same)
 		return fail(
@@ -239,7 +250,7 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 			"only crl-life, key-blocklist and the content of the TLS files can change while the ca runs: restart "
 			"it for the rest");
 	TRY(status);
-	atomic_store(&ca->crl_life, new->crl_life);
+	atomic_store(&ca->crl_life, next->crl_life);
 	http_server_reload(ca->http);
 	return OK;
 }
