@@ -115,7 +115,7 @@ EDIT(serial_long)
 	p->serial = SPAN_LITERAL("\x02\x15\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15");
 }
 EDIT(algorithm_other) { UNUSED_EDIT; p->algorithm = alg_signature_named(SPAN_LITERAL("ecdsa-sha384"))->identifier; }
-EDIT(algorithm_unknown) { UNUSED_EDIT; p->algorithm = SPAN_LITERAL("\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04"); }
+EDIT(algorithm_unknown) { UNUSED_EDIT; p->algorithm = SPAN_LITERAL("\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x01"); }
 EDIT(algorithm_not_in_policy)
 {
 	UNUSED_EDIT;
