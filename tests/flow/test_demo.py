@@ -1,6 +1,5 @@
 """A provider from one command, end to end, as an outsider sees it: openssl and curl against the public addresses."""
 import base64
-import datetime
 import hashlib
 import json
 import os
@@ -172,7 +171,12 @@ def test_secrets_lie_only_in_the_test_secrets_and_only_for_their_owner(provider)
     haystack = b"".join(p.read_bytes() for d in ("etc", "log", "run") for p in (provider.home / d).iterdir() if p.is_file())
     for name in DAEMONS:
         pid = provider.pid(name)
-        haystack += open(f"/proc/{pid}/environ", "rb").read() + open(f"/proc/{pid}/cmdline", "rb").read()
+        haystack += open(f"/proc/{pid}/cmdline", "rb").read()
+        if os.geteuid() != 0:  # no daemon can be dumped, so its environment is root's to read only
+            with pytest.raises(PermissionError):
+                open(f"/proc/{pid}/environ", "rb")
+            continue
+        haystack += open(f"/proc/{pid}/environ", "rb").read()
     assert not [name for name, pin in pins.items() if pin.encode() in haystack]
 
 
@@ -235,9 +239,9 @@ def test_short_lived_certificates_are_renewed_without_a_restart():
         signer = x509.load_pem_x509_certificate(lives.certificate("ocsp").read_bytes())
         within(60, lambda: all(hashlib.sha256((lives.home / n).read_bytes()).digest() != before[n] for n in names), 0.5)
         operator = (lives.home / "tls" / "operator.pem").read_bytes()
-        lives.check("ca", "list")  # whoever uses the tool in the last third of its certificate's life gets a new one
-        assert (lives.home / "tls" / "operator.pem").read_bytes() != operator
-        time.sleep(max(0, signer.not_valid_after.replace(tzinfo=datetime.timezone.utc).timestamp() - time.time()) + 1)
+        # Whoever uses the tool in the last third of its certificate's life gets a new one.
+        within(15, lambda: lives.check("ca", "list") and (lives.home / "tls" / "operator.pem").read_bytes() != operator, 0.5)
+        time.sleep(max(0, signer.not_valid_after_utc.timestamp() - time.time()) + 1)
         certificate, _ = lives.issue("late")
         within(5, lambda: ": good" in lives.ocsp(certificate))
         assert {name: lives.pid(name) for name in DAEMONS} == pids

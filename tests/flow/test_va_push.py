@@ -257,8 +257,8 @@ def test_a_large_crl_does_not_sit_in_memory(world):
     world.put_crl(world.issuing, b"x" * 1000, path="/v1/crls/issuing/900")
 
     def anonymous():
-        for line in open(f"/proc/{world.va.process.pid}/smaps_rollup", encoding="ascii"):
-            if line.startswith("Anonymous:"):
+        for line in open(f"/proc/{world.va.process.pid}/status", encoding="ascii"):
+            if line.startswith("RssAnon:"):
                 return int(line.split()[1])
         raise AssertionError
 

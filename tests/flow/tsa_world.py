@@ -82,14 +82,14 @@ class LyingKeyd:
 
 
 class World:
-    def __init__(self, directory, options="", clock="test"):
+    def __init__(self, directory, options="", clock="test", keyd_audit=None):
         self.directory = pathlib.Path(directory)
         self.root = Authority(1, "root", "TEST Root")
         self.issuing = Authority(2, "issuing", "TEST Issuing", self.root)
         self.management = Authority(9, "management", "TEST Management")
         self.tls_keys, self.tsa = {}, None
         self.port, self.https_port, self.management_port = free_port(), free_port(), free_port()
-        self.keyd = keyd_client.Keyd(zone="time", extra="connections = 256")
+        self.keyd = keyd_client.Keyd(zone="time", audit=keyd_audit, extra="connections = 256")
         self.keyd.start()
         self.keyd.token("tsu")
         client = self.keyd.client()
