@@ -88,7 +88,8 @@ struct http_settings {
 	unsigned workers;
 	unsigned together; /* further workers, for routes with handle_all; 0: no such routes */
 	unsigned queue;    /* requests waiting for a worker, E_BUSY above; 0: 64 for each worker */
-	unsigned max_connections;
+	unsigned
+		max_connections; /* above, the one that waits longest for its request is closed, else the new one is told 503 */
 	const char *spool_directory; /* where `spool` routes keep bodies; NULL: no such routes */
 	size_t max_header;           /* octets of request line and headers, 431 above */
 	int idle_seconds;            /* a connection without a complete request for so long is closed */

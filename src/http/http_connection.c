@@ -14,7 +14,8 @@
 #define LINGER_TIME   (2 * HTTP_SECOND)
 #define BODY_KEEP_MAX 65536
 /* Octets read ahead beside a head: pipelined requests, or the body on its way to its place. */
-#define READ_AHEAD 65536
+#define READ_AHEAD         65536
+#define LOOKED_AT_FOR_ROOM 64
 
 static const struct http_settings *settings_of(const struct http_connection *c)
 {
@@ -40,14 +41,34 @@ static void close_now(struct http_connection *c)
 	c->bev = NULL;
 }
 
+static void unlink_connection(struct http_connection *c)
+{
+	struct http_loop *loop = c->loop;
+	*(c->next != NULL ? &c->next->previous : &loop->last_connection) = c->previous;
+	*(c->previous != NULL ? &c->previous->next : &loop->connections) = c->next;
+	c->next = c->previous = NULL;
+}
+
+static void link_connection(struct http_connection *c)
+{
+	struct http_loop *loop = c->loop;
+	c->next = loop->connections;
+	*(c->next != NULL ? &c->next->previous : &loop->last_connection) = c;
+	loop->connections = c;
+}
+
+/* Something happened to it: it is the first of the list again, so that the last one is the one that has waited longest. */
+static void mark_active(struct http_connection *c)
+{
+	if (c->loop->connections == c)
+		return;
+	unlink_connection(c);
+	link_connection(c);
+}
+
 static void free_connection(struct http_connection *c)
 {
-	if (c->next != NULL)
-		c->next->previous = c->previous;
-	if (c->previous != NULL)
-		c->previous->next = c->next;
-	else
-		c->loop->connections = c->next;
+	unlink_connection(c);
 	(void)atomic_fetch_sub(&c->loop->server->connections, 1);
 	http_answer_clear(&c->answer);
 	buf_free(&c->answer.bytes);
@@ -110,6 +131,7 @@ static void answer_is_out(struct http_connection *c)
 	} else {
 		c->phase = HTTP_IN_HEAD;
 		set_deadline(c, 0);
+		mark_active(c);
 	}
 }
 
@@ -169,9 +191,12 @@ static void send_answer(struct http_connection *c)
 	span lent = c->answer.lent;
 	c->phase = HTTP_WRITING;
 	set_deadline(c, bytes.len + lent.len + c->answer.file_len);
-	if (write_at_once(c, &bytes, &lent))
+	if (write_at_once(c, &bytes, &lent)) {
 		answer_is_out(c);
-	else if (!queue_answer(c, bytes, lent))
+		return;
+	}
+	mark_active(c);
+	if (!queue_answer(c, bytes, lent))
 		close_now(c);
 }
 
@@ -201,6 +226,7 @@ static void handle_request(struct http_connection *c)
 		}
 	}
 	c->with_worker = true;
+	mark_active(c);
 	if (http_pool_put(http_pool_of(loop->server, c->route), c))
 		return;
 	c->with_worker = false;
@@ -507,13 +533,41 @@ static bool open_bufferevent(struct http_connection *c, const struct http_listen
 	return true;
 }
 
-static void link_connection(struct http_loop *loop, struct http_connection *c)
+/* What is being worked on, or on its way in or out for as long as it is large, is not taken from anybody. */
+static bool waits_for_request(const struct http_connection *c)
 {
-	c->next = loop->connections;
-	if (c->next != NULL)
-		c->next->previous = c;
-	loop->connections = c;
-	(void)atomic_fetch_add(&loop->server->connections, 1);
+	return c->phase == HTTP_HANDSHAKE || c->phase == HTTP_IN_HEAD || c->phase == HTTP_LINGERING ||
+	       (c->phase == HTTP_IN_BODY && !c->route->spool);
+}
+
+/* At the limit, the one of those near the end of the list that has kept us waiting longest for its request is closed. Otherwise
+ * it would take no more than silent connections to keep everybody out. */
+static bool make_room(struct http_loop *loop)
+{
+	struct http_connection *c = loop->last_connection;
+	for (int i = 0; c != NULL && i < LOOKED_AT_FOR_ROOM; i++, c = c->previous)
+		if (waits_for_request(c)) {
+			http_connection_drop(c);
+			return true;
+		}
+	return false;
+}
+
+static void note_limit(struct http_server *server, bool made_room)
+{
+	if (http_may_be_said(&server->limit_said))
+		log_put(LOG_LEVEL_WARNING, "%u connections are open, as many as may be: %s", server->settings.max_connections,
+			made_room ? "those that wait longest for a request are closed for new ones" : "new ones are refused");
+}
+
+static bool has_room(struct http_loop *loop)
+{
+	struct http_server *server = loop->server;
+	if (atomic_load(&server->connections) < server->settings.max_connections)
+		return true;
+	bool made = make_room(loop);
+	note_limit(server, made);
+	return made;
 }
 
 void http_connection_accept(struct http_loop *loop, const struct http_listener *listener, int fd, const struct sockaddr *peer)
@@ -521,7 +575,7 @@ void http_connection_accept(struct http_loop *loop, const struct http_listener *
 	static const char full[] =
 		"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 	const struct http_settings *settings = &loop->server->settings;
-	if (atomic_load(&loop->server->connections) >= settings->max_connections) {
+	if (!has_room(loop)) {
 		if (listener->tls == NULL)
 			(void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		(void)close(fd);
@@ -535,7 +589,8 @@ void http_connection_accept(struct http_loop *loop, const struct http_listener *
 		return;
 	}
 	buf_init(&c->head_bytes, settings->max_header + 1);
-	link_connection(loop, c);
+	link_connection(c);
+	(void)atomic_fetch_add(&loop->server->connections, 1);
 	set_deadline(c, 0);
 	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, settings->max_header + READ_AHEAD);

@@ -317,13 +317,17 @@ static struct http_request request_of(struct http_connection *c, bool on_worker)
 	};
 }
 
-/* Anybody can send too much, so the log is told once a minute. */
+bool http_may_be_said(_Atomic int64_t *last)
+{
+	int64_t now = moment_monotonic();
+	int64_t said = atomic_load(last);
+	return (said == 0 || now - said > MOMENT_MINUTE) && atomic_compare_exchange_strong(last, &said, now);
+}
+
 static void note_turned_away(struct http_server *server, const struct http_route *route)
 {
 	const struct http_pool *pool = http_pool_of(server, route);
-	int64_t now = moment_monotonic();
-	int64_t said = atomic_load(&server->turned_away_said);
-	if ((said == 0 || now - said > MOMENT_MINUTE) && atomic_compare_exchange_strong(&server->turned_away_said, &said, now))
+	if (http_may_be_said(&server->turned_away_said))
 		log_put(LOG_LEVEL_WARNING, "%s: requests are turned away, %u wait for %u workers already", route->path,
 			pool->limit, pool->count);
 }

@@ -87,6 +87,8 @@ bool http_dispatch(struct http_connection *c, struct scope *s, bool on_worker);
 void http_dispatch_all(struct http_connection *const *c, struct scope *s, size_t count);
 /* An answer of the server itself. */
 void http_refuse(struct http_connection *c, struct http_refusal why, const char *allow);
+/* For what anybody can bring about: true once a minute, so that the log cannot be filled. `last` is when (monotonic), 0 at first. */
+bool http_may_be_said(_Atomic int64_t *last);
 /* The answer when no worker is free and too many wait: the service's own words for E_BUSY, else 503. */
 void http_turn_away(struct http_connection *c);
 /* Put a handler's reply into the connection. */
@@ -134,7 +136,8 @@ struct http_loop {
 	bool started;
 	pthread_mutex_t lock; /* of `done` */
 	struct http_connection *done;
-	struct http_connection *connections;
+	struct http_connection *connections;     /* the first is the one to which something happened last */
+	struct http_connection *last_connection; /* and this one has waited longest */
 	struct scope scope;
 	int64_t next_tls_check;
 	int64_t stop_deadline; /* 0: runs */
@@ -155,6 +158,7 @@ struct http_server {
 	atomic_uint connections;
 	_Atomic int64_t stop_deadline;
 	_Atomic int64_t turned_away_said; /* when the log was told last (monotonic) */
+	_Atomic int64_t limit_said;       /* the same for the limit of connections */
 };
 /* The workers that requests for this route wait for. */
 static inline struct http_pool *http_pool_of(struct http_server *server, const struct http_route *route)

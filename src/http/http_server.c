@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,6 +13,8 @@
 
 #define BACKLOG               1024
 #define QUEUE_FOR_EACH_WORKER 64
+/* Of the process: listeners, loops, stores, sockets to other daemons, files on their way out. */
+#define OTHER_DESCRIPTORS 256
 
 /* ---- listening sockets ---- */
 
@@ -234,8 +237,27 @@ static st start_pool(struct scope *s, struct http_pool *pool, unsigned workers, 
 	return http_pool_start(s, pool, workers, queue != 0 ? queue : workers * at_once * QUEUE_FOR_EACH_WORKER, at_once);
 }
 
+/* A connection is a descriptor, and the usual soft limit (1,024) is below what is promised. What the hard limit does not allow
+ * is not promised: a connection that is accepted and refused harms nobody, one that cannot be accepted stops all. */
+static void fit_descriptors(struct http_settings *settings)
+{
+	struct rlimit files;
+	const rlim_t wanted = (rlim_t)settings->max_connections + OTHER_DESCRIPTORS;
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= wanted)
+		return;
+	const rlim_t before = files.rlim_cur;
+	files.rlim_cur = wanted < files.rlim_max ? wanted : files.rlim_max;
+	const rlim_t now = setrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : before;
+	if (now >= wanted)
+		return;
+	settings->max_connections = now > 2 * OTHER_DESCRIPTORS ? (unsigned)(now - OTHER_DESCRIPTORS) : (unsigned)now / 2;
+	log_put(LOG_LEVEL_WARNING, "this process may open %llu files (ulimit -n), so it takes %u connections at most",
+		(unsigned long long)now, settings->max_connections);
+}
+
 st http_server_start(struct scope *s, struct http_server *server)
 {
+	fit_descriptors(&server->settings);
 	const struct http_settings *settings = &server->settings;
 	TRY(start_pool(s, &server->pool, settings->workers, settings->queue, 1));
 	TRY(start_pool(s, &server->together, settings->together, settings->queue, HTTP_TOGETHER_MAX));

@@ -55,7 +55,8 @@ static const struct conf_row rows[] = {
 	    .help = "Requests that wait for a worker; more are rejected with systemFailure at once. 0: 2048 for each.",
 	    .clause = "RFC 3161 2.4.2"),
 	ROW(CONF_INTEGER, max_connections, "max-connections", .standard = "1024", .min = 1, .max = 100000,
-	    .help = "Connections open at the same time; more are refused."),
+	    .help = "Connections open at the same time. Above, the one that waits longest for its request is closed; when all are busy, "
+		    "new ones are refused."),
 	ROW(CONF_DURATION, idle, "idle", .standard = "30s", .min = 1000000, .max = 3600000000,
 	    .help = "A connection without a complete request for so long is closed."),
 };

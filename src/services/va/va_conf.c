@@ -53,8 +53,9 @@ static const struct conf_row rows[] = {
 		CONF_INTEGER, struct va_conf, queue, "queue", .standard = "0", .max = 1000000,
 		.help = "Requests that wait for a signer, and as many for a worker; more are answered tryLater (OCSP) or 503 at once. 0: 2048 a signer, 64 a worker.",
 		.clause = "RFC 6960 2.3"),
-	CONF_ROW(CONF_INTEGER, struct va_conf, max_connections, "max-connections", .standard = "4096", .min = 8, .max = 1000000,
-		 .help = "More connections than this are refused."),
+	CONF_ROW(
+		CONF_INTEGER, struct va_conf, max_connections, "max-connections", .standard = "4096", .min = 8, .max = 1000000,
+		.help = "Connections open at the same time. Above, the one that waits longest for its request is closed; when all are busy, new ones are refused."),
 };
 
 static const struct conf_section sections[] = {
