@@ -190,9 +190,14 @@ def provider():
         made.close()
 
 
+def both(words):
+    """osslsigncode of Debian 12 (2.5) and later ones say things in another order."""
+    return f"(?s)(?=.*{words})(?=.*Timestamp Server Signature verification: failed)"
+
+
 # Whether a party accepts, and its words. Where the sign tool itself refuses the answer, those are its words.
 CHAIN = "TSA certificate chain is invalid. Reason: PKIX path building failed"
-CMS = "(?s)CMS_verify error.*Timestamp Server Signature verification: failed"
+
 SAYS = {
     ("bouncy castle", "true"): "^accepted: granted 2.999.3161.1$",
     ("bouncy castle", "without our root"): "does not chain with any of the trust anchors",
@@ -207,11 +212,11 @@ SAYS = {
     ("jarsigner", "silent"): "HTTP response code: 503",
     ("jarsigner", "impostor"): CHAIN,
     ("osslsigncode", "true"): "Timestamp Server Signature verification: ok",
-    ("osslsigncode", "without our root"): "(?s)unable to get local issuer certificate.*" + CMS[4:],
-    ("osslsigncode", "altered"): "(?s)verification failure.*" + CMS[4:],
-    ("osslsigncode", "replayed"): "(?s)message digest verification: failed.*Timestamp Server Signature verification: failed",
+    ("osslsigncode", "without our root"): both("unable to get local issuer certificate"),
+    ("osslsigncode", "altered"): both("verification failure"),
+    ("osslsigncode", "replayed"): both("message digest verification: failed"),
     ("osslsigncode", "silent"): "RFC 3161 timestamping failed",
-    ("osslsigncode", "impostor"): CMS,
+    ("osslsigncode", "impostor"): both("CMS_verify error"),
 }
 
 
@@ -230,7 +235,7 @@ def test_a_party_takes_the_true_token_and_nothing_else(provider, tmp_path, party
 
 REVOKED = {"bouncy castle": "Certificate has been revoked, reason: KEY_COMPROMISE",
            "jarsigner": "TSA certificate chain is invalid. Reason: Certificate has been revoked, reason: KEY_COMPROMISE",
-           "osslsigncode": "(?s)Error: certificate revoked.*Timestamp Server Signature verification: failed"}
+           "osslsigncode": both("certificate revoked")}
 
 
 @pytest.fixture(scope="module")
