@@ -58,7 +58,14 @@ static st make_log_key(struct scope *s, struct founding *f)
 	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ed25519")), .purposes = KEY_FOR_LOG };
 	(void)snprintf(want.limits.origin, sizeof want.limits.origin, "%s", cli_init_origin(f->want));
 	struct key_info made;
-	TRY(plain_key(s, f, "log", "log", &want, &made));
+	st generated = plain_key(s, f, "log", "log", &want, &made);
+	if (generated.code == E_CRYPTO) { /* the token is there by now */
+		scope_clear_error(s);
+		cli_progress(f->c, "The module has no Ed25519: the log's key is on P-256");
+		want.type = alg_key_named(SPAN_LITERAL("ec-p256"));
+		generated = cli_found_key(s, f->c, "log", &want, &made);
+	}
+	TRY(generated);
 	struct audit_key verifier;
 	TRY(audit_key_of_spki(s, cli_init_origin(f->want), made.spki, &verifier));
 	char *line = scope_printf(s, "%s\n", audit_key_text(s, &verifier));
@@ -342,6 +349,8 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 		return fail(s, E_INPUT, "--test-lives is for test installations (--test)");
 	want->clock = cli_get_or(c, "clock", want->test ? "test" : "kernel");
 	want->module = cli_get_or(c, "module", "/usr/lib/softhsm/libsofthsm2.so");
+	want->module_init_args = cli_get(c, "module-init-args");
+	want->module_directory = cli_get(c, "module-directory");
 	return OK;
 }
 
@@ -386,6 +395,10 @@ static const struct cli_option init_options[] = {
 	{ .name = "public-url", .value = "URL", .help = "where relying parties reach the va (default http://ADDRESS:PORT/)" },
 	{ .name = "clock", .value = "KIND", .help = "kernel, or test (only with --test)" },
 	{ .name = "module", .value = "FILE", .help = "PKCS#11 module (default SoftHSM 2)" },
+	{ .name = "module-init-args",
+	  .value = "TEXT",
+	  .help = "what the module wants when it is loaded; {zone} stands for ca, status, time, log and root" },
+	{ .name = "module-directory", .value = "DIR", .help = "where the module keeps its tokens; {zone} as above" },
 	{ .name = "test-lives",
 	  .value = "SECONDS",
 	  .help = "only with --test: certificates that are renewed by themselves live so long" },

@@ -32,6 +32,15 @@ static void put_audit(struct buf *out, const char *daemon, bool journal)
 		put(out, "audit-socket = ../run/auditd.sock\naudit-anchor = ../state/%s/anchor\n", daemon);
 }
 
+/* "{zone}" becomes the name of the zone. */
+static const char *zoned(struct scope *s, const char *text, const char *zone)
+{
+	const char *mark = strstr(text, "{zone}");
+	if (mark == NULL)
+		return text;
+	return zoned(s, scope_printf(s, "%.*s%s%s", (int)(mark - text), text, zone, mark + strlen("{zone}")), zone);
+}
+
 static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init *want, const char *zone, bool founding)
 {
 	static const struct {
@@ -44,6 +53,10 @@ static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init
 	put(&out,
 	    "# Holds the keys of zone %s.\nzone = %s\nmodule = %s\nsocket = ../run/%s.sock\nstate-directory = ../state/%s\n",
 	    zone, zone, want->module, daemon, daemon);
+	if (want->module_init_args != NULL)
+		put(&out, "module_init_args = %s\n", zoned(s, want->module_init_args, zone));
+	if (want->module_directory != NULL)
+		put(&out, "module-directory = %s\n", zoned(s, want->module_directory, zone));
 	for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
 		if (strcmp(tokens[i].zone, zone) == 0)
 			put(&out, "token = %s\n", tokens[i].token);

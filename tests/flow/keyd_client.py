@@ -180,7 +180,7 @@ class Client:
 class Keyd:
     """A keyd of its own with SoftHSM, in a directory that goes with it; its records in a local journal unless told otherwise."""
 
-    def __init__(self, zone="test", audit=None, extra="", environment=None, prefix=(), build=None):
+    def __init__(self, zone="test", audit=None, extra="", environment=None, prefix=(), build=None, module=None):
         self.directory = tempfile.mkdtemp(prefix="chancery-keyd-", dir="/tmp")
         self.socket_path = os.path.join(self.directory, "keyd.sock")
         self.journal = os.path.join(self.directory, "journal")
@@ -196,7 +196,7 @@ class Keyd:
         self.process = None
         audit = audit or f"audit-journal = {self.journal}"
         with open(self.config, "w") as f:
-            f.write(f"zone = {zone}\nmodule = {softhsm()}\nstate-directory = {self.directory}/state\nsocket = {self.socket_path}\n{audit}\n{extra}\n")
+            f.write(f"zone = {zone}\nmodule = {module or softhsm()}\nstate-directory = {self.directory}/state\nsocket = {self.socket_path}\n{audit}\n{extra}\n")
 
     def start(self):
         pin_read, pin_write = os.pipe()
