@@ -55,7 +55,7 @@ static st is_kept_elsewhere(struct scope *s, struct cli_api *api, const char *ca
 static st issue(struct scope *s, struct cli *c)
 {
 	const char *ca = cli_get_or(c, "ca", "issuing");
-	bool elsewhere;
+	bool elsewhere = false;
 	AUTO(cli_api) *api = NULL;
 	AUTO(json_t) *answer = NULL;
 	TRY(cli_api_open(s, c, &api));
