@@ -1,5 +1,6 @@
 #include "auditd.h"
 #include "audit_protocol.h"
+#include "auditd_frame.h"
 #include "log.h"
 #include <grp.h>
 #include <pwd.h>
@@ -176,47 +177,15 @@ static void close_session(struct wire_peer *peer)
 /* Every record is read before it becomes a leaf: what is not a record of the catalogue never gets into the log. */
 static void check_record(struct scope *s, const struct auditd *a, struct tail_record *r, bool may_be_refused)
 {
-	struct audit_record parsed;
-	st status = audit_record_read(s, r->json, &parsed);
-	if (status.code == E_OK && memcmp(parsed.id, r->id, sizeof parsed.id) != 0)
-		status = fail(s, E_INPUT, "a record carries another id than its frame");
-	if (status.code == E_OK && parsed.component.len == 0)
-		status = fail(s, E_INPUT, "a record does not say which component wrote it");
-	if (status.code == E_OK && may_be_refused && parsed.row->class == AUDIT_ISSUANCE)
+	enum audit_class class = AUDIT_SYSTEM;
+	st status = frame_record_check(s, r, &class);
+	if (status.code == E_OK && may_be_refused && class == AUDIT_ISSUANCE)
 		status = signer_check(s, a->signer);
 	r->code = status.code;
 	if (status.code == E_OK)
 		return;
 	r->message = scope_printf(s, "%s", s->message);
 	scope_clear_error(s); /* one record's refusal is not the frame's */
-}
-
-static st read_records(struct scope *s, struct rd *body, struct tail_record **out, size_t *out_count)
-{
-	uint16_t count = rd_u16(body);
-	if (count == 0 || count > AUDIT_BATCH_MAX)
-		return fail(s, E_INPUT, "a frame carries 1 to %d records", AUDIT_BATCH_MAX);
-	struct tail_record *record = scope_alloc(s, count * sizeof *record);
-	for (uint16_t i = 0; i < count; i++) {
-		record[i].id = rd_raw(body, AUDIT_ID_LEN).data;
-		record[i].json = rd_bytes(body, AUDIT_LEAF_MAX);
-	}
-	TRY(rd_end(s, body, "a frame of records"));
-	*out = record;
-	*out_count = count;
-	return OK;
-}
-
-static void write_reply(struct wr *reply, const struct tail_record *record, size_t count)
-{
-	wr_u16(reply, (uint16_t)count);
-	for (size_t i = 0; i < count; i++) {
-		wr_u16(reply, (uint16_t)record[i].code);
-		if (record[i].code == E_OK)
-			wr_u64(reply, record[i].index);
-		else
-			wr_str(reply, record[i].message);
-	}
 }
 
 static st write_checkpoint(struct scope *s, struct auditd *a, struct wire_peer *peer, struct wr *reply)
@@ -236,11 +205,11 @@ static st handle_append(struct scope *s, struct wire_peer *peer, struct rd *body
 	struct auditd *a = peer->service;
 	struct tail_record *record;
 	size_t count;
-	TRY(read_records(s, body, &record, &count));
+	TRY(frame_records_read(s, body, &record, &count));
 	for (size_t i = 0; i < count; i++)
 		check_record(s, a, &record[i], true);
 	tail_append(s, a->tail, session_of(peer)->by, record, count);
-	write_reply(reply, record, count);
+	frame_outcomes_write(reply, record, count);
 	return write_checkpoint(s, a, peer, reply);
 }
 
@@ -249,11 +218,11 @@ static st handle_import(struct scope *s, struct wire_peer *peer, struct rd *body
 	struct auditd *a = peer->service;
 	struct tail_record *record;
 	size_t count;
-	TRY(read_records(s, body, &record, &count));
+	TRY(frame_records_read(s, body, &record, &count));
 	for (size_t i = 0; i < count; i++)
 		check_record(s, a, &record[i], false);
 	imported_append(s, a->imported, a->tail, scope_printf(s, "import by %s", session_of(peer)->by), record, count);
-	write_reply(reply, record, count);
+	frame_outcomes_write(reply, record, count);
 	return write_checkpoint(s, a, peer, reply);
 }
 
