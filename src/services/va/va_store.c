@@ -1,15 +1,14 @@
 #include "va_store.h"
 #include "file.h"
 #include "log.h"
+#include "va_store_value.h"
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-#define SCHEMA_VERSION 1
-#define MAP_START      ((size_t)16 << 20)
-#define MAP_MAX        ((size_t)1 << 40)
-#define READERS_MAX    512
-#define STATUS_LEN     26
+#define MAP_START   ((size_t)16 << 20)
+#define MAP_MAX     ((size_t)1 << 40)
+#define READERS_MAX 512
 
 struct va_store {
 	MDB_env *env;
@@ -18,14 +17,6 @@ struct va_store {
 	pthread_rwlock_t resize; /* transactions hold it shared: the map may only grow while none is open */
 	pthread_mutex_t writer;
 	bool full; /* the writer's: its transaction found the map too small */
-};
-
-/* What the meta table holds, as one record. */
-struct meta {
-	uint8_t current; /* generation that answers */
-	uint64_t number;
-	bool building; /* a snapshot arrives in the other generation */
-	uint64_t building_number;
 };
 
 static st lmdb_failed(struct scope *s, int error, const char *doing)
@@ -75,42 +66,24 @@ static st reading_begin(struct scope *s, struct va_store *store, struct reading 
 	return OK;
 }
 
-static st meta_get(struct scope *s, struct va_store *store, MDB_txn *txn, struct meta *out)
+static st meta_get(struct scope *s, struct va_store *store, MDB_txn *txn, struct va_meta *out)
 {
 	MDB_val key = val_of(SPAN_LITERAL("state"));
 	MDB_val value;
 	int error = mdb_get(txn, store->meta, &key, &value);
 	if (error == MDB_NOTFOUND) {
-		*out = (struct meta){ 0 };
+		*out = (struct va_meta){ 0 };
 		return OK;
 	}
 	if (error != 0)
 		return lmdb_failed(s, error, "reading its state");
-	struct rd r = rd_of(span_of(value.mv_data, value.mv_size));
-	uint8_t version = rd_u8(&r);
-	struct meta meta = { .current = rd_u8(&r) & 1 };
-	meta.number = rd_u64(&r);
-	meta.building = rd_u8(&r) != 0;
-	meta.building_number = rd_u64(&r);
-	if (version != SCHEMA_VERSION)
-		return fail(s, E_STATE,
-			    "the status store has version %u, this program writes %d: delete it, the ca sends a snapshot",
-			    version, SCHEMA_VERSION);
-	TRY(rd_end(s, &r, "the state of the status store"));
-	*out = meta;
-	return OK;
+	return va_meta_read(s, span_of(value.mv_data, value.mv_size), out);
 }
 
-static st meta_put(struct scope *s, struct va_store *store, MDB_txn *txn, const struct meta *meta)
+static st meta_put(struct scope *s, struct va_store *store, MDB_txn *txn, const struct va_meta *meta)
 {
 	AUTO_BUF bytes = { 0 };
-	struct wr w = wr_into(&bytes);
-	wr_u8(&w, SCHEMA_VERSION);
-	wr_u8(&w, meta->current);
-	wr_u64(&w, meta->number);
-	wr_u8(&w, meta->building);
-	wr_u64(&w, meta->building_number);
-	TRY(wr_end(s, &w));
+	TRY(va_meta_write(s, meta, &bytes));
 	MDB_val key = val_of(SPAN_LITERAL("state"));
 	MDB_val value = val_of(buf_span(&bytes));
 	int error = mdb_put(txn, store->meta, &key, &value, 0);
@@ -128,30 +101,6 @@ static span item_key(uint8_t out[3 + VA_SERIAL_MAX], enum va_item_type type, uin
 	if (len > 0)
 		memcpy(out + 3, serial.data, len);
 	return span_of(out, 3 + len);
-}
-
-static st status_write(struct scope *s, const struct va_status_item *status, struct buf *out)
-{
-	struct wr w = wr_into(out);
-	wr_u8(&w, status->revoked);
-	wr_u8(&w, status->reason);
-	wr_i64(&w, status->revoked_at);
-	wr_i64(&w, status->invalidity_date);
-	wr_i64(&w, status->not_after);
-	return wr_end(s, &w);
-}
-
-static st status_read(struct scope *s, span value, struct va_status_item *out)
-{
-	struct rd r = rd_of(value);
-	struct va_status_item status = { .revoked = rd_u8(&r) == 1 };
-	status.reason = rd_u8(&r);
-	status.revoked_at = rd_i64(&r);
-	status.invalidity_date = rd_i64(&r);
-	status.not_after = rd_i64(&r);
-	TRY(rd_end(s, &r, "a status in the store"));
-	*out = status;
-	return OK;
 }
 
 /* ---- applying batches ---- */
@@ -188,9 +137,9 @@ static st find_ca(struct scope *s, const struct applying *a, uint16_t ca, struct
 
 static st apply_status(struct scope *s, const struct applying *a, const struct va_item *item)
 {
-	uint8_t room[STATUS_LEN];
+	uint8_t room[VA_STATUS_LEN];
 	struct buf value = { .data = room, .room = sizeof room, .cap = sizeof room };
-	TRY(status_write(s, &item->status, &value));
+	TRY(va_status_write(s, &item->status, &value));
 	return put(s, a, item, item->status.serial, buf_span(&value));
 }
 
@@ -224,7 +173,7 @@ static st empty_generation(struct scope *s, const struct applying *a)
 }
 
 /* What the batch does to the state of the feed; says in which generation its items go. */
-static st advance(struct scope *s, struct applying *a, const struct va_batch *batch, struct meta *meta,
+static st advance(struct scope *s, struct applying *a, const struct va_batch *batch, struct va_meta *meta,
 		  struct va_applied *applied)
 {
 	if (batch->kind == VA_BATCH_CONTINUATION) {
@@ -242,7 +191,7 @@ static st advance(struct scope *s, struct applying *a, const struct va_batch *ba
 		return fail(s, E_CONFLICT, "no snapshot for number %llu is under way here: begin it anew",
 			    (unsigned long long)batch->first);
 	if (batch->kind == VA_BATCH_SNAPSHOT_END) {
-		*meta = (struct meta){ .current = !meta->current, .number = batch->first };
+		*meta = (struct va_meta){ .current = !meta->current, .number = batch->first };
 		applied->switched = true;
 	}
 	return OK;
@@ -260,14 +209,14 @@ static bool is_overtaken(const struct va_batch *batch, size_t at)
 	return false;
 }
 
-static bool continuation_fits(const struct va_batch *batch, const struct meta *meta)
+static bool continuation_fits(const struct va_batch *batch, const struct va_meta *meta)
 {
 	return batch->kind != VA_BATCH_CONTINUATION || batch->first == meta->number + 1;
 }
 
 static st apply_in(struct scope *s, struct applying *a, const struct va_batch *batch, struct va_applied *out)
 {
-	struct meta meta = { 0 };
+	struct va_meta meta = { 0 };
 	TRY(meta_get(s, a->store, a->txn, &meta));
 	struct va_applied applied = { .number = meta.number };
 	if (continuation_fits(batch, &meta)) {
@@ -347,7 +296,7 @@ st va_store_number(struct scope *s, struct va_store *store, uint64_t *out)
 {
 	AUTO_READING reading = { 0 };
 	TRY(reading_begin(s, store, &reading));
-	struct meta meta = { 0 };
+	struct va_meta meta = { 0 };
 	TRY(meta_get(s, store, reading.txn, &meta));
 	*out = meta.number;
 	return OK;
@@ -362,7 +311,7 @@ st va_store_status(struct scope *s, struct va_store *store, uint16_t ca, span se
 	}
 	AUTO_READING reading = { 0 };
 	TRY(reading_begin(s, store, &reading));
-	struct meta meta = { 0 };
+	struct va_meta meta = { 0 };
 	TRY(meta_get(s, store, reading.txn, &meta));
 	uint8_t bytes[3 + VA_SERIAL_MAX];
 	MDB_val key = val_of(item_key(bytes, VA_ITEM_STATUS, ca, serial));
@@ -374,7 +323,7 @@ st va_store_status(struct scope *s, struct va_store *store, uint16_t ca, span se
 	}
 	if (error != 0)
 		return lmdb_failed(s, error, "looking up a serial");
-	TRY(status_read(s, span_of(value.mv_data, value.mv_size), out));
+	TRY(va_status_read(s, span_of(value.mv_data, value.mv_size), out));
 	*out_found = true;
 	return OK;
 }
@@ -404,7 +353,7 @@ st va_store_each(struct scope *s, struct va_store *store, enum va_item_type type
 {
 	AUTO_READING reading = { 0 };
 	TRY(reading_begin(s, store, &reading));
-	struct meta meta = { 0 };
+	struct va_meta meta = { 0 };
 	TRY(meta_get(s, store, reading.txn, &meta));
 	MDB_cursor *cursor;
 	int error = mdb_cursor_open(reading.txn, store->generation[meta.current], &cursor);
