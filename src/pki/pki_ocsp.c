@@ -116,6 +116,22 @@ st pki_ocsp_request_read(struct scope *s, span der, struct pki_ocsp_request *out
 	return OK;
 }
 
+size_t pki_ocsp_preferred(const struct pki_ocsp_request *request, const struct alg_signature *out[PKI_OCSP_PREFERRED_MAX])
+{
+	struct der_rd whole = der_read(request->preferred);
+	struct der_rd list = der_enter(&whole, DER_SEQUENCE);
+	size_t count = 0;
+	for (size_t i = 0; i < PKI_OCSP_PREFERRED_MAX && !list.bad && !der_at_end(&list); i++) {
+		struct der_rd row = der_enter(&list, DER_SEQUENCE);
+		const struct alg_signature *wanted = alg_signature_of_identifier(der_get_whole(&row, DER_SEQUENCE));
+		(void)der_skip(&row, DER_SEQUENCE);
+		der_leave(&list, &row);
+		if (!list.bad && wanted != NULL)
+			out[count++] = wanted;
+	}
+	return count;
+}
+
 static st spki_bits(struct scope *s, span spki, span *out)
 {
 	struct der_rd d = der_read(spki);

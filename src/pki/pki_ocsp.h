@@ -4,9 +4,10 @@
 #pragma once
 #include "pki_certificate.h"
 
-#define PKI_OCSP_REQUEST_MAX 8192
-#define PKI_OCSP_SINGLES_MAX 32
-#define PKI_OCSP_NONCE_MAX   128
+#define PKI_OCSP_REQUEST_MAX   8192
+#define PKI_OCSP_SINGLES_MAX   32
+#define PKI_OCSP_NONCE_MAX     128
+#define PKI_OCSP_PREFERRED_MAX 16
 
 struct pki_ocsp_cert_id {
 	span whole;             /* DER, copied into the answer byte for byte */
@@ -23,6 +24,9 @@ struct pki_ocsp_request {
 };
 //= rfc6960#4.1 malformed requests, and rfc9654#2.1 nonces of 0 or more than 128 octets, give malformedRequest
 st pki_ocsp_request_read(struct scope *s, span der, struct pki_ocsp_request *out);
+/* The algorithms among the first PKI_OCSP_PREFERRED_MAX that the client prefers which are known here, in its order; none behind a row
+ * that is malformed. Returns how many. */
+size_t pki_ocsp_preferred(const struct pki_ocsp_request *request, const struct alg_signature *out[PKI_OCSP_PREFERRED_MAX]);
 /* CertID of a certificate (`serial` as magnitude); whole. */
 st pki_ocsp_cert_id_build(struct scope *s, enum digest_alg digest, span issuer_name, span issuer_spki, span serial, span *out);
 /* A request for one certificate, for `ocsp query`; an empty nonce sends none. */

@@ -9,8 +9,7 @@
 #include "va.h"
 #include "va_http.h"
 
-#define VERIFY_EVERY  1024u /* one answer in so many is verified before it leaves */
-#define PREFERRED_MAX 16
+#define VERIFY_EVERY 1024u /* one answer in so many is verified before it leaves */
 
 static const char media_type[] = "application/ocsp-response";
 static const char cache_control_none[] = "no-cache,no-store,max-age=0";
@@ -111,7 +110,7 @@ static st look_up_all(struct scope *s, struct query *q)
 
 static bool may_use(struct scope *s, const struct query *q, const struct alg_signature *algorithm)
 {
-	if (algorithm == NULL || algorithm->family != q->signer->type->family)
+	if (algorithm->family != q->signer->type->family)
 		return false;
 	bool allowed = alg_policy_check(s, q->signer->type, algorithm, ALG_USE_STATUS, false, q->now).code == E_OK;
 	scope_clear_error(s);
@@ -122,16 +121,11 @@ static bool may_use(struct scope *s, const struct query *q, const struct alg_sig
 //= rfc6960#4.4.7.2 an algorithm named by the client is used when it is supported and strong enough
 static const struct alg_signature *choose_algorithm(struct scope *s, const struct query *q)
 {
-	struct der_rd whole = der_read(q->request->preferred);
-	struct der_rd list = der_enter(&whole, DER_SEQUENCE);
-	for (size_t i = 0; i < PREFERRED_MAX && !list.bad && !der_at_end(&list); i++) {
-		struct der_rd row = der_enter(&list, DER_SEQUENCE);
-		const struct alg_signature *wanted = alg_signature_of_identifier(der_get_whole(&row, DER_SEQUENCE));
-		(void)der_skip(&row, DER_SEQUENCE);
-		der_leave(&list, &row);
-		if (!list.bad && may_use(s, q, wanted))
-			return wanted;
-	}
+	const struct alg_signature *wanted[PKI_OCSP_PREFERRED_MAX];
+	size_t count = pki_ocsp_preferred(q->request, wanted);
+	for (size_t i = 0; i < count; i++)
+		if (may_use(s, q, wanted[i]))
+			return wanted[i];
 	return q->signer->algorithm;
 }
 
