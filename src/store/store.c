@@ -2,7 +2,7 @@
 #include "log.h"
 #include <stdlib.h>
 
-static const struct db_driver_ops *const db_drivers[] = { &db_driver_sqlite };
+static const struct db_driver_ops *const db_drivers[] = { &db_driver_sqlite, &db_driver_postgres };
 
 static st find_driver(struct scope *s, const char *url, const struct db_driver_ops **out, const char **out_address)
 {
@@ -14,7 +14,8 @@ static st find_driver(struct scope *s, const char *url, const struct db_driver_o
 		*out_address = url + len + 1;
 		return OK;
 	}
-	return fail(s, E_CONFIG, "database '%s' is none this program has a driver for; write sqlite:PATH", url);
+	return fail(s, E_CONFIG, "database '%s' is none this program has a driver for; write sqlite:PATH or postgresql:...",
+		    url);
 }
 
 /* ---- the side thread: takes maintenance away from commits ---- */
@@ -73,9 +74,10 @@ static st open_all(struct scope *s, struct db *db, const struct db_schema *schem
 	TRY(db->ops->lock(s, db->address, &db->lock));
 	TRY(db->ops->open(s, db->address, DB_WRITER, &db->writer));
 	TRY(db_schema_apply(s, db, schema));
-	if (pthread_create(&db->keeper, NULL, keeper_main, db) != 0)
-		return fail(s, E_IO, "database: no thread for maintenance");
-	return OK;
+	if (db->ops->maintain == NULL)
+		return OK;
+	db->kept = pthread_create(&db->keeper, NULL, keeper_main, db) == 0;
+	return db->kept ? OK : fail(s, E_IO, "database: no thread for maintenance");
 }
 
 st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out)
@@ -106,7 +108,8 @@ void db_close(struct db *db)
 	db->stopping = true;
 	(void)pthread_cond_signal(&db->wanted);
 	(void)pthread_mutex_unlock(&db->mutex);
-	(void)pthread_join(db->keeper, NULL);
+	if (db->kept)
+		(void)pthread_join(db->keeper, NULL);
 	free_all(db);
 }
 
@@ -208,7 +211,7 @@ st db_one(struct scope *s, struct db_tx *tx, const struct db_statement *statemen
 st db_each(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
 	   size_t value_count, st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg)
 {
-	return tx->db->ops->run(s, tx->connection, statement, values, value_count, row, arg, NULL);
+	return tx->db->ops->each(s, tx->connection, statement, values, value_count, row, arg);
 }
 
 st db_backup(struct scope *s, struct db *db, const char *path)

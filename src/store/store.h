@@ -56,14 +56,15 @@ struct db_row {
 
 struct db;
 struct db_tx;
-/* `url` is "sqlite:PATH" (later "postgresql:..."). Checks and migrates the schema; E_STATE when the database is newer than
+/* `url` is "sqlite:PATH", or "postgresql:" with what libpq takes, a URI or keywords, without a password. Checks and migrates the schema; E_STATE when the database is newer than
  * this program knows, E_CONFIG when durability is not on. */
 st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out);
 void db_close(struct db *db);
 
 typedef st db_work(struct scope *s, struct db_tx *tx, void *arg);
-/* Runs `work` in a transaction that is durable when db_tx returns OK; any other outcome leaves no trace. `work` may be run
- * again after a conflict, on another thread than the caller's, so it touches only `tx`, its scope and `arg`. */
+/* Runs `work` in a transaction that is durable when db_tx returns OK; any other outcome leaves no trace, but for
+ * E_UNAVAILABLE: the database was lost in the commit, and whether it is done shows later. `work` may be run again after a conflict or a
+ * lost connection, on another thread than the caller's, so it touches only `tx`, its scope and `arg`. */
 st db_tx(struct scope *s, struct db *db, db_work *work, void *arg);
 /* Several transactions of one thread, committed together as far as they go, each all or nothing by itself. When they are durable
  * `after` (may be NULL) runs before db_tx_all returns: once for all transactions that were committed together and name the same `after`,
@@ -79,7 +80,8 @@ void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *it
 /* The same for reading only: a consistent snapshot, runs beside writers. */
 st db_read(struct scope *s, struct db *db, db_work *work, void *arg);
 
-/* E_CONFLICT when a uniqueness rule is broken. `out_changed` may be NULL. */
+/* E_CONFLICT when a uniqueness rule is broken. `out_changed` may be NULL; then the failure may be that of a later statement of the
+ * transaction, or of the transaction: `work` must not rest on it. */
 st db_exec(struct scope *s, struct db_tx *tx, const struct db_statement *statement, const struct db_value *values,
 	   size_t value_count, int64_t *out_changed);
 /* Exactly one row, copied into the scope; E_NOTFOUND when there is none. */

@@ -12,6 +12,8 @@
 #include <semaphore.h>
 #include <stdlib.h>
 
+#define REPEATS_MAX 4 /* of a transaction that a database gave up, or lost */
+
 /* A thread that waits for some jobs. */
 struct waiter {
 	atomic_size_t left; /* jobs that are not done */
@@ -48,15 +50,20 @@ static st run_one(struct db *db, struct db_job *job)
 	return job->work(job->scope, &tx, job->arg);
 }
 
+/* What the work put off has failed, if it fails, when its mark is given up. */
+static st run_kept(struct db *db, struct db_job *job)
+{
+	TRY(db->ops->mark(job->scope, db->writer));
+	TRY(run_one(db, job));
+	return db->ops->in_transaction(db->writer) ? db->ops->keep(job->scope, db->writer) : OK;
+}
+
 static st run_marked(struct db *db, struct db_job *job)
 {
 	struct db_connection *c = db->writer;
-	TRY(db->ops->mark(job->scope, c));
-	st result = run_one(db, job);
-	if (!db->ops->in_transaction(c))
+	st result = run_kept(db, job);
+	if (result.code == E_OK || !db->ops->in_transaction(c))
 		return result;
-	if (result.code == E_OK)
-		return db->ops->keep(job->scope, c);
 	AUTO_SCOPE own;
 	scope_init(&own, NULL);
 	if (db->ops->undo(&own, c).code != E_OK)
@@ -104,33 +111,37 @@ static void forget_results(struct db_job *group)
 	}
 }
 
-/* Begin and run; OK when there is something to commit. */
-static st run_works(struct scope *own, struct db *db, struct db_job *group)
+static st run_works(struct scope *own, struct db *db, struct db_job *group, bool marked)
 {
 	TRY(db->ops->begin(own, db->writer, DB_WRITER));
-	if (run_unmarked(db, group))
-		return OK;
-	db->ops->rollback(db->writer);
-	if (group->next == NULL && group->result.code != E_OK)
+	if (marked ? run_all_marked(db, group) : run_unmarked(db, group))
+		return db->ops->commit(own, db->writer);
+	if (!marked && group->next == NULL && group->result.code != E_OK)
 		return group->result;
-	forget_results(group);
-	TRY(db->ops->begin(own, db->writer, DB_WRITER));
-	if (run_all_marked(db, group))
-		return OK;
 	return fail(own, E_IO, "database: the transaction was lost to a failing disk or to another's failure; try again");
 }
 
+/* Without marks first; under marks when that failed and more than one may be to blame; again when none is. Not when the commit may
+ * be done: what is done twice is worse than what is not known. */
 static void run_group(struct db *db, struct db_job *group)
 {
-	AUTO_SCOPE own;
-	scope_init(&own, NULL);
-	st status = run_works(&own, db, group);
-	if (status.code == E_OK)
-		status = db->ops->commit(&own, db->writer);
-	if (status.code == E_OK)
-		return;
-	db->ops->rollback(db->writer);
-	fail_group(group, status.code, own.message);
+	bool marked = false;
+	for (int repeats = 0;;) {
+		AUTO_SCOPE own;
+		scope_init(&own, NULL);
+		st status = run_works(&own, db, group, marked);
+		if (status.code == E_OK)
+			return;
+		db->ops->rollback(db->writer);
+		bool again = db->ops->again(db->writer) && repeats++ < REPEATS_MAX;
+		bool apart = !marked && group->next != NULL && status.code != E_UNAVAILABLE;
+		if (!again && !apart) {
+			fail_group(group, status.code, own.message);
+			return;
+		}
+		marked = marked || (!again && apart);
+		forget_results(group);
+	}
 }
 
 static void wake(struct waiter *w)

@@ -30,6 +30,7 @@ struct db {
 	size_t idle_count;
 
 	pthread_t keeper;
+	bool kept; /* there is one */
 	pthread_cond_t wanted;
 	_Atomic uint64_t pending;
 	bool stopping;

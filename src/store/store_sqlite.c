@@ -257,6 +257,13 @@ static st sqlite_run(struct scope *s, struct db_connection *c, const struct db_s
 	return status;
 }
 
+static st sqlite_each(struct scope *s, struct db_connection *c, const struct db_statement *statement,
+		      const struct db_value *values, size_t value_count,
+		      st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg)
+{
+	return sqlite_run(s, c, statement, values, value_count, row, arg, NULL);
+}
+
 /* ---- transactions ---- */
 
 static const struct db_statement begin_read = { "begin", { "BEGIN" } };
@@ -279,6 +286,13 @@ static st sqlite_commit(struct scope *s, struct db_connection *c)
 static bool sqlite_in_transaction(const struct db_connection *c)
 {
 	return sqlite3_get_autocommit(c->handle) == 0;
+}
+
+/* One process, one writer, one file: there is no fault of others. */
+static bool sqlite_again(const struct db_connection *c)
+{
+	(void)c;
+	return false;
 }
 
 static void sqlite_rollback(struct db_connection *c)
@@ -373,8 +387,10 @@ const struct db_driver_ops db_driver_sqlite = {
 	.keep = sqlite_keep,
 	.undo = sqlite_undo,
 	.in_transaction = sqlite_in_transaction,
+	.again = sqlite_again,
 	.script = plain,
 	.run = sqlite_run,
+	.each = sqlite_each,
 	.pending = sqlite_pending,
 	.maintain = sqlite_maintain,
 	.maintain_from = 4000, /* pages written over and over go into the file once */

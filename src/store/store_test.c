@@ -1,90 +1,20 @@
-#include "store.h"
-#include "unit.h"
+/* What holds on every database; src/meson.build has this run on PostgreSQL as well. */
+#include "store_unit.h"
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-static const struct db_migration steps[] = {
-	{ 1, "things", { "CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT UNIQUE, bytes BLOB)" } },
-	{ 2, "kinds", { "ALTER TABLE thing ADD COLUMN kind INTEGER; CREATE INDEX thing_kind ON thing (kind)" } },
-};
-static const struct db_schema schema_1 = { "test", steps, 1 };
-static const struct db_schema schema_2 = { "test", steps, 2 };
-static const struct db_schema schema_other = { "another", steps, 2 };
+static const struct db_schema schema_other = { "another", unit_steps, 2 };
 
-static const struct db_statement thing_insert = { "thing_insert", { "INSERT INTO thing (name, bytes) VALUES (?1, ?2)" } };
-static const struct db_statement thing_count = { "thing_count", { "SELECT count(*) FROM thing" } };
 static const struct db_statement thing_all = { "thing_all", { "SELECT id, name, bytes FROM thing ORDER BY id" } };
 static const struct db_statement thing_named = { "thing_named", { "SELECT bytes FROM thing WHERE name = ?1" } };
 static const struct db_statement thing_kind = { "thing_kind", { "UPDATE thing SET kind = ?1" } };
-
-struct place {
-	struct scope s;
-	char directory[40];
-	char *url;
-	struct db *db;
-};
-
-static int set_up(void **state)
-{
-	struct place *p = heap_alloc(sizeof *p);
-	scope_init(&p->s, NULL);
-	(void)strcpy(p->directory, "/tmp/chancery-store-XXXXXX");
-	assert_non_null(mkdtemp(p->directory));
-	p->url = heap_alloc(80);
-	(void)snprintf(p->url, 80, "sqlite:%s/test.db", p->directory);
-	assert_ok(&p->s, db_open(&p->s, p->url, &schema_2, &p->db));
-	*state = p;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct place *p = *state;
-	db_close(p->db);
-	static const char *const files[] = { "test.db", "test.db-wal", "test.db-shm", "test.db.lock",
-					     "copy.db", "copy.db-wal", "copy.db-shm", "copy.db.lock" };
-	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-		(void)unlink(scope_printf(&p->s, "%s/%s", p->directory, files[i]));
-	assert_int_equal(rmdir(p->directory), 0);
-	scope_done(&p->s);
-	free(p->url);
-	free(p);
-	return 0;
-}
-
-static st insert_named(struct scope *s, struct db_tx *tx, void *arg)
-{
-	return db_exec(s, tx, &thing_insert, DB_VALUES(db_text(span_str(arg)), db_blob((span){ 0 })), NULL);
-}
 
 static st insert_and_fail(struct scope *s, struct db_tx *tx, void *arg)
 {
 	TRY(insert_named(s, tx, arg));
 	return fail(s, E_DENIED, "thought better of it");
-}
-
-static st count(struct scope *s, struct db_tx *tx, void *arg)
-{
-	struct db_row row;
-	TRY(db_one(s, tx, &thing_count, NULL, 0, &row));
-	*(int64_t *)arg = row.column[0].integer;
-	return OK;
-}
-
-static int64_t things(struct place *p)
-{
-	int64_t n = -1;
-	assert_ok(&p->s, db_read(&p->s, p->db, count, &n));
-	return n;
-}
-
-static char *name_of(struct place *p, const char *name)
-{
-	return scope_cstr(&p->s, span_str(name));
 }
 
 static void a_failed_work_leaves_no_trace(void **state)
@@ -172,6 +102,51 @@ static void a_reader_sees_one_snapshot_while_others_write(void **state)
 	assert_int_equal(things(p), 1);
 }
 
+struct seen {
+	struct db_tx *tx;
+	int64_t rows, last;
+};
+
+static st insert_1000(struct scope *s, struct db_tx *tx, void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 1000; i++)
+		TRY(insert_named(s, tx, scope_printf(s, "%d", i)));
+	return OK;
+}
+
+/* With another question inside, so that the rows are in pieces while the connection is used. */
+static st see(struct scope *s, const struct db_row *row, void *arg)
+{
+	struct seen *seen = arg;
+	int64_t all;
+	if (seen->rows % 100 == 0)
+		TRY(count(s, seen->tx, &all));
+	assert_true(row->column[0].integer > seen->last);
+	seen->last = row->column[0].integer;
+	return ++seen->rows == 900 ? fail(s, E_LIMIT, "enough") : OK;
+}
+
+static st see_all(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct seen *seen = arg;
+	seen->tx = tx;
+	return db_each(s, tx, &thing_all, NULL, 0, see, seen);
+}
+
+static void rows_without_end_come_in_order_and_whole(void **state)
+{
+	struct place *p = *state;
+	struct seen seen = { 0 };
+	assert_ok(&p->s, db_tx(&p->s, p->db, insert_1000, NULL));
+	assert_fails(&p->s, E_LIMIT, db_read(&p->s, p->db, see_all, &seen));
+	assert_int_equal(seen.rows, 900);
+	seen.rows = 1000;
+	seen.last = 0;
+	assert_ok(&p->s, db_read(&p->s, p->db, see_all, &seen));
+	assert_int_equal(seen.rows, 2000);
+}
+
 struct nested {
 	struct db_tx *tx;
 	size_t rows;
@@ -230,7 +205,8 @@ static void *write_many(void *arg)
 		bool taken = i % 5 == 4 && (i - 1) % 3 != 2;
 		enum code want = taken ? E_CONFLICT : i % 3 == 2 ? E_DENIED : E_OK;
 		st got = db_tx(&s, w->place->db, i % 3 == 2 ? insert_and_fail : insert_named, name);
-		w->wrong += got.code != want;
+		bool both = taken && i % 3 == 2; /* which of the two is told depends on when the database says its word */
+		w->wrong += got.code != want && !(both && got.code == E_DENIED);
 	}
 	return NULL;
 }
@@ -408,7 +384,8 @@ static void an_older_database_is_migrated(void **state)
 {
 	struct place *p = *state;
 	db_close(p->db);
-	(void)unlink(p->url + 7);
+	p->db = NULL;
+	unit_wipe(p);
 	assert_ok(&p->s, db_open(&p->s, p->url, &schema_1, &p->db));
 	assert_ok(&p->s, db_tx(&p->s, p->db, insert_named, name_of(p, "a")));
 	reopen(p, &schema_2, E_OK);
@@ -480,8 +457,6 @@ static void the_log_ahead_does_not_grow_without_end(void **state)
 	assert_true(about.st_size < 120 << 20);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -497,9 +472,13 @@ int main(void)
 		TEST(the_schema_is_checked_both_ways),
 		TEST(an_older_database_is_migrated),
 		TEST(a_second_process_is_kept_out),
+		TEST(rows_without_end_come_in_order_and_whole),
+	};
+	static const struct CMUnitTest of_files[] = {
 		TEST(a_backup_is_whole_while_others_write),
 		TEST(a_full_disk_fails_the_work_and_service_goes_on_after),
 		TEST(the_log_ahead_does_not_grow_without_end),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	return failed + (unit_postgres() != NULL ? 0 : cmocka_run_group_tests(of_files, NULL, NULL));
 }

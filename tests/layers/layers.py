@@ -21,7 +21,7 @@ PLANTED = ROOT / "tests" / "layers" / "planted"
 LIBRARIES = {
     "chancery-keyd": ["jansson"],
     "chancery-auditd": ["jansson"],
-    "chancery-ca": ["ssl", "event", "curl", "sqlite3", "jansson"],
+    "chancery-ca": ["ssl", "event", "curl", "sqlite3", "pq", "jansson"],
     "chancery-va": ["ssl", "event", "lmdb", "jansson"],
     "chancery-tsa": ["ssl", "event", "jansson"],
     "chancery": ["curl", "jansson"],

@@ -25,7 +25,8 @@ struct ca_conf_va {
 	const char *url;
 };
 struct ca_conf {
-	const char *database, *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
+	const char *database, *postgresql, *postgresql_files; /* one of the first two */
+	const char *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
 	int64_t crl_life, workers, signers, feed_window;
 	struct conf_list key_blocklist, etsi_curves;

@@ -9,8 +9,13 @@ int ca_main(int argc, char **argv);
 
 #define ROW(type, member, name, ...) CONF_ROW(type, struct ca_conf, member, name, __VA_ARGS__)
 static const struct conf_row head_rows[] = {
-	ROW(CONF_PATH, database, "database", .access = CONF_REPLACES,
-	    .help = "SQLite file with certificates and their status; on a local disk."),
+	ROW(CONF_PATH, database, "database", .access = CONF_REPLACES, .standard = "",
+	    .help = "SQLite file with certificates and their status, on a local disk; this or postgresql."),
+	ROW(CONF_STRING, postgresql, "postgresql", .standard = "",
+	    .help = "Connection to a PostgreSQL database instead, as in `postgresql:///chancery?host=/run/postgresql`; never with a "
+		    "password."),
+	ROW(CONF_PATH, postgresql_files, "postgresql-files", .access = CONF_SEARCHES, .standard = "",
+	    .help = "Directory of the passfile, or certificate and key, that the connection names: the ca may read it."),
 	ROW(CONF_PATH, state_directory, "state-directory", .access = CONF_KEEPS, .help = "Directory for CRL files."),
 	ROW(CONF_PATH, socket, "socket", .access = CONF_LISTENS,
 	    .help = "Local socket of the API, for the ca's own user and root."),
@@ -89,6 +94,8 @@ static st check_conf(struct scope *s, const struct ca_conf *c)
 {
 	if ((c->audit_socket == NULL) == (c->audit_journal == NULL))
 		return fail(s, E_CONFIG, "ca: give either audit-socket or audit-journal");
+	if ((c->database == NULL) == (c->postgresql == NULL))
+		return fail(s, E_CONFIG, "ca: give either database, a file of SQLite, or postgresql, a connection");
 	bool tls = c->tls_certificate != NULL && c->tls_key != NULL && c->tls_ca != NULL;
 	if (c->listen != NULL && !tls)
 		return fail(s, E_CONFIG,
@@ -114,6 +121,14 @@ struct ca *ca_new(const struct ca_conf *conf)
 	return ca;
 }
 
+static const char *database_of(struct scope *s, const struct ca_conf *c)
+{
+	if (c->postgresql == NULL)
+		return scope_printf(s, "sqlite:%s", c->database);
+	bool whole = strncmp(c->postgresql, "postgresql:", strlen("postgresql:")) == 0;
+	return whole ? c->postgresql : scope_printf(s, "postgresql:%s", c->postgresql);
+}
+
 st ca_open(struct scope *s, struct ca *ca)
 {
 	const struct ca_conf *c = ca->conf;
@@ -123,7 +138,7 @@ st ca_open(struct scope *s, struct ca *ca)
 	TRY(file_make_directory(s, c->state_directory, 0700));
 	TRY(audit_open(s, &audit, &ca->audit));
 	ca->keyd = key_client_new(c->keyd_socket);
-	TRY(db_open(s, scope_printf(s, "sqlite:%s", c->database), &ca_schema, &ca->db));
+	TRY(db_open(s, database_of(s, c), &ca_schema, &ca->db));
 	TRY(ca_entry_start(s, ca));
 	TRY(ca_key_lists_load(s, ca, &c->key_blocklist));
 	TRY(ca_key_catch_up(s, ca));
@@ -232,7 +247,8 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 	const struct ca_conf *next = conf;
 	const struct ca_conf *now = ca->conf;
 	const struct ca_conf_va *next_va = next->vas.item, *now_va = now->vas.item;
-	bool same = same_text(next->database, now->database) && same_text(next->socket, now->socket) &&
+	bool same = same_text(next->database, now->database) && same_text(next->postgresql, now->postgresql) &&
+		    same_text(next->postgresql_files, now->postgresql_files) && same_text(next->socket, now->socket) &&
 		    same_text(next->listen, now->listen) && same_text(next->keyd_socket, now->keyd_socket) &&
 		    same_text(next->audit_socket, now->audit_socket) && same_text(next->audit_journal, now->audit_journal) &&
 		    same_text(next->state_directory, now->state_directory) &&

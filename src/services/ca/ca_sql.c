@@ -5,6 +5,9 @@
  */
 #include "ca_sql.h"
 
+/* In PostgreSQL, text is compared by its bytes, as SQLite does it. */
+#define PG_TEXT "TEXT COLLATE \"C\""
+
 static const struct db_migration steps[] = {
 	{ 1,
 	  "first",
@@ -43,8 +46,41 @@ static const struct db_migration steps[] = {
 		  "INTEGER NOT NULL,"
 		  " renew_at INTEGER NOT NULL, pushed INTEGER NOT NULL, failure TEXT);"
 		  "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);",
+		  "CREATE TABLE authority (id BIGINT PRIMARY KEY, name " PG_TEXT " NOT NULL UNIQUE, profile " PG_TEXT " NOT"
+		  " NULL, state BIGINT NOT NULL, subject BYTEA NOT NULL, key " PG_TEXT " NOT NULL, algorithm " PG_TEXT " NOT"
+		  " NULL, spki BYTEA NOT NULL, certificate BYTEA, chain BYTEA, crl_url " PG_TEXT ", issuer_url " PG_TEXT ","
+		  " ocsp_url " PG_TEXT ", cps_url " PG_TEXT ", crl_hours BIGINT NOT NULL, crl_number BIGINT NOT NULL, request"
+		  " BYTEA, created_at BIGINT NOT NULL);"
+		  "CREATE TABLE certificate (id BIGINT PRIMARY KEY, serial BYTEA NOT NULL, ca BIGINT NOT"
+		  " NULL, profile " PG_TEXT " NOT NULL, subject " PG_TEXT " NOT NULL, not_before BIGINT NOT NULL, not_after"
+		  " BIGINT NOT NULL, role " PG_TEXT ", request_id " PG_TEXT ", actor " PG_TEXT " NOT NULL, der BYTEA NOT NULL);"
+		  "CREATE TABLE status (serial BYTEA PRIMARY KEY, ca BIGINT NOT NULL, state BIGINT NOT NULL,"
+		  " reason BIGINT NOT NULL, revoked_at BIGINT NOT NULL, invalidity_date BIGINT NOT NULL,"
+		  " not_after BIGINT NOT NULL, certificate BIGINT NOT NULL);"
+		  "CREATE INDEX status_revoked ON status (ca, serial, revoked_at, reason, invalidity_date,"
+		  " state) WHERE state = 1;"
+		  "CREATE TABLE public_key (digest BYTEA PRIMARY KEY, subject BYTEA NOT NULL);"
+		  "CREATE TABLE request (ca BIGINT NOT NULL, id " PG_TEXT " NOT NULL, input BYTEA NOT NULL, serial"
+		  " BYTEA NOT NULL, PRIMARY KEY (ca, id));"
+		  "CREATE TABLE outbox (seq BIGINT PRIMARY KEY, event BYTEA NOT NULL, object BYTEA, json"
+		  " BYTEA NOT NULL);"
+		  "CREATE TABLE feed (number BIGINT PRIMARY KEY, type BIGINT NOT NULL, body BYTEA NOT NULL);"
+		  "CREATE TABLE va (name " PG_TEXT " PRIMARY KEY, number BIGINT NOT NULL, confirmed_at BIGINT NOT"
+		  " NULL);"
+		  "CREATE TABLE crl (ca BIGINT NOT NULL, number BIGINT NOT NULL, digest BYTEA NOT NULL, size"
+		  " BIGINT NOT NULL, entries BIGINT NOT NULL, this_update BIGINT NOT NULL, next_update"
+		  " BIGINT NOT NULL, PRIMARY KEY (ca, number));"
+		  "CREATE TABLE identity (name " PG_TEXT " PRIMARY KEY, ca BIGINT NOT NULL, profile " PG_TEXT " NOT NULL,"
+		  " request BYTEA NOT NULL, settings " PG_TEXT " NOT NULL, label " PG_TEXT " NOT NULL, push_url " PG_TEXT
+		  ", file " PG_TEXT ","
+		  " serial BYTEA NOT NULL, not_after BIGINT NOT NULL, renew_at BIGINT NOT NULL, pushed"
+		  " BIGINT NOT NULL, failure " PG_TEXT ");"
+		  "CREATE TABLE meta (name " PG_TEXT " PRIMARY KEY, value BIGINT NOT NULL);",
 	  } },
-	{ 2, "lost keys", { "CREATE TABLE lost_key (digest BLOB PRIMARY KEY, serial BLOB NOT NULL) WITHOUT ROWID;" } },
+	{ 2,
+	  "lost keys",
+	  { "CREATE TABLE lost_key (digest BLOB PRIMARY KEY, serial BLOB NOT NULL) WITHOUT ROWID;",
+	    "CREATE TABLE lost_key (digest BYTEA PRIMARY KEY, serial BYTEA NOT NULL);" } },
 };
 const struct db_schema ca_schema = { "ca", steps, sizeof steps / sizeof steps[0] };
 
@@ -62,19 +98,24 @@ SQL(authority_complete, "UPDATE authority SET state = 1, certificate = ?2, chain
 SQL_EACH(authority_number, "UPDATE authority SET crl_number = max(crl_number, ?2) WHERE id = ?1",
 	 "UPDATE authority SET crl_number = greatest(crl_number, ?2) WHERE id = ?1");
 
-SQL(certificate_insert,
-    "INSERT INTO certificate (serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+/* Numbers without gaps, which an identity column has not: one transaction writes at a time on every database. */
+SQL_EACH(certificate_insert,
+	 "INSERT INTO certificate (serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der)"
+	 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	 "INSERT INTO certificate (id, serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der)"
+	 " VALUES ((SELECT coalesce(max(id), 0) + 1 FROM certificate), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
 SQL(certificate_of,
     "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
     " s.invalidity_date, c.role, c.request_id, c.der, c.id FROM status s JOIN certificate c ON c.id = s.certificate"
     " WHERE s.serial = ?1");
-SQL(certificate_list,
-    "SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"
-    " s.invalidity_date, c.role, c.request_id, NULL, c.id FROM certificate c JOIN status s ON s.serial = c.serial"
-    " WHERE c.id > ?1 AND (?2 = 0 OR c.ca = ?2) AND (?3 < 0 OR s.state = ?3)"
-    " AND (?4 = '' OR c.subject LIKE '%' || ?4 || '%') AND (?5 = 0 OR c.not_after < ?5) AND (?6 = 0 OR c.not_after >= ?6)"
-    " ORDER BY c.id LIMIT ?7");
+#define LIST_BEFORE                                                                                                            \
+	"SELECT c.serial, c.ca, c.profile, c.subject, c.not_before, c.not_after, s.state, s.reason, s.revoked_at,"             \
+	" s.invalidity_date, c.role, c.request_id, NULL, c.id FROM certificate c JOIN status s ON s.serial = c.serial"         \
+	" WHERE c.id > ?1 AND (?2 = 0 OR c.ca = ?2) AND (?3 < 0 OR s.state = ?3) AND (?4 = '' OR c.subject "
+#define LIST_AFTER ") AND (?5 = 0 OR c.not_after < ?5) AND (?6 = 0 OR c.not_after >= ?6) ORDER BY c.id LIMIT ?7"
+/* Whatever the case of ASCII letters; a backslash is one. */
+SQL_EACH(certificate_list, LIST_BEFORE "LIKE '%' || ?4 || '%'" LIST_AFTER,
+	 LIST_BEFORE "ILIKE '%' || ?4 || '%' ESCAPE ''" LIST_AFTER);
 SQL(certificate_count, "SELECT coalesce(max(id), 0) FROM certificate");
 
 SQL(status_insert, "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
@@ -84,7 +125,7 @@ SQL_EACH(status_insert_good,
 	 "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
 	 " VALUES (?1, ?2, 0, 0, 0, 0, ?3, last_insert_rowid())",
 	 "INSERT INTO status (serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate)"
-	 " VALUES (?1, ?2, 0, 0, 0, 0, ?3, lastval())");
+	 " VALUES (?1, ?2, 0, 0, 0, 0, ?3, (SELECT max(id) FROM certificate))");
 SQL(status_of, "SELECT ca, state, reason, revoked_at, invalidity_date, not_after, certificate FROM status WHERE serial = ?1");
 SQL(status_revoke,
     "UPDATE status SET state = 1, reason = ?2, revoked_at = ?3, invalidity_date = ?4 WHERE serial = ?1 AND state = 0");
@@ -115,7 +156,8 @@ SQL(outbox_of, "SELECT seq, event, json FROM outbox WHERE object = ?1 ORDER BY s
 SQL(outbox_settle, "DELETE FROM outbox WHERE event = ?1");
 SQL(outbox_count, "SELECT count(*) FROM outbox");
 
-SQL(feed_insert, "INSERT INTO feed (type, body) VALUES (?1, ?2)");
+SQL_EACH(feed_insert, "INSERT INTO feed (type, body) VALUES (?1, ?2)",
+	 "INSERT INTO feed (number, type, body) VALUES ((SELECT coalesce(max(number), 0) + 1 FROM feed), ?1, ?2)");
 SQL(feed_bounds, "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM feed");
 SQL(feed_after, "SELECT number, type, body FROM feed WHERE number > ?1 ORDER BY number LIMIT ?2");
 SQL(feed_prune, "DELETE FROM feed WHERE number IN (SELECT number FROM feed WHERE number <= ?1 ORDER BY number LIMIT 20000)");

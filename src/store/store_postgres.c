@@ -1,0 +1,478 @@
+/*
+ * PostgreSQL: connections and transactions; the only files that know it are this one and store_postgres_run.c.
+ *
+ * One writer a database, by an advisory lock of the writer's own session: as long as it writes it holds the lock, and whoever gets the
+ * lock knows that no transaction of the former holder is under way any more. On that stands what is done about a commit whose
+ * answer was lost: every transaction leaves a number of its own in store_commit, and with the lock held anew the number says what
+ * became of it; unless another process has written meanwhile, and then nothing is assumed.
+ */
+#include "store_postgres.h"
+#include "log.h"
+#include "moment.h"
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DOUBT_US  (20 * MOMENT_SECOND) /* how long a server is waited for that has a commit's outcome */
+#define PAUSE_US  100000
+#define LOCK_KEY  "7163082334074663545" /* "chancery", read as a number: one service a database */
+#define LOCK_WAIT "5s"                  /* a former holder's session ends when its server notices */
+
+static const struct db_statement begin_read = { "begin", { NULL, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } };
+static const struct db_statement begin_write = { "begin", { NULL, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" } };
+static const struct db_statement commit = { "commit", { NULL, "COMMIT" } };
+static const struct db_statement rollback = { "rollback", { NULL, "ROLLBACK" } };
+static const struct db_statement mark = { "savepoint", { NULL, "SAVEPOINT one" } };
+static const struct db_statement keep = { "release", { NULL, "RELEASE one" } };
+static const struct db_statement undo = { "rollback to", { NULL, "ROLLBACK TO one" } };
+static const struct db_statement number_set = { "commit_number", { NULL, "UPDATE store_commit SET writer = ?1, number = ?2" } };
+static const struct db_statement number_of = { "commit_number_of", { NULL, "SELECT writer, number FROM store_commit" } };
+
+/* ---- the address ---- */
+
+/* What libpq takes: a URI again, or keywords. */
+static char *connection_text(struct scope *s, const char *address)
+{
+	return strncmp(address, "//", 2) == 0 ? scope_printf(s, "postgresql:%s", address) : scope_printf(s, "%s", address);
+}
+
+static bool has_password(const PQconninfoOption *option)
+{
+	for (; option->keyword != NULL; option++) {
+		bool secret = strcmp(option->keyword, "password") == 0 || strcmp(option->keyword, "sslpassword") == 0;
+		if (secret && option->val != NULL && option->val[0] != 0)
+			return true;
+	}
+	return false;
+}
+
+static st check_address(struct scope *s, const char *address)
+{
+	char *wrong = NULL;
+	PQconninfoOption *option = PQconninfoParse(connection_text(s, address), &wrong);
+	st status = option == NULL ? fail(s, E_CONFIG, "the address of the PostgreSQL database is not one: %.*s",
+					  (int)strcspn(wrong != NULL ? wrong : "", "\n"), wrong != NULL ? wrong : "")
+				   : OK;
+	PQfreemem(wrong);
+	if (option != NULL && (has_password(option) || getenv("PGPASSWORD") != NULL))
+		status = fail(
+			s, E_CONFIG,
+			"no password of a database belongs into a configuration or an environment: use peer authentication "
+			"over a Unix socket, a certificate, or name a passfile");
+	PQconninfoFree(option);
+	return status;
+}
+
+/* Nothing to hold by itself: the writer's connection takes the lock. */
+static st postgres_lock(struct scope *s, const char *address, void **out_lock)
+{
+	*out_lock = NULL;
+	return check_address(s, address);
+}
+
+static void postgres_unlock(void *lock)
+{
+	(void)lock;
+}
+
+/* ---- proof that a commit is durable ---- */
+
+static st not_durable(struct scope *s, const char *setting, const char *value, const char *what)
+{
+	return fail(s, E_CONFIG, "the PostgreSQL server has %s = %s: commits would not be durable; %s", setting, value, what);
+}
+
+static st check_replication(struct scope *s, const char *level, const char *names, const char *standbys)
+{
+	bool waits = strcmp(level, "on") == 0 || strcmp(level, "remote_apply") == 0;
+	if (names[0] == 0 && strcmp(standbys, "0") == 0)
+		return OK;
+	if (names[0] == 0)
+		return not_durable(s, "synchronous_standby_names", "'' with standbys connected",
+				   "name one that every commit waits for, as in 'ANY 1 (*)'");
+	return waits ? OK : not_durable(s, "synchronous_commit", level, "with standbys it must be on or remote_apply");
+}
+
+static st check_settings(struct scope *s, const PGresult *r)
+{
+	const char *value[7];
+	for (int i = 0; i < 7; i++)
+		value[i] = PQgetvalue(r, 0, i);
+	if (strcmp(value[5], "f") != 0)
+		return fail(s, E_UNAVAILABLE, "the PostgreSQL server is a standby that takes no writes");
+	if (strcmp(value[0], "on") != 0)
+		return not_durable(s, "fsync", value[0], "set it to on and restart the server");
+	if (strcmp(value[1], "on") != 0)
+		return not_durable(s, "full_page_writes", value[1], "set it to on");
+	if (strcmp(value[2], "off") == 0)
+		return not_durable(s, "synchronous_commit", value[2], "set it to on, for the database and the role too");
+	if (strcmp(value[6], "UTF8") != 0)
+		return fail(s, E_CONFIG, "the PostgreSQL database has the encoding %s: create it with encoding UTF8", value[6]);
+	return check_replication(s, value[2], value[3], value[4]);
+}
+
+/* One query outside of the pipeline; the failure is that of the connection. */
+static st query(struct scope *s, struct db_connection *c, const char *sql, PGresult **out)
+{
+	PGresult *r = PQexec(c->handle, sql);
+	ExecStatusType status = PQresultStatus(r);
+	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+		*out = r;
+		return OK;
+	}
+	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	bool waited = state != NULL && strcmp(state, "55P03") == 0;
+	PQclear(r);
+	if (waited)
+		return fail(s, E_STATE, "the PostgreSQL database is in use by another process; stop that one first");
+	const char *text = PQerrorMessage(c->handle);
+	return fail(s, E_UNAVAILABLE, "database: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+static st command(struct scope *s, struct db_connection *c, const char *sql)
+{
+	PGresult *r;
+	TRY(query(s, c, sql, &r));
+	PQclear(r);
+	return OK;
+}
+
+static st prove_durable(struct scope *s, struct db_connection *c)
+{
+	PGresult *r;
+	TRY(query(s, c,
+		  "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
+		  " current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication"
+		  " WHERE coalesce(application_name, '') <> 'pg_basebackup'), pg_is_in_recovery(),"
+		  " current_setting('server_encoding')",
+		  &r));
+	st status = check_settings(s, r);
+	PQclear(r);
+	return status;
+}
+
+/* ---- opening ---- */
+
+/* A warning at a commit says that it is not where it should be: the wait for a standby was broken off. */
+static void take_notice(void *state, const PGresult *notice)
+{
+	struct db_connection *c = state;
+	const char *level = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+	if (level != NULL && strcmp(level, "WARNING") == 0)
+		c->warned = true;
+}
+
+static st dial(struct scope *s, struct db_connection *c)
+{
+	const char *address = connection_text(s, c->address);
+	/* What the address says comes after, and holds, but for the encoding. */
+	const char *const keyword[] = { "connect_timeout",
+					"keepalives_idle",
+					"keepalives_interval",
+					"keepalives_count",
+					"tcp_user_timeout",
+					"application_name",
+					"target_session_attrs",
+					"gssencmode",
+					"dbname",
+					"client_encoding",
+					NULL };
+	const char *const value[] = {
+		"5", "10", "3", "3", "15000", "chancery", "read-write", "disable", address, "UTF8", NULL
+	};
+	c->handle = PQconnectdbParams(keyword, value, 1);
+	if (PQstatus(c->handle) == CONNECTION_OK)
+		return OK;
+	const char *text = PQerrorMessage(c->handle);
+	return fail(s, E_UNAVAILABLE, "the PostgreSQL database does not answer: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+/*
+ * No statement_timeout for the writer: it would break off a commit's wait for its standby, and PostgreSQL calls that a success. A
+ * writer that hears nothing for a minute gives the connection up instead.
+ */
+static st take_role(struct scope *s, struct db_connection *c)
+{
+	if (c->role != DB_WRITER)
+		return command(
+			s, c,
+			"SET statement_timeout = '60s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '1h'");
+	TRY(command(s, c,
+		    "SET statement_timeout = 0; SET lock_timeout = '" LOCK_WAIT "';"
+		    " SET idle_in_transaction_session_timeout = '60s'"));
+	TRY(prove_durable(s, c));
+	TRY(command(s, c, "SELECT pg_advisory_lock(" LOCK_KEY ")"));
+	return command(
+		s, c,
+		"SET client_min_messages = error; CREATE TABLE IF NOT EXISTS store_commit (writer BIGINT NOT NULL, number BIGINT NOT NULL);"
+		" INSERT INTO store_commit SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM store_commit);"
+		" SET client_min_messages = warning");
+}
+
+static st connect_all(struct scope *s, struct db_connection *c)
+{
+	TRY(dial(s, c));
+	(void)PQsetNoticeReceiver(c->handle, take_notice, c);
+	TRY(take_role(s, c));
+	if (PQsetnonblocking(c->handle, 1) != 0 || PQenterPipelineMode(c->handle) != 1)
+		return fail(s, E_UNAVAILABLE, "database: no pipeline: %s", PQerrorMessage(c->handle));
+	return OK;
+}
+
+st pg_connect(struct scope *s, struct db_connection *c)
+{
+	PQfinish(c->handle);
+	c->handle = NULL;
+	c->queued = 0;
+	c->cursors = 0;
+	memset(c->slot, 0, sizeof c->slot);
+	st status = connect_all(s, c);
+	if (status.code != E_OK) {
+		PQfinish(c->handle);
+		c->handle = NULL;
+	}
+	return status;
+}
+
+/* ---- transactions ---- */
+
+static int64_t new_number(const struct scope *s)
+{
+	int64_t number;
+	scope_random(s, &number, sizeof number);
+	return number;
+}
+
+/* What lay idle may have ended meanwhile: seen now, it is not in doubt what became of the transaction to come. */
+static void look_whether_lost(struct db_connection *c)
+{
+	struct pollfd p = { .fd = PQsocket(c->handle), .events = POLLIN };
+	if (poll(&p, 1, 0) <= 0)
+		return;
+	/* The server's last words first, then the end. */
+	if (PQconsumeInput(c->handle) == 0 || PQconsumeInput(c->handle) == 0)
+		pg_lost(c, "it ended while it lay idle");
+}
+
+st pg_begin(struct scope *s, struct db_connection *c, enum db_role role)
+{
+	if (c->handle != NULL)
+		look_whether_lost(c);
+	c->failed = E_OK;
+	c->again = false;
+	c->open = false;
+	if (c->handle == NULL)
+		TRY(pg_connect(s, c));
+	c->open = c->fresh = true;
+	return pg_queue(s, c, role == DB_WRITER ? &begin_write : &begin_read, NULL, 0);
+}
+
+struct outcome {
+	int64_t writer, number;
+};
+
+static st read_number(struct scope *s, const struct db_row *row, void *arg)
+{
+	(void)s;
+	*(struct outcome *)arg = (struct outcome){ row->column[0].integer, row->column[1].integer };
+	return OK;
+}
+
+/* A connection anew, and with it the lock: nothing of the lost session is under way any more. */
+static st read_outcome(struct scope *s, struct db_connection *c, struct outcome *out)
+{
+	TRY(pg_begin(s, c, DB_READER));
+	TRY(pg_run(s, c, &number_of, NULL, 0, read_number, out, NULL));
+	TRY(pg_queue(s, c, &commit, NULL, 0));
+	TRY(pg_sync(s, c));
+	return pg_settle(s, c);
+}
+
+static const char unknown[] =
+	"the database was lost in a commit: whether this is stored shows later; ask again with the same request";
+
+static st find_outcome(struct scope *s, struct db_connection *c, int64_t mine)
+{
+	int64_t until = moment_monotonic() + DOUBT_US;
+	struct outcome last = { 0 };
+	for (;;) {
+		AUTO_SCOPE own;
+		scope_init(&own, NULL);
+		if (read_outcome(&own, c, &last).code == E_OK)
+			break;
+		pg_lost(c, own.message);
+		c->again = false; /* it may be committed */
+		if (moment_monotonic() > until)
+			return fail(s, E_UNAVAILABLE, "%s", unknown);
+		(void)usleep(PAUSE_US);
+	}
+	c->open = false;
+	if (last.writer != c->writer)
+		return fail(s, E_UNAVAILABLE, "%s", unknown);
+	log_put(LOG_LEVEL_WARNING, "database: the connection was lost in a commit, which %s",
+		last.number == mine ? "was done" : "was not done and is repeated");
+	if (last.number == mine)
+		return OK;
+	c->again = true;
+	return fail(s, E_BUSY, "database: the connection was lost before the commit");
+}
+
+static st commit_writer(struct scope *s, struct db_connection *c)
+{
+	int64_t number = new_number(s);
+	const struct db_value value[] = { db_integer(c->writer), db_integer(number) };
+	TRY(pg_queue(s, c, &number_set, value, 2));
+	c->warned = false;
+	st status = pg_queue(s, c, &commit, NULL, 0);
+	if (status.code == E_OK)
+		status = pg_sync(s, c);
+	if (status.code == E_OK)
+		status = pg_settle(s, c);
+	if (status.code != E_OK && c->handle != NULL)
+		return status;
+	if (status.code != E_OK) {
+		scope_clear_error(s);
+		return find_outcome(s, c, number);
+	}
+	c->open = false;
+	return c->warned ? fail(s, E_UNAVAILABLE,
+				"the database has this commit and its synchronous standby perhaps not: ask again with the same "
+				"request")
+			 : OK;
+}
+
+static st postgres_commit(struct scope *s, struct db_connection *c)
+{
+	if (c->role == DB_WRITER)
+		return commit_writer(s, c);
+	TRY(pg_queue(s, c, &commit, NULL, 0));
+	TRY(pg_sync(s, c)); /* the answer is read with that of the next transaction */
+	c->open = false;
+	return OK;
+}
+
+static void postgres_rollback(struct db_connection *c)
+{
+	if (!c->open || c->handle == NULL) {
+		c->open = false;
+		return;
+	}
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	bool again = c->again;
+	st status = pg_sync(&own, c);
+	if (status.code == E_OK)
+		(void)pg_settle(&own, c).code;
+	c->failed = E_OK;
+	status = pg_queue(&own, c, &rollback, NULL, 0);
+	if (status.code == E_OK)
+		status = pg_sync(&own, c);
+	if (status.code == E_OK)
+		status = pg_settle(&own, c);
+	if (status.code != E_OK)
+		pg_lost(c, "it cannot be rolled back");
+	c->again = again;
+	c->open = false;
+	c->cursors = 0;
+}
+
+static st postgres_mark(struct scope *s, struct db_connection *c)
+{
+	return pg_queue(s, c, &mark, NULL, 0);
+}
+
+static st postgres_keep(struct scope *s, struct db_connection *c)
+{
+	TRY(pg_queue(s, c, &keep, NULL, 0));
+	return pg_settle(s, c);
+}
+
+static st postgres_undo(struct scope *s, struct db_connection *c)
+{
+	TRY(pg_sync(s, c));
+	(void)pg_settle(s, c).code;
+	if (c->handle == NULL)
+		return pg_failure(s, c);
+	c->failed = E_OK;
+	TRY(pg_queue(s, c, &undo, NULL, 0));
+	return postgres_keep(s, c);
+}
+
+static bool postgres_in_transaction(const struct db_connection *c)
+{
+	return c->open && c->handle != NULL;
+}
+
+static bool postgres_again(const struct db_connection *c)
+{
+	return c->again;
+}
+
+static uint64_t postgres_pending(const struct db_connection *c)
+{
+	(void)c;
+	return 0; /* the server vacuums by itself */
+}
+
+static st postgres_backup(struct scope *s, struct db_connection *reader, const char *path)
+{
+	(void)reader;
+	return fail(s, E_STATE, "%s: a PostgreSQL database is backed up with its own tools: pg_basebackup, or pg_dump", path);
+}
+
+/* ---- open and close ---- */
+
+static void postgres_close(struct db_connection *c)
+{
+	PQfinish(c->handle);
+	free(c->address);
+	free(c);
+}
+
+/* The number of commits is this process's from now on. */
+static st claim(struct scope *s, struct db_connection *c)
+{
+	TRY(pg_begin(s, c, DB_WRITER));
+	return commit_writer(s, c);
+}
+
+static st postgres_open(struct scope *s, const char *address, enum db_role role, struct db_connection **out)
+{
+	struct db_connection *c = heap_alloc(sizeof *c);
+	c->address = heap_copy_str(address);
+	c->role = role;
+	c->writer = new_number(s);
+	st status = pg_connect(s, c);
+	if (status.code == E_OK && role == DB_WRITER)
+		status = claim(s, c);
+	if (status.code != E_OK) {
+		postgres_close(c);
+		return status;
+	}
+	*out = c;
+	return OK;
+}
+
+const struct db_driver_ops db_driver_postgres = {
+	.scheme = "postgresql",
+	.dialect = DB_POSTGRES,
+	.lock = postgres_lock,
+	.unlock = postgres_unlock,
+	.open = postgres_open,
+	.close = postgres_close,
+	.begin = pg_begin,
+	.commit = postgres_commit,
+	.rollback = postgres_rollback,
+	.mark = postgres_mark,
+	.keep = postgres_keep,
+	.undo = postgres_undo,
+	.in_transaction = postgres_in_transaction,
+	.again = postgres_again,
+	.script = pg_script,
+	.run = pg_run,
+	.each = pg_each,
+	.pending = postgres_pending,
+	.maintain_from = UINT64_MAX,
+	.maintain_hard = UINT64_MAX,
+	.backup = postgres_backup,
+};
