@@ -43,6 +43,9 @@ def key_pem(key):
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
+CLUSTER = None  # of PostgreSQL, while the ca's flows run on it (conftest.py)
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, timeout=60):
         super().__init__("localhost", timeout=timeout)
@@ -116,14 +119,16 @@ class World:
         self.journal = os.path.join(self.directory, "journal")
         self.audit = audit or f"audit-journal = {self.journal}"
         self.socket_path = os.path.join(self.directory, "ca.sock")
-        self.database = os.path.join(self.directory, "ca.db")
+        self.cluster = CLUSTER
+        self.database = self.cluster.new() if self.cluster else os.path.join(self.directory, "ca.db")
         self.keyd = keyd_client.Keyd(zone="ca", audit=self.audit, build=build, environment=keyd_environment)
         self.ca = Daemon("chancery-ca", os.path.join(self.directory, "ca.conf"), environment, build)
         self.write_conf(extra)
 
     def write_conf(self, extra=""):
         with open(self.ca.config, "w") as f:
-            f.write(f"database = {self.database}\nstate-directory = {self.directory}/state\nsocket = {self.socket_path}\n"
+            where = f"postgresql = {self.cluster.address(self.database)}" if self.cluster else f"database = {self.database}"
+            f.write(f"{where}\nstate-directory = {self.directory}/state\nsocket = {self.socket_path}\n"
                     f"keyd-socket = {self.keyd.socket_path}\n{self.audit}\n{extra}\n")
 
     def start(self):
@@ -225,6 +230,30 @@ class World:
             return call(connection, method, path, body, media_type)
         finally:
             connection.close()
+
+    def sql(self, *statements):
+        """What the statements say to the database itself, past the ca; columns are parted by |."""
+        if self.cluster:
+            return self.cluster.sql(self.database, *statements)
+        return subprocess.run(["sqlite3", self.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
+
+    def keep_database(self):
+        """A copy of the database as an operator makes it, while the ca runs. For restore_database, and that without the ca."""
+        path = os.path.join(self.directory, f"kept-{os.urandom(4).hex()}.db")
+        if self.cluster:
+            self.cluster.dump(self.database, path)
+        else:
+            self.post("/v1/backup", dict(path=path))
+        return path
+
+    def restore_database(self, path):
+        if self.cluster:
+            self.cluster.put_back(self.database, path)
+            return
+        for suffix in ("-wal", "-shm"):
+            if os.path.exists(self.database + suffix):
+                os.unlink(self.database + suffix)
+        shutil.copy(path, self.database)
 
     def remove(self):
         self.ca.stop(signal.SIGKILL)

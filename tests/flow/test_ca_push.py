@@ -1,7 +1,6 @@
 """ca and va together: the feed, CRLs on their way, snapshots, a va that was away, and certificates that renew themselves."""
 import base64
 import http.client
-import os
 import shutil
 import time
 
@@ -155,16 +154,12 @@ def test_an_empty_va_gets_a_snapshot(published):
 
 def test_a_restored_database_corrects_the_va(published):
     w = published.w
-    path = w.file("yesterday.db")
-    w.post("/v1/backup", dict(path=path))
+    path = w.keep_database()
     made, gone = w.issue(), w.issue()
     w.revoke(gone["serial"], "superseded")
     until(lambda: published.says(gone, REVOKED) and published.says(made, GOOD))
     w.ca.stop(9)
-    for suffix in ("", "-wal", "-shm"):
-        if os.path.exists(w.database + suffix):
-            os.unlink(w.database + suffix)
-    shutil.copy(path, w.database)
+    w.restore_database(path)
     w.ca.start()
     late = w.issue()
     until(lambda: published.lag() == 0, 15)

@@ -2,7 +2,6 @@
 import datetime
 import http.client
 import os
-import shutil
 import time
 
 import pytest
@@ -110,18 +109,14 @@ def test_yesterdays_database_is_brought_up_to_the_log():
     with Audited() as a:
         w = a.world
         old = w.issue()
-        path = os.path.join(w.directory, "yesterday.db")
-        w.post("/v1/backup", dict(path=path))
+        path = w.keep_database()
         order = dict(profile="ncp-plus-n", request=request_for(PERSON % "Lost"), request_id="lost-1")
         made = [w.issue() for _ in range(5)] + [w.post("/v1/cas/issuing/certificates", order)]
         w.revoke(old["serial"], "superseded")
         revoked = w.revoke(made[0]["serial"], "keyCompromise", invalidity_date="2026-01-01T00:00:00Z")
         number = w.post("/v1/cas/issuing/crls", {})["number"]
         w.ca.stop(9)
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(w.database + suffix):
-                os.unlink(w.database + suffix)
-        shutil.copy(path, w.database)
+        w.restore_database(path)
         w.ca.start()
         for one in made:
             assert w.get("/v1/certificates/" + one["serial"])["certificate"] == one["certificate"]
@@ -179,10 +174,7 @@ def test_the_subject_in_the_log_is_the_certificates():
 def test_cas_younger_than_a_restored_database_come_back_from_the_log():
     with Audited() as a:
         world = a.world
-        world.ca.stop()
-        backup = world.database + ".yesterday"
-        shutil.copy(world.database, backup)
-        world.ca.start()
+        backup = world.keep_database()
         world.found_issuing("second", "second")
         key = new_key()
         now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
@@ -196,10 +188,7 @@ def test_cas_younger_than_a_restored_database_come_back_from_the_log():
         number = world.post("/v1/cas/second/crls", {})["number"]
         before = {ca["name"]: ca for ca in world.get("/v1/cas")["cas"]}
         world.ca.stop()
-        shutil.copy(backup, world.database)
-        for name in ("-wal", "-shm"):
-            if os.path.exists(world.database + name):
-                os.remove(world.database + name)
+        world.restore_database(backup)
         world.ca.start()
         after = {ca["name"]: ca for ca in world.get("/v1/cas")["cas"]}
         assert set(after) == set(before) == {"root", "management", "issuing", "second", "elsewhere"}

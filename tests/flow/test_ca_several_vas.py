@@ -1,7 +1,5 @@
 """One ca, three vas: one is always there, one is away until what it lacks has left the feed, one comes empty at the end."""
 import concurrent.futures
-import os
-import subprocess
 
 import pytest
 from ca_world import PERSON, Daemon, free_port, new_key, until
@@ -57,9 +55,7 @@ class Several(Published):
 
     def feed(self):
         """Least and greatest number kept."""
-        out = subprocess.run(["sqlite3", f"file:{self.w.database}?mode=ro", "SELECT min(number), max(number) FROM feed"],
-                             check=True, capture_output=True, text=True).stdout
-        return tuple(map(int, out.strip().split("|")))
+        return tuple(map(int, self.w.sql("SELECT min(number), max(number) FROM feed").strip().split("|")))
 
     def snapshots(self, name):
         return self.w.ca.log().count(f"va '{name}' got a snapshot")
@@ -140,17 +136,13 @@ def test_an_empty_one_gets_everything_and_all_say_the_same(several):
 
 def test_a_restored_database_corrects_all_of_them(several):
     p = several
-    backup = p.w.file("several.db")
-    p.w.post("/v1/backup", dict(path=backup))
+    backup = p.w.keep_database()
     after = p.w.issue()
     p.w.revoke(after["serial"], "superseded")
     for name in NAMES:
         until(lambda: p.at(name).says(after, REVOKED))
     p.w.ca.stop(9)
-    for suffix in ("-wal", "-shm"):
-        if os.path.exists(p.w.database + suffix):
-            os.unlink(p.w.database + suffix)
-    os.replace(backup, p.w.database)
+    p.w.restore_database(backup)
     p.w.ca.start()
     late = p.w.issue()
     for name in NAMES:

@@ -1,0 +1,47 @@
+"""The ca's flows run on SQLite and on PostgreSQL, each in a database of its own."""
+import os
+
+import pytest
+
+import ca_world
+import keyd_client
+from postgres import Cluster
+
+LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
+ON_BOTH = ("test_ca", "test_ca_keys", "test_ca_push", "test_ca_records", "test_ca_several_vas")
+# What waits for seconds whatever the database is comes on PostgreSQL with CHANCERY_LONG=1.
+LONG_ONLY = ("test_short_lives_are_renewed_without_a_restart", "test_crls_are_at_most_one_a_second_and_numbers_rise")
+SANITIZED = "asan" in os.path.basename(keyd_client.BUILD)
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.module.__name__ in ON_BOTH:
+        metafunc.parametrize("database", ["sqlite", "postgresql"], scope="module", indirect=True)
+
+
+def comes_later(item):
+    on_postgres = getattr(item, "callspec", None) is not None and item.callspec.params.get("database") == "postgresql"
+    few = item.module.__name__ in (("test_ca",) if SANITIZED else ON_BOTH[:-1])
+    return on_postgres and not LONG and (not few or item.originalname in LONG_ONLY)
+
+
+def pytest_collection_modifyitems(config, items):
+    later = [item for item in items if comes_later(item)]
+    config.hook.pytest_deselected(items=later)
+    items[:] = [item for item in items if item not in later]
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    made = Cluster()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(request):
+    """Which database the worlds of this module are made with."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        ca_world.CLUSTER = request.getfixturevalue("cluster")
+    yield
+    ca_world.CLUSTER = None
