@@ -126,6 +126,11 @@ void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *it
 		db_group_run_all(db, work, after, item, count);
 }
 
+uint64_t db_doubts(struct db *db)
+{
+	return atomic_load(&db->doubts);
+}
+
 static st reader_take(struct scope *s, struct db *db, struct db_connection **out)
 {
 	struct db_connection *c = NULL;

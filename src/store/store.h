@@ -77,6 +77,8 @@ struct db_item {
 	st outcome; /* out */
 };
 void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count);
+/* How many commits so far had an outcome that nobody could tell (E_UNAVAILABLE): what is to follow an effect must look for it. */
+uint64_t db_doubts(struct db *db);
 /* The same for reading only: a consistent snapshot, runs beside writers. */
 st db_read(struct scope *s, struct db *db, db_work *work, void *arg);
 

@@ -111,11 +111,19 @@ static void forget_results(struct db_job *group)
 	}
 }
 
+static st commit(struct scope *own, struct db *db)
+{
+	st status = db->ops->commit(own, db->writer);
+	if (status.code == E_UNAVAILABLE)
+		atomic_fetch_add(&db->doubts, 1);
+	return status;
+}
+
 static st run_works(struct scope *own, struct db *db, struct db_job *group, bool marked)
 {
 	TRY(db->ops->begin(own, db->writer, DB_WRITER));
 	if (marked ? run_all_marked(db, group) : run_unmarked(db, group))
-		return db->ops->commit(own, db->writer);
+		return commit(own, db);
 	if (!marked && group->next == NULL && group->result.code != E_OK)
 		return group->result;
 	return fail(own, E_IO, "database: the transaction was lost to a failing disk or to another's failure; try again");

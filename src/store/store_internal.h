@@ -33,6 +33,7 @@ struct db {
 	bool kept; /* there is one */
 	pthread_cond_t wanted;
 	_Atomic uint64_t pending;
+	_Atomic uint64_t doubts;
 	bool stopping;
 };
 

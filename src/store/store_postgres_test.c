@@ -191,8 +191,10 @@ static void a_commit_whose_outcome_cannot_be_known_is_neither_repeated_nor_calle
 			      " $$BEGIN NEW.writer = 7; RETURN NEW; END$$;"
 			      "CREATE TRIGGER other BEFORE UPDATE ON store_commit FOR EACH ROW EXECUTE FUNCTION other()");
 	struct cutting c = { .b = &b, .cut = CUT_COMMITTED, .name = "once" };
+	assert_int_equal(db_doubts(p->db), 0);
 	assert_fails(&p->s, E_UNAVAILABLE, db_tx(&p->s, p->db, insert_and_cut, &c));
 	assert_int_equal(c.runs, 1);
+	assert_int_equal(db_doubts(p->db), 1);
 	between_stop(p, &b);
 }
 

@@ -19,7 +19,8 @@ struct ca_relay {
 	pthread_t thread;
 	int64_t done[DONE_MAX]; /* acknowledged, still in the outbox */
 	size_t done_count;
-	bool owing; /* something could not be delivered */
+	bool owing;      /* something could not be delivered */
+	uint64_t doubts; /* of the database, that were looked into */
 	bool stopping;
 };
 
@@ -222,6 +223,23 @@ static void wait_for_work(struct ca_relay *r, int64_t microseconds)
 		(void)pthread_cond_timedwait(&r->changed, &r->mutex, &until);
 }
 
+/* A commit that nobody could tell the outcome of: if it was done, its thread has not done what follows. */
+static bool in_doubt(struct ca *ca)
+{
+	uint64_t doubts = db_doubts(ca->db);
+	bool more = doubts != ca->relay->doubts;
+	ca->relay->doubts = doubts;
+	return more;
+}
+
+static void follow_doubts(struct ca *ca)
+{
+	struct ca_authority *a;
+	ca_push_wake(ca);
+	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL; i++)
+		ca_crl_want(ca, a);
+}
+
 static void work_once(struct ca *ca, bool owing)
 {
 	AUTO_SCOPE s;
@@ -230,8 +248,7 @@ static void work_once(struct ca *ca, bool owing)
 	if (status.code == E_OK)
 		return;
 	log_failure(&s, "handing records to auditd");
-	if (owing)
-		owe(ca->relay);
+	owe(ca->relay); /* also what was to leave the outbox: it is delivered again, dropped as known, and leaves it then */
 }
 
 static void *relay_main(void *arg)
@@ -242,6 +259,8 @@ static void *relay_main(void *arg)
 	(void)pthread_mutex_lock(&r->mutex);
 	while (!r->stopping) {
 		wait_for_work(r, TIDY_US);
+		bool doubtful = in_doubt(ca);
+		r->owing = r->owing || doubtful;
 		bool owing = r->owing && moment_monotonic() >= next_retry;
 		if (owing) {
 			r->owing = false;
@@ -249,6 +268,8 @@ static void *relay_main(void *arg)
 		}
 		bool any = owing || r->done_count > 0;
 		(void)pthread_mutex_unlock(&r->mutex);
+		if (doubtful)
+			follow_doubts(ca);
 		if (any)
 			work_once(ca, owing);
 		(void)pthread_mutex_lock(&r->mutex);
