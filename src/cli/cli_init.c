@@ -348,6 +348,7 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 	if (want->lives > 0 && !want->test)
 		return fail(s, E_INPUT, "--test-lives is for test installations (--test)");
 	want->clock = cli_get_or(c, "clock", want->test ? "test" : "kernel");
+	want->postgresql = cli_get(c, "postgresql");
 	want->module = cli_get_or(c, "module", "/usr/lib/softhsm/libsofthsm2.so");
 	want->module_init_args = cli_get(c, "module-init-args");
 	want->module_directory = cli_get(c, "module-directory");
@@ -402,6 +403,10 @@ static const struct cli_option init_options[] = {
 	{ .name = "test-lives",
 	  .value = "SECONDS",
 	  .help = "only with --test: certificates that are renewed by themselves live so long" },
+	{ .name = "postgresql",
+	  .value = "CONNECTION",
+	  .help = "the ca's database is this one of PostgreSQL, which is there and empty, as in postgresql:///chancery?host=/run/postgresql "
+		  "(default: a file of SQLite)" },
 	{ .name = "start-over", .help = "move an interrupted installation aside and begin anew" },
 };
 static const struct cli_command commands[] = {

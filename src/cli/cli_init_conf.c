@@ -73,9 +73,12 @@ static st write_ca(struct scope *s, const struct cli *c, const struct cli_init *
 	bool root = strcmp(name, "root-ca") == 0;
 	AUTO_BUF out;
 	buf_init(&out, 0);
-	put(&out,
-	    "# %s\ndatabase = ../state/%s/ca.db\nstate-directory = ../state/%s\nsocket = ../run/%s.sock\nkeyd-socket = ../run/keyd-%s.sock\n",
-	    root ? "The off-line root's ca: runs only while the root works." : "Issues, revokes and lists.", name, name, name,
+	put(&out, "# %s\n", root ? "The off-line root's ca: runs only while the root works." : "Issues, revokes and lists.");
+	if (want->postgresql != NULL && !root)
+		put(&out, "postgresql = %s\n", want->postgresql);
+	else
+		put(&out, "database = ../state/%s/ca.db\n", name);
+	put(&out, "state-directory = ../state/%s\nsocket = ../run/%s.sock\nkeyd-socket = ../run/keyd-%s.sock\n", name, name,
 	    zone);
 	if (!root) /* already while founding: the ca puts renewed certificates of this host beside it */
 		put(&out, "tls-certificate = ../tls/ca.pem\ntls-key = ../tls/ca.key\ntls-ca = ../tls/management-ca.pem\n");

@@ -14,19 +14,25 @@ import urllib.request
 import pytest
 from installation import BUILD, DAEMONS, Installation, within
 from kill_account import Counted, Log, account_of_checkpoints, account_of_records, deaths, lives
+from postgres import Cluster
 
 FAILPOINTS_BUILD = os.environ.get("CHANCERY_FAILPOINTS_BUILD", "")
 LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
 # Where a daemon ends, and at which passage; each start of the daemon counts anew, so it ends there again and again.
+PLACES_BY_DATABASE = {"sqlite": [],  # all of them
+                      "postgresql": ["keyd.signed:3", "ca.signed:2", "ca.stored:2", "ca.answered:2"]}
 PLACES = ["keyd.recorded:3", "keyd.signed:3", "ca.signed:2", "ca.stored:2", "ca.answered:2", "auditd.before-sync:5", "auditd.synced:5"]
 KILLS_A_PLACE = 2
 ZONES = ("ca", "time", "status", "log")
 RANDOM_KILLS = 60 if LONG else 10
+LEAST_KILLS = {"sqlite": 20, "postgresql": 20 if LONG else 12}
 
 
 class World:
-    def __init__(self, build):
-        self.provider = Installation(build=build)
+    def __init__(self, build, cluster):
+        self.cluster = cluster
+        options = ("--postgresql", "postgresql:" + cluster.address(cluster.new())) if cluster else ()
+        self.provider = Installation(build=build, options=options)
         self.environment = self.provider.spy(*ZONES)
         self.held = []       # (serial, path) that a client received
         self.revoked = set()
@@ -88,23 +94,35 @@ class World:
         self.kills += len(died)
         return len(died) if zones <= {death.name for death in died} else 0
 
+    def kill(self, name):
+        if name != "database":
+            within(30, lambda: self.provider.pid(name))
+            self.provider.kill(name)
+            return
+        self.cluster.do("kill")
+        self.cluster.do("start")
+
     def at_random(self, count):
         self.provider.start(self.environment)
         over = threading.Event()
 
-        def killer():
+        def kill_all():
             order = []
             for _ in range(count):
-                order = order or random.sample(DAEMONS, len(DAEMONS))
-                name = order.pop()
-                within(30, lambda: self.provider.pid(name))
+                who = DAEMONS + (["database"] if self.cluster else [])
+                order = order or random.sample(who, len(who))
                 try:
-                    self.provider.kill(name)
+                    self.kill(order.pop())
                     self.kills += 1
                 except (OSError, TypeError):
                     pass
                 time.sleep(random.uniform(0.05, 0.8))
-            over.set()
+
+        def killer():
+            try:
+                kill_all()
+            finally:
+                over.set()
         thread = threading.Thread(target=killer)
         thread.start()
         while not over.is_set():
@@ -112,11 +130,14 @@ class World:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def world():
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request):
+    cluster = Cluster() if request.param == "postgresql" else None
     build = FAILPOINTS_BUILD if FAILPOINTS_BUILD and pathlib.Path(FAILPOINTS_BUILD, "src", "chancery").exists() else BUILD
-    made = World(build)
-    made.reached = {place: made.at(place) for place in PLACES} if build == FAILPOINTS_BUILD else {}
+    made = World(build, cluster)
+    made.least = LEAST_KILLS[request.param]
+    places = PLACES if LONG else PLACES_BY_DATABASE[request.param] or PLACES
+    made.reached = {place: made.at(place) for place in places} if build == FAILPOINTS_BUILD else {}
     made.at_random(RANDOM_KILLS)
     within(60, made.healthy, 0.5)
     made.work()
@@ -129,6 +150,8 @@ def world():
     made.died = made.deaths()
     yield made
     made.provider.close()
+    if cluster:
+        cluster.remove()
 
 
 def calls_in(of_zone):
@@ -143,7 +166,7 @@ def test_every_place_was_reached_and_there_were_enough_kills(world):
     if not world.reached:
         pytest.skip("no build with -Dfailpoints=true: ./check makes one (CHANCERY_FAILPOINTS_BUILD)")
     assert all(world.reached.values()), world.reached
-    assert world.kills >= 20
+    assert world.kills >= world.least
 
 
 def test_all_daemons_came_back_alone(world):
