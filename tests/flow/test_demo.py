@@ -266,17 +266,19 @@ def test_an_unsynchronised_kernel_clock_gives_no_time_stamp():
 
 
 # ---- ./demo itself ----
-def test_the_demo_runs_its_tour_and_changes_nothing_the_second_time(tmp_path):
+@pytest.mark.parametrize("words", [(), ("--postgres",)], ids=["sqlite", "postgresql"])
+def test_the_demo_runs_its_tour_and_changes_nothing_the_second_time(tmp_path, words):
     environment = dict(os.environ, CHANCERY_DEMO_DIRECTORY=str(tmp_path / "demo"), CHANCERY_DEMO_PORT_BASE=str(free_ports(6)))
     demo = lambda *words: run(ROOT / "demo", *words, env=environment, timeout=900)
     try:
-        first = demo()
+        first = demo(*words)
         assert first.returncode == 0, first.stdout[-3000:] + first.stderr
         assert "Verification: OK" in first.stdout and "alice.pem: revoked" in first.stdout
         state = lambda: sorted((p.name, p.stat().st_mtime) for d in ("etc", "certificates", "tls", "test-secrets")
                                for p in (tmp_path / "demo" / d).rglob("*") if p.is_file())
         before, begun = state(), time.monotonic()
-        second = demo()
+        assert ("postgresql = " in (tmp_path / "demo" / "etc" / "ca.conf").read_text()) == bool(words)
+        second = demo(*words)
         assert second.returncode == 0 and "certification request" not in second.stdout
         assert time.monotonic() - begun < 10 and state() == before
         assert demo("stop").returncode == 0
@@ -287,4 +289,4 @@ def test_the_demo_runs_its_tour_and_changes_nothing_the_second_time(tmp_path):
         assert run("sh", "-c", f". {tmp_path}/demo/env; $CHANCERY status").returncode in (0, 1)
     finally:
         assert demo("reset").returncode == 0
-        assert not (tmp_path / "demo").exists()
+        assert not list(tmp_path.iterdir())
