@@ -18,8 +18,7 @@ struct cli_init {
 	const char *clock;                                                        /* kernel or test */
 	const char *module;
 	const char *module_init_args, *module_directory; /* NULL, or with "{zone}" where each zone has its own */
-
-	const char *postgresql; /* connection for the ca's database; NULL: a file of SQLite */
+	const char *postgresql;                          /* connection for the ca's database; NULL: a file of SQLite */
 	uint64_t lives; /* seconds that OCSP signers', daemons' and operators' certificates live; 0: as their profiles say */
 };
 
