@@ -19,10 +19,16 @@ struct db_migration {
 	const char *name;
 	const char *sql[DB_DIALECT_COUNT];
 };
+/* For copying: all columns, and those that put the rows in one order. */
+struct db_table {
+	const char *name, *columns, *key;
+};
 struct db_schema {
 	const char *service;
 	const struct db_migration *migrations;
 	size_t migration_count;
+	const struct db_table *tables;
+	size_t table_count;
 };
 
 enum db_type { DB_NULL, DB_INTEGER, DB_TEXT, DB_BLOB };
@@ -97,5 +103,10 @@ st db_each(struct scope *s, struct db_tx *tx, const struct db_statement *stateme
 	   size_t value_count, st (*row)(struct scope *s, const struct db_row *row, void *arg), void *arg);
 #define DB_VALUES(...)                                                                                                         \
 	(const struct db_value[]){ __VA_ARGS__ }, sizeof((const struct db_value[]){ __VA_ARGS__ }) / sizeof(struct db_value)
+/* All tables of the schema from one database into another, which is empty (E_CONFLICT); both are opened, and migrated, and nobody else
+ * may use them. `tell` is called for each table once its copy was read back and found equal, by count and SHA-256 over all values; the
+ * copy is durable when OK is returned, and otherwise nothing was kept. */
+typedef void db_copied(const struct db_table *table, int64_t rows, span digest, void *arg);
+st db_copy(struct scope *s, const char *from, const char *to, const struct db_schema *schema, db_copied *tell, void *arg);
 /* A consistent copy of the whole database into a new file or directory, while it is in use. */
 st db_backup(struct scope *s, struct db *db, const char *path);

@@ -3,6 +3,8 @@
 #include "daemon.h"
 #include "file.h"
 #include "log.h"
+#include "text.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 int ca_main(int argc, char **argv);
@@ -271,8 +273,38 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 	return OK;
 }
 
+/* ---- the database elsewhere ---- */
+
+static void tell_copied(const struct db_table *table, int64_t rows, span digest, void *arg)
+{
+	printf("%-12s %10lld rows  sha256 %s\n", table->name, (long long)rows, hex_text(arg, digest));
+}
+
+static int migrate(const void *conf, int argc, char **argv)
+{
+	const struct ca_conf *c = conf;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct ca_conf to = { .postgresql = argc == 2 ? argv[1] : NULL };
+	st status =
+		argc != 2 || c->database == NULL
+			? fail(&s, E_INPUT, "name the PostgreSQL database to copy into; this ca's own must be a file of SQLite")
+			: db_copy(&s, database_of(&s, c), database_of(&s, &to), &ca_schema, tell_copied, &s);
+	if (status.code == E_OK)
+		return 0;
+	log_failure(&s, "copying the database");
+	return code_row(status.code)->exit_code;
+}
+
 int ca_main(int argc, char **argv)
 {
+	static const struct daemon_command commands[] = {
+		{ "migrate",
+		  "CONNECTION: copy the database into that one of PostgreSQL, which is empty, and prove the copy equal; only while the ca is "
+		  "stopped",
+		  migrate },
+		{ 0 },
+	};
 	static const struct daemon daemon = {
 		.name = "ca",
 		.summary = "issues and revokes certificates, writes CRLs, feeds the vas",
@@ -280,6 +312,7 @@ int ca_main(int argc, char **argv)
 		.start = ca_start,
 		.reload = ca_reload,
 		.stop = ca_stop,
+		.commands = commands,
 		.may_connect_internet = true,
 	};
 	return daemon_main(&daemon, argc, argv);

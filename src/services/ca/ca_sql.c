@@ -82,7 +82,30 @@ static const struct db_migration steps[] = {
 	  { "CREATE TABLE lost_key (digest BLOB PRIMARY KEY, serial BLOB NOT NULL) WITHOUT ROWID;",
 	    "CREATE TABLE lost_key (digest BYTEA PRIMARY KEY, serial BYTEA NOT NULL);" } },
 };
-const struct db_schema ca_schema = { "ca", steps, sizeof steps / sizeof steps[0] };
+/* Every table, for copies; the outbox and the feed go as well, so that what is under way goes on from where it is. */
+static const struct db_table tables[] = {
+	{ "authority",
+	  "id, name, profile, state, subject, key, algorithm, spki, certificate, chain, crl_url, issuer_url, ocsp_url, cps_url,"
+	  " crl_hours, crl_number, request, created_at",
+	  "id" },
+	{ "certificate", "id, serial, ca, profile, subject, not_before, not_after, role, request_id, actor, der", "id" },
+	{ "status", "serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate", "serial" },
+	{ "public_key", "digest, subject", "digest" },
+	{ "request", "ca, id, input, serial", "ca, id" },
+	{ "outbox", "seq, event, object, json", "seq" },
+	{ "feed", "number, type, body", "number" },
+	{ "va", "name, number, confirmed_at", "name" },
+	{ "crl", "ca, number, digest, size, entries, this_update, next_update", "ca, number" },
+	{ "identity",
+	  "name, ca, profile, request, settings, label, push_url, file, serial, not_after, renew_at, pushed, failure", "name" },
+	{ "meta", "name, value", "name" },
+	{ "lost_key", "digest, serial", "digest" },
+};
+const struct db_schema ca_schema = { .service = "ca",
+				     .migrations = steps,
+				     .migration_count = sizeof steps / sizeof steps[0],
+				     .tables = tables,
+				     .table_count = sizeof tables / sizeof tables[0] };
 
 #define SQL(statement, text)                  const struct db_statement sql_##statement = { #statement, { text } }
 #define SQL_EACH(statement, sqlite, postgres) const struct db_statement sql_##statement = { #statement, { sqlite, postgres } }
