@@ -9,20 +9,20 @@ HELPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 
 class Cluster:
-    def __init__(self):
+    def __init__(self, standby_of=None):
         self.parent = tempfile.mkdtemp(prefix="chancery-pg-", dir="/tmp")
         os.chmod(self.parent, 0o755)
         self.directory = os.path.join(self.parent, "p")
         self.sockets = os.path.join(self.directory, "s")
         self.numbers = itertools.count(1)
         try:
-            self.do("make")
+            self.do(*(("standby", standby_of.directory) if standby_of else ("make",)))
         except BaseException:
             self.remove()
             raise
 
-    def do(self, verb):
-        done = subprocess.run([HELPER, verb, self.directory], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    def do(self, verb, *more):
+        done = subprocess.run([HELPER, verb, self.directory, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"{verb}: {done.stdout}{done.stderr}"
 
     def tool(self, program, *arguments, **more):

@@ -99,6 +99,56 @@ def own(own_cluster):
     ca_world.CLUSTER = None
 
 
+class Pair:
+    """A cluster and its synchronous standby, to the ca one address; `sql` asks who takes writes."""
+
+    def __init__(self):
+        self.primary, self.standby = Cluster(), None
+        try:
+            # As an operator sets it, so that the standby inherits it; with nobody to wait for yet, nothing is committed before it is there.
+            self.name = self.primary.new()
+            self.primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'", "SELECT pg_reload_conf()")
+            self.standby = Cluster(standby_of=self.primary)
+        except BaseException:
+            self.remove()
+            raise
+        self.active = self.primary
+
+    def new(self):
+        return self.name
+
+    def address(self, database):
+        return f"host={self.primary.sockets},{self.standby.sockets} dbname={database} user=chancery"
+
+    def sql(self, database, *statements):
+        return self.active.sql(database, *statements)
+
+    def fail_over(self):
+        """The primary dies; the standby takes over, and waits for a standby of its own until it is told not to."""
+        self.primary.do("kill")
+        self.standby.do("promote")
+        self.active = self.standby
+        time.sleep(1)
+        self.sql("postgres", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+
+    def remove(self):
+        for cluster in (self.standby, self.primary):
+            if cluster:
+                cluster.remove()
+
+
+@pytest.fixture
+def pair():
+    made = Pair()
+    ca_world.CLUSTER = made
+    try:
+        with World() as world:
+            yield made, world.start().found_cas()
+    finally:
+        ca_world.CLUSTER = None
+        made.remove()
+
+
 def done(clients):
     return sum(len(client.held) for client in clients)
 
@@ -158,3 +208,25 @@ def test_a_ca_killed_again_and_again_comes_back_to_its_database(own):
         world.ca.start()
         serials.add(world.post("/v1/cas/issuing/certificates", order)["serial"])
     assert len(serials) == 1
+
+
+def test_a_failover_to_the_synchronous_standby_loses_nothing_that_was_answered(pair):
+    both, world = pair
+
+    def happening(clients):
+        goes_on(clients)
+        assert both.sql("postgres", "SELECT sync_state FROM pg_stat_replication").strip() == "quorum"
+        both.fail_over()
+        goes_on(clients)
+    clients = work_while(world, happening)
+    assert world.ca.process.poll() is None
+    account(world, clients)
+
+
+def test_a_standby_that_is_not_waited_for_is_refused(pair):
+    both, world = pair
+    world.ca.stop()
+    both.sql("postgres", "SET synchronous_commit = local", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+    until(lambda: both.sql("postgres", "SHOW synchronous_standby_names").strip() == "")
+    with pytest.raises(AssertionError, match="name one that every commit waits for"):
+        world.ca.start()
