@@ -178,9 +178,12 @@ static st backup(struct scope *s, struct cli *c)
 		return fail(s, E_CONFLICT, "%s exists; name a directory that does not", to);
 	TRY(file_make_directory(s, to, 0700));
 	/* The database first: whatever it refers to in the log is then in the log's copy. */
-	cli_progress(c, "Database ...");
 	AUTO(json_t) *database = NULL;
-	st copied = backup_database(s, c, scope_printf(s, "%s/ca.db", to), &database);
+	st copied = OK;
+	if (cli_get(c, "log-only") == NULL) {
+		cli_progress(c, "Database ...");
+		copied = backup_database(s, c, scope_printf(s, "%s/ca.db", to), &database);
+	}
 	if (copied.code != E_OK) {
 		(void)rmdir(to); /* empty still, so that the same command can be given again */
 		return copied;
@@ -197,16 +200,24 @@ static st backup(struct scope *s, struct cli *c)
 	uint64_t records;
 	TRY(records_of(s, log, &records));
 	TRY(record_backup(s, c, to, records));
-	return cli_print(s, c,
-			 json_pack("{s:s, s:s, s:I, s:I}", "backup", to, "database sha256", cli_member(database, "digest"),
-				   "database size", (json_int_t)cli_member_number(database, "size"), "log records",
-				   (json_int_t)records));
+	json_t *out = json_pack("{s:s, s:I}", "backup", to, "log records", (json_int_t)records);
+	if (database != NULL)
+		(void)json_object_update_missing_new(out, json_pack("{s:s, s:I}", "database sha256",
+								    cli_member(database, "digest"), "database size",
+								    (json_int_t)cli_member_number(database, "size")));
+	return cli_print(s, c, out);
 }
+
+static const struct cli_option backup_options[] = {
+	{ .name = "log-only",
+	  .help = "leave the database out: one of PostgreSQL is backed up with its own tools, before this" },
+};
 
 static const struct cli_command backup_commands[] = {
 	{ .arguments = "DIR",
 	  .summary = "Copy the database and the audit log into a new directory while everything runs",
 	  .example = "backup /srv/backup/2026-11-22",
+	  CLI_OPTIONS(backup_options),
 	  .run = backup },
 };
 const struct cli_noun cli_noun_backup = { "backup", "copy database and audit log", CLI_COMMANDS(backup_commands) };

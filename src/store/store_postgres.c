@@ -16,7 +16,7 @@
 #define DOUBT_US  (20 * MOMENT_SECOND) /* how long a server is waited for that has a commit's outcome */
 #define PAUSE_US  100000
 #define LOCK_KEY  "7163082334074663545" /* "chancery", read as a number: one service a database */
-#define LOCK_WAIT "5s"                  /* a former holder's session ends when its server notices */
+#define LOCK_WAIT "3s"                  /* a former holder's session ends when its server notices */
 
 static const struct db_statement begin_read = { "begin", { NULL, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } };
 static const struct db_statement begin_write = { "begin", { NULL, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" } };
@@ -417,7 +417,10 @@ static uint64_t postgres_pending(const struct db_connection *c)
 static st postgres_backup(struct scope *s, struct db_connection *reader, const char *path)
 {
 	(void)reader;
-	return fail(s, E_STATE, "%s: a PostgreSQL database is backed up with its own tools: pg_basebackup, or pg_dump", path);
+	return fail(s, E_STATE,
+		    "%s: a PostgreSQL database is backed up with its own tools, pg_basebackup or pg_dump; "
+		    "the log by `chancery backup --log-only`",
+		    path);
 }
 
 /* ---- open and close ---- */

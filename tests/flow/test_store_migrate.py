@@ -94,3 +94,8 @@ def test_everything_is_there_after_the_migration_and_service_goes_on(provider, c
     within(10, lambda: ": good" in provider.ocsp(path), 0.3)
     within(20, lambda: provider.call("audit", "verify").returncode == 0, 0.5)
     assert migrate(provider, cluster, target).returncode == 7
+    copy = provider.work / "backup"
+    refused = provider.call("backup", copy)
+    assert refused.returncode == 7 and "pg_basebackup" in refused.stderr and not copy.exists()
+    provider.check("backup", copy, "--log-only")
+    assert (copy / "log" / "checkpoint").exists() and not (copy / "ca.db").exists()
