@@ -18,6 +18,7 @@ struct between {
 	pthread_t thread;
 	_Atomic enum cut cut;
 	_Atomic bool over;
+	atomic_int pairs;
 };
 struct pair {
 	struct between *b;
@@ -55,7 +56,9 @@ static void *pair_main(void *arg)
 	}
 	(void)close(p->client);
 	(void)close(p->server);
+	struct between *b = p->b;
 	free(p);
+	atomic_fetch_sub(&b->pairs, 1);
 	return NULL;
 }
 
@@ -78,6 +81,7 @@ static void *between_main(void *arg)
 		struct pair *p = heap_alloc(sizeof *p);
 		*p = (struct pair){ b, accept(b->listener, NULL, NULL), dial(b->to) };
 		pthread_t thread;
+		atomic_fetch_add(&b->pairs, 1);
 		assert_int_equal(pthread_create(&thread, NULL, pair_main, p), 0);
 		(void)pthread_detach(thread);
 	}
@@ -111,7 +115,8 @@ static void between_stop(struct place *p, struct between *b)
 	p->db = NULL;
 	atomic_store(&b->over, true);
 	(void)pthread_join(b->thread, NULL);
-	(void)usleep(50000);
+	while (atomic_load(&b->pairs) > 0)
+		(void)usleep(1000);
 	(void)close(b->listener);
 	(void)unlink(b->from);
 	(void)rmdir(b->directory);
