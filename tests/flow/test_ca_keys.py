@@ -9,7 +9,7 @@ from ca_world import PERSON, Refused, World, new_key, until
 
 
 @pytest.fixture(scope="module")
-def world():
+def world(database):
     with World() as w:
         yield w.start().found_cas()
 

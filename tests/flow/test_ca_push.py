@@ -104,7 +104,7 @@ GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, 
 
 
 @pytest.fixture(scope="module")
-def published():
+def published(database):
     with Published() as p:
         p.enrol_signer()
         yield p

@@ -74,7 +74,7 @@ class Several(Published):
 
 
 @pytest.fixture(scope="module")
-def several():
+def several(database):
     with Several() as p:
         for name in ("steady", "away"):
             p.vas[name].start()
