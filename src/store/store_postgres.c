@@ -123,6 +123,8 @@ static st query(struct scope *s, struct db_connection *c, const char *sql, PGres
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	bool waited = state != NULL && strcmp(state, "55P03") == 0;
 	PQclear(r);
+	if (waited && c->claimed)
+		return fail(s, E_UNAVAILABLE, "the PostgreSQL database is still held by the session that was lost; try again");
 	if (waited)
 		return fail(s, E_STATE, "the PostgreSQL database is in use by another process; stop that one first");
 	const char *text = PQerrorMessage(c->handle);
@@ -436,7 +438,9 @@ static void postgres_close(struct db_connection *c)
 static st claim(struct scope *s, struct db_connection *c)
 {
 	TRY(pg_begin(s, c, DB_WRITER));
-	return commit_writer(s, c);
+	TRY(commit_writer(s, c));
+	c->claimed = true;
+	return OK;
 }
 
 static st postgres_open(struct scope *s, const char *address, enum db_role role, struct db_connection **out)

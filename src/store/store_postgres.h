@@ -36,6 +36,7 @@ struct db_connection {
 	bool fresh;       /* ... that has answered nothing yet */
 	bool again;       /* it failed by no fault of its own */
 	int64_t writer;   /* what it signs its commits with */
+	bool claimed;     /* it has, once: the lock was ours */
 	bool warned;      /* the server warned since this was set to false */
 	enum code failed; /* of the first failure in the transaction */
 	char message[200];

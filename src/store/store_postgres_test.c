@@ -235,6 +235,18 @@ static void a_connection_that_went_while_it_lay_idle_is_opened_anew(void **state
 	assert_int_equal(things(p), 2);
 }
 
+static void a_lock_that_was_ours_and_is_held_still_is_waited_for_by_asking_again(void **state)
+{
+	struct place *p = *state;
+	PGconn *other = PQconnectdb(p->url + strlen("postgresql:"));
+	PQclear(PQexec(other, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"));
+	PQclear(PQexec(other, "SELECT pg_advisory_lock(7163082334074663545)"));
+	assert_fails(&p->s, E_UNAVAILABLE, db_tx(&p->s, p->db, insert_named, name_of(p, "a")));
+	PQfinish(other);
+	assert_ok(&p->s, db_tx(&p->s, p->db, insert_named, name_of(p, "a")));
+	assert_int_equal(things(p), 1);
+}
+
 /* ---- what is refused ---- */
 
 static void refused(struct place *p, const char *setting, const char *message)
@@ -330,6 +342,7 @@ int main(void)
 		TEST(a_commit_whose_outcome_cannot_be_known_is_neither_repeated_nor_called_done),
 		TEST(a_server_that_stays_away_fails_the_work_at_once_and_service_resumes),
 		TEST(a_connection_that_went_while_it_lay_idle_is_opened_anew),
+		TEST(a_lock_that_was_ours_and_is_held_still_is_waited_for_by_asking_again),
 		TEST(a_server_that_does_not_wait_for_the_disk_is_refused),
 		TEST(a_server_with_standbys_that_it_does_not_wait_for_is_refused),
 		TEST(a_commit_whose_wait_for_a_standby_is_broken_off_is_not_called_durable),
