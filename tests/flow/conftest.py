@@ -43,8 +43,8 @@ def cluster():
 
 @pytest.fixture(scope="module", autouse=True)
 def database(request):
-    """Which database the worlds of this module are made with."""
-    if getattr(request, "param", "sqlite") == "postgresql":
-        ca_world.CLUSTER = request.getfixturevalue("cluster")
-    yield
+    """Which database the worlds of this module are made with; a fixture that keeps one names this one, or it would outlive the change."""
+    kind = getattr(request, "param", "sqlite")
+    ca_world.CLUSTER = request.getfixturevalue("cluster") if kind == "postgresql" else None
+    yield kind
     ca_world.CLUSTER = None

@@ -320,3 +320,8 @@ def test_a_reload_takes_what_may_change_and_refuses_the_rest(world):
     made = world.post("/v1/cas/issuing/crls", {})
     life = datetime.datetime.fromisoformat(made["next_update"][:19]) - datetime.datetime.fromisoformat(made["this_update"][:19])
     assert life == datetime.timedelta(hours=2)
+
+
+def test_the_world_of_these_tests_is_on_the_database_they_are_named_after(world, database):
+    with open(world.ca.config) as f:
+        assert {"sqlite": "database = ", "postgresql": "postgresql = "}[database] in f.read()
