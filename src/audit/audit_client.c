@@ -358,7 +358,7 @@ st audit_commit_stored(struct scope *s, struct audit *a, const uint8_t id[16], s
 	wait_for(a, &w, &w);
 	(void)pthread_cond_destroy(&wake);
 	if (w.code != E_OK)
-		return fail(s, w.code, "%s", w.message);
+		return fail_told(s, w.code, span_str(w.message));
 	*out_index = w.index;
 	return OK;
 }
@@ -384,7 +384,7 @@ st audit_commit_all(struct scope *s, struct audit *a, const struct audit_event *
 	(void)pthread_cond_destroy(&wake);
 	for (size_t i = 0; i < count; i++)
 		if (w[i].code != E_OK)
-			return fail(s, w[i].code, "%s", w[i].message);
+			return fail_told(s, w[i].code, span_str(w[i].message));
 	return OK;
 }
 

@@ -127,8 +127,7 @@ static st send_import(struct scope *s, struct import *i)
 		uint16_t code = rd_u16(&r);
 		if (code != E_OK) {
 			span message = rd_bytes(&r, SCOPE_MESSAGE_MAX);
-			return fail(s, code < CODE_COUNT ? (enum code)code : E_IO, "%.*s", (int)message.len,
-				    (const char *)message.data);
+			return fail_told(s, code < CODE_COUNT ? (enum code)code : E_IO, message);
 		}
 		if (rd_u64(&r) >= i->size_before)
 			i->fresh++;

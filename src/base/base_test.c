@@ -23,6 +23,13 @@ static void a_scope_keeps_the_first_failure(void **state)
 	assert_string_equal(s.message, "outer: first 1");
 	scope_reset(&s);
 	assert_int_equal(s.code, E_OK);
+	assert_int_equal(fail_told(&s, E_BUSY, SPAN_LITERAL("their words")).code, E_BUSY);
+	assert_string_equal(s.message, "their words");
+	for (size_t len = 0; len < 2; len++) {
+		scope_reset(&s);
+		assert_int_equal(fail_told(&s, E_BUSY, span_of("\0", len)).code, E_BUSY);
+		assert_string_equal(s.message, code_row(E_BUSY)->meaning);
+	}
 }
 
 static void a_scope_hands_out_zeroed_aligned_memory(void **state)
@@ -143,6 +150,13 @@ static void cursors_notice_short_and_long_input(void **state)
 	r = rd_of(SPAN_LITERAL("\0\0\0\5ab"));
 	assert_int_equal(rd_bytes(&r, 100).len, 0);
 	assert_int_equal(rd_end(&s, &r, "test").code, E_INPUT);
+	scope_clear_error(&s);
+	r = rd_of(SPAN_LITERAL("\0\1\2"));
+	assert_false(rd_bool(&r));
+	assert_true(rd_bool(&r));
+	assert_int_equal(rd_end(&s, &r, "test").code, E_INPUT);
+	assert_false(rd_bool(&r));
+	assert_true(r.bad);
 	uint8_t big[65] = { 0 };
 	wr_raw(&w, SPAN_ARRAY(big));
 	assert_int_equal(wr_end(&s, &w).code, E_LIMIT);

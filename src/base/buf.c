@@ -160,6 +160,13 @@ uint8_t rd_u8(struct rd *r)
 	return (uint8_t)rd_number(r, 1);
 }
 
+bool rd_bool(struct rd *r)
+{
+	uint8_t v = rd_u8(r);
+	r->bad = r->bad || v > 1;
+	return v == 1;
+}
+
 uint16_t rd_u16(struct rd *r)
 {
 	return (uint16_t)rd_number(r, 2);

@@ -54,6 +54,8 @@ struct rd {
 };
 struct rd rd_of(span bytes);
 uint8_t rd_u8(struct rd *r);
+/* An octet 0 or 1; any other is an error, so that each thing is said in one way. */
+bool rd_bool(struct rd *r);
 uint16_t rd_u16(struct rd *r);
 uint32_t rd_u32(struct rd *r);
 uint64_t rd_u64(struct rd *r);

@@ -241,6 +241,13 @@ st(fail_errno)(struct scope *s, enum code code, const char *format, ...)
 	return status;
 }
 
+st fail_told(struct scope *s, enum code code, span message)
+{
+	if (message.len == 0 || message.data[0] == 0)
+		message = span_str(code_row(code)->meaning);
+	return fail(s, code, "%.*s", (int)message.len, (const char *)message.data);
+}
+
 st(fail_context)(struct scope *s, st status, const char *format, ...)
 {
 	if (status.code == E_OK)

@@ -118,6 +118,8 @@ st fail(struct scope *s, enum code code, const char *format, ...) __attribute__(
 st fail_context(struct scope *s, st status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* As fail(), with the text of errno at the end. */
 st fail_errno(struct scope *s, enum code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* As fail(), in the words of another process; where it sent none, the meaning of the code stands in for them. */
+st fail_told(struct scope *s, enum code code, span message);
 /* Forget a failure that was dealt with. */
 void scope_clear_error(struct scope *s);
 

@@ -284,7 +284,7 @@ st client_expect(struct scope *s, const struct client_answer *answer)
 	const char *name = json_string_value(json_object_get(problem, "code"));
 	const char *tx = json_string_value(json_object_get(problem, "tx"));
 	enum code code = code_of_name(name, answer->status);
-	if (detail == NULL)
+	if (detail == NULL || detail[0] == 0)
 		return fail(s, code, "the server answered with HTTP status %ld", answer->status);
 	return tx == NULL ? fail(s, code, "%s", detail) : fail(s, code, "%s (tx %s there)", detail, tx);
 }

@@ -134,9 +134,7 @@ static st read_outcome(struct scope *s, struct rd *r, struct key_item *item)
 	TRY(key_sign_outcome_read(s, r, &outcome));
 	if (outcome.code == E_OK && outcome.value.len > item->algorithm->max_signature)
 		return fail(s, E_IO, "keyd's signature is longer than its algorithm makes them");
-	item->outcome = outcome.code == E_OK ? OK
-					     : fail(item->scope, outcome.code, "%.*s", (int)outcome.value.len,
-						    (const char *)outcome.value.data);
+	item->outcome = outcome.code == E_OK ? OK : fail_told(item->scope, outcome.code, outcome.value);
 	item->signature = outcome.code == E_OK ? scope_copy(item->scope, outcome.value) : (span){ 0 };
 	return OK;
 }

@@ -81,7 +81,7 @@ static void text_into(struct scope *s, struct rd *r, char *out, size_t room)
 static void limits_read(struct scope *s, struct rd *r, struct key_limits *out)
 {
 	out->issuer = rd_bytes(r, KEY_NAME_DER_MAX);
-	out->ca = rd_u8(r) != 0;
+	out->ca = rd_bool(r);
 	out->policy_count = rd_u8(r);
 	if (out->policy_count > KEY_POLICIES_MAX) {
 		r->bad = true;
@@ -126,7 +126,7 @@ st key_info_read(struct scope *s, struct rd *r, struct key_info *out)
 	v.backup = backup == KEY_BACKUP_WRAPPED ? KEY_BACKUP_WRAPPED : KEY_BACKUP_NONE;
 	v.spki = rd_bytes(r, 8192);
 	v.created = rd_i64(r);
-	v.usable = rd_u8(r) != 0;
+	v.usable = rd_bool(r);
 	v.missing = rd_str(s, r, 1024);
 	if (r->bad)
 		return rd_end(s, r, "the description of a key");
@@ -168,7 +168,7 @@ st key_status_read(struct scope *s, struct rd *r, struct key_status *out)
 	v.tokens = scope_alloc(s, (count + 1) * sizeof *v.tokens);
 	for (uint32_t i = 0; i < count; i++) {
 		v.tokens[i].label = rd_str(s, r, KEY_LABEL_MAX);
-		v.tokens[i].ready = rd_u8(r) != 0;
+		v.tokens[i].ready = rd_bool(r);
 		v.tokens[i].reason = rd_str(s, r, SCOPE_MESSAGE_MAX);
 	}
 	TRY(rd_end(s, r, "the status of a zone"));

@@ -56,7 +56,7 @@ st wire_failure_read(struct scope *s, span body)
 	span message = rd_bytes(&r, SCOPE_MESSAGE_MAX);
 	if (r.bad || r.rest.len > 0 || code == E_OK || code >= CODE_COUNT)
 		return fail(s, E_IO, "the other side failed and its reply cannot be read");
-	return fail(s, (enum code)code, "%.*s", (int)message.len, (const char *)message.data);
+	return fail_told(s, (enum code)code, message);
 }
 
 void wire_failure_write(struct wr *w, enum code code, const char *message)

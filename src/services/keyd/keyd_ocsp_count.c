@@ -46,7 +46,7 @@ st keyd_ocsp_load(struct scope *s, struct keyd *d, struct keyd_key *k)
 	TRY(status);
 	struct rd r = rd_of(bytes);
 	uint16_t version = rd_u16(&r);
-	bool in_order = rd_u8(&r) != 0;
+	bool in_order = rd_bool(&r);
 	uint64_t total = rd_u64(&r);
 	span chain = rd_raw(&r, 32);
 	int64_t kept = rd_i64(&r);

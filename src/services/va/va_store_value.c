@@ -17,9 +17,9 @@ st va_meta_read(struct scope *s, span value, struct va_meta *out)
 {
 	struct rd r = rd_of(value);
 	uint8_t version = rd_u8(&r);
-	struct va_meta meta = { .current = rd_u8(&r) & 1 };
+	struct va_meta meta = { .current = rd_bool(&r) };
 	meta.number = rd_u64(&r);
-	meta.building = rd_u8(&r) != 0;
+	meta.building = rd_bool(&r);
 	meta.building_number = rd_u64(&r);
 	if (version != SCHEMA_VERSION)
 		return fail(s, E_STATE,
@@ -44,7 +44,7 @@ st va_status_write(struct scope *s, const struct va_status_item *status, struct 
 st va_status_read(struct scope *s, span value, struct va_status_item *out)
 {
 	struct rd r = rd_of(value);
-	struct va_status_item status = { .revoked = rd_u8(&r) == 1 };
+	struct va_status_item status = { .revoked = rd_bool(&r) };
 	status.reason = rd_u8(&r);
 	status.revoked_at = rd_i64(&r);
 	status.invalidity_date = rd_i64(&r);
