@@ -36,6 +36,10 @@ static st catch_up(struct scope *s, struct audit_local *j)
 	AUTO_READER r = { .fd = -1 };
 	enum audit_read_outcome outcome;
 	TRY(fail_context(s, audit_reader_open(s, j->fd, AUDIT_FILE_JOURNAL, &r), "%s", j->path));
+	if (r.first != 0)
+		return fail(s, E_INPUT,
+			    "%s begins with record %llu: it is a part of something else, a journal begins with record 0",
+			    j->path, (unsigned long long)r.first);
 	if (j->end > 0) {
 		r.offset = j->end;
 		r.next = j->next;

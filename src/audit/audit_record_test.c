@@ -2,6 +2,7 @@
 #include "audit_journal.h"
 #include "audit_json.h"
 #include "audit_local.h"
+#include "file.h"
 #include "moment.h"
 #include "text.h"
 #include "unit.h"
@@ -238,6 +239,22 @@ static void flip(const char *path, off_t at)
 	(void)close(fd);
 }
 
+static void a_journal_that_does_not_begin_with_record_0_is_refused(void **state)
+{
+	struct folder *f = *state;
+	struct audit_local *j;
+	for (uint64_t first = 0; first < 2; first++) {
+		uint8_t head[AUDIT_FILE_HEAD];
+		audit_file_head(AUDIT_FILE_JOURNAL, first, head);
+		assert_ok(&f->s, file_replace(&f->s, f->file, SPAN_ARRAY(head), 0600));
+		if (first == 0) {
+			assert_ok(&f->s, audit_local_open(&f->s, f->file, &j));
+			audit_local_close(j);
+		} else
+			assert_fails(&f->s, E_INPUT, audit_local_open(&f->s, f->file, &j));
+	}
+}
+
 static void a_torn_last_group_is_dropped_whole_and_a_damaged_earlier_one_is_not(void **state)
 {
 	struct folder *f = *state;
@@ -414,6 +431,7 @@ int main(void)
 		cmocka_unit_test(malformed_records_are_refused),
 		cmocka_unit_test(every_event_of_the_catalogue_can_be_written_and_read),
 		cmocka_unit_test(an_oversize_record_is_refused),
+		TEST(a_journal_that_does_not_begin_with_record_0_is_refused),
 		TEST(a_torn_last_group_is_dropped_whole_and_a_damaged_earlier_one_is_not),
 		TEST(two_processes_may_share_a_journal),
 		TEST(threads_commit_together_to_a_journal_each_with_its_own_index),
