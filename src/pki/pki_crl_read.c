@@ -14,9 +14,25 @@ struct parts {
 	struct der_rd extensions; /* content of the Extensions */
 };
 
-static span magnitude_of(span integer)
+//= rfc5280#4.1.2.2 serial numbers are positive and at most 20 octets long
+static span read_serial(struct der_rd *entry)
 {
-	return integer.len > 1 && integer.data[0] == 0 ? span_from(integer, 1) : integer;
+	span integer = der_get_integer(entry);
+	if (integer.len == 0 || integer.data[0] >= 0x80 || (integer.len == 1 && integer.data[0] == 0))
+		entry->bad = true;
+	span magnitude = integer.len > 1 && integer.data[0] == 0 ? span_from(integer, 1) : integer;
+	if (magnitude.len > PKI_SERIAL_MAX)
+		entry->bad = true;
+	return magnitude;
+}
+
+//= rfc5280#5.3.1 CRLReason has no value 7 and none above 10
+static int read_reason(struct der_rd *value)
+{
+	int64_t reason = der_get_small(value, DER_ENUMERATED);
+	if (reason == 7 || reason > 10)
+		value->bad = true;
+	return value->bad ? 0 : (int)reason;
 }
 
 static void read_entry_extension(struct der_rd *list, struct pki_crl_entry *out)
@@ -26,7 +42,7 @@ static void read_entry_extension(struct der_rd *list, struct pki_crl_entry *out)
 		return;
 	struct der_rd value = der_read(extension.value);
 	if (span_equal(extension.oid, oid_reason))
-		out->reason = (int)der_get_small(&value, DER_ENUMERATED);
+		out->reason = read_reason(&value);
 	else if (span_equal(extension.oid, oid_invalidity))
 		out->invalidity_date = der_get_generalized(&value, false);
 	else if (extension.critical)
@@ -39,7 +55,7 @@ static void read_entry_extension(struct der_rd *list, struct pki_crl_entry *out)
 static void read_entry(struct der_rd *list, struct pki_crl_entry *out)
 {
 	struct der_rd entry = der_enter(list, DER_SEQUENCE);
-	*out = (struct pki_crl_entry){ .serial = magnitude_of(der_get_integer(&entry)) };
+	*out = (struct pki_crl_entry){ .serial = read_serial(&entry) };
 	out->revoked_at = der_get_time(&entry);
 	if (!der_at_end(&entry)) {
 		struct der_rd extensions = der_enter(&entry, DER_SEQUENCE);
@@ -67,6 +83,8 @@ static void read_extension(struct der_rd *list, struct pki_crl *out, bool *out_n
 		return;
 	struct der_rd value = der_read(extension.value);
 	if (span_equal(extension.oid, oid_number)) {
+		if (*out_number)
+			list->bad = true;
 		out->number = (uint64_t)der_get_small(&value, DER_INTEGER);
 		*out_number = true;
 	} else if (span_equal(extension.oid, oid_expired_certs))

@@ -316,6 +316,40 @@ static void heads_a_crl_may_not_have_are_refused(void **state)
 	}
 }
 
+//= rfc5280#4.1.2.2 serial numbers are positive and at most 20 octets long
+//= rfc5280#5.3.1 CRLReason has no value 7 and none above 10
+static void entries_that_cannot_be_are_not_read(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO(EVP_PKEY) *key = unit_key();
+	AUTO(X509) *ca = unit_certificate("CA", key, NULL, NULL, "critical,CA:TRUE");
+	const struct pki_crl_head head = head_of(&s, ca);
+	static const struct {
+		const char *is, *becomes; /* three octets of an entry: a serial, a reason */
+		bool good;
+	} changes[] = {
+		{ "\x02\x01\x01", "\x02\x01\x02", true },  { "\x02\x01\x01", "\x02\x01\x00", false },
+		{ "\x02\x01\x01", "\x02\x01\xff", false }, { "\x0a\x01\x04", "\x0a\x01\x03", true },
+		{ "\x0a\x01\x04", "\x0a\x01\x07", false }, { "\x0a\x01\x04", "\x0a\x01\x0b", false },
+	};
+	for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+		span der = write_crl(&s, &head, ROWS, key);
+		struct pki_crl crl;
+		assert_ok(&s, pki_crl_read(&s, der, &crl));
+		uint8_t *at = memmem(der.data, der.len, changes[i].is, 3);
+		assert_non_null(at);
+		if (changes[i].is[0] == DER_INTEGER) /* behind the version, which looks like it */
+			at = memmem(at + 3, (size_t)(der.data + der.len - at - 3), changes[i].is, 3);
+		assert_non_null(at);
+		memcpy(at, changes[i].becomes, 3);
+		st status = pki_crl_read(&s, der, &crl);
+		assert_int_equal(status.code, changes[i].good ? E_OK : E_INPUT);
+		scope_clear_error(&s);
+	}
+}
+
 /* 200,000 entries: the memory of the scope does not grow, and the parts add up to the length promised. */
 static void a_large_crl_takes_no_more_memory_than_a_small_one(void **state)
 {
@@ -370,6 +404,7 @@ int main(void)
 		cmocka_unit_test(passes_that_differ_are_refused),
 		cmocka_unit_test(entries_a_crl_may_not_have_are_refused),
 		cmocka_unit_test(heads_a_crl_may_not_have_are_refused),
+		cmocka_unit_test(entries_that_cannot_be_are_not_read),
 		cmocka_unit_test(a_large_crl_takes_no_more_memory_than_a_small_one),
 		cmocka_unit_test(reasons_have_names),
 	};
