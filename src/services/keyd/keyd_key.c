@@ -67,6 +67,16 @@ static st hash_key(struct scope *s, span spki, uint8_t out[20])
 	return OK;
 }
 
+static void free_key(struct keyd_key *k)
+{
+	hsm_key_free(k->hsm);
+	audit_event_free(&k->ocsp.record);
+	scope_done(&k->memory);
+	(void)pthread_mutex_destroy(&k->lock);
+	(void)pthread_mutex_destroy(&k->ocsp.lock);
+	free(k);
+}
+
 /* A key from its description; `bytes` is copied into the key's own memory. */
 static st key_of_file(struct scope *s, span bytes, struct keyd_key **out)
 {
@@ -85,8 +95,7 @@ static st key_of_file(struct scope *s, span bytes, struct keyd_key **out)
 		status = hash_key(&k->memory, k->info.spki, k->key_hash);
 	if (status.code != E_OK) {
 		status = fail(s, status.code, "%s", k->memory.message);
-		scope_done(&k->memory);
-		free(k);
+		free_key(k);
 		return status;
 	}
 	*out = k;
@@ -108,11 +117,14 @@ static st load_key(struct scope *s, struct keyd *d, const char *label)
 	const char *path = key_path(s, d, label);
 	TRY(file_read(s, path, DESCRIPTION_MAX, &bytes));
 	TRY(fail_context(s, key_of_file(s, bytes, &k), "the description of a key in %s cannot be used", path));
-	if (strcmp(k->info.label, label) != 0)
-		return fail(s, E_STATE, "%s describes another key, \"%s\"", path, k->info.label);
-	TRY(keyd_ocsp_load(s, d, k));
-	enter(d, k);
-	return OK;
+	st status = strcmp(k->info.label, label) == 0
+			    ? keyd_ocsp_load(s, d, k)
+			    : fail(s, E_STATE, "%s describes another key, \"%s\"", path, k->info.label);
+	if (status.code == E_OK)
+		enter(d, k);
+	else
+		free_key(k);
+	return status;
 }
 
 st keyd_load_keys(struct scope *s, struct keyd *d)
@@ -140,12 +152,7 @@ void keyd_free_keys(struct keyd *d)
 {
 	for (struct keyd_key *k = d->keys; k != NULL;) {
 		struct keyd_key *next = k->next;
-		hsm_key_free(k->hsm);
-		audit_event_free(&k->ocsp.record);
-		scope_done(&k->memory);
-		(void)pthread_mutex_destroy(&k->lock);
-		(void)pthread_mutex_destroy(&k->ocsp.lock);
-		free(k);
+		free_key(k);
 		k = next;
 	}
 	d->keys = NULL;
@@ -330,8 +337,7 @@ static st enter_generated(struct scope *s, struct keyd *d, const struct key_info
 	if (status.code == E_OK)
 		status = file_create(s, key_path(s, d, info->label), buf_span(&file), 0600);
 	if (status.code != E_OK) {
-		scope_done(&k->memory);
-		free(k);
+		free_key(k);
 		return status;
 	}
 	enter(d, k);
