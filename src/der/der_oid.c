@@ -20,6 +20,7 @@ st der_oid_text(struct scope *s, span content, char **out)
 		return fail(s, E_INPUT, "an object identifier is empty or too long");
 	char *text = scope_alloc(s, 4 * content.len + 4), *end = text; /* seven bits are three digits and a dot at most */
 	uint64_t arc = 0;
+	size_t count = 1; /* the first octets stand for two arcs */
 	for (size_t i = 0; i < content.len; i++) {
 		if ((arc == 0 && content.data[i] == 0x80) || arc > UINT32_MAX)
 			return fail(s, E_INPUT, "an object identifier is not in its shortest form");
@@ -34,6 +35,9 @@ st der_oid_text(struct scope *s, span content, char **out)
 			end = write_arc(end, first);
 			arc -= 40 * first;
 		}
+		if (arc > UINT32_MAX || ++count > ARCS_MAX)
+			return fail(s, E_INPUT, "an object identifier has more than %d arcs, or one of more than 32 bits",
+				    ARCS_MAX);
 		*end++ = '.';
 		end = write_arc(end, arc);
 		arc = 0;

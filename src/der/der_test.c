@@ -164,6 +164,14 @@ static void object_identifiers_read_as_text(void **state)
 	span out;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_fails(&s, E_INPUT, der_oid_parse(&s, span_str(bad[i]), &out));
+	uint8_t many[33] = { 0x2a };
+	char *text;
+	assert_ok(&s, der_oid_text(&s, span_of(many, 31), &text));
+	assert_int_equal(der_oid_text(&s, span_of(many, 32), &text).code, E_INPUT);
+	scope_clear_error(&s);
+	assert_ok(&s, der_oid_text(&s, SPAN_LITERAL("\x2a\x8f\xff\xff\xff\x7f"), &text));
+	assert_string_equal(text, "1.2.4294967295");
+	assert_int_equal(der_oid_text(&s, SPAN_LITERAL("\x2a\x90\x80\x80\x80\x00"), &text).code, E_INPUT);
 }
 
 int main(void)
