@@ -1,9 +1,8 @@
 /* Files of groups (tail segments, journals): any bytes as such a file. Reading ends, and what it gives lies inside the file. */
 #include "audit_journal.h"
+#include "fuzz.h"
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,7 +1,6 @@
 /* Signed notes, checkpoints and public keys of logs: any text. What is read as a checkpoint is written as the same text. */
 #include "audit_note.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

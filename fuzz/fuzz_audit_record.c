@@ -1,8 +1,7 @@
 /* Records and envelopes: any bytes. What is read as a record fits an envelope, from which the same record is read. */
 #include "audit_json.h"
 #include "audit_record.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void check_again(struct scope *s, span json, const struct audit_record *first)
 {

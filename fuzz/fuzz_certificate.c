@@ -1,8 +1,7 @@
 /* Certificates: read, printed extension by extension, and linted against every profile. */
+#include "fuzz.h"
 #include "pki_name.h"
 #include "pki_profile.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static st ignore(struct scope *s, const char *rule, const char *text, void *arg)
 {

@@ -1,8 +1,6 @@
 /* A configuration file with every type of value. What is accepted must keep to the rows. */
 #include "conf.h"
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 struct entry {
 	const char *label;
@@ -46,12 +44,6 @@ static const struct conf_section sections[] = {
 static const struct conf_schema schema = {
 	.service = "fuzz", .sections = sections, .section_count = 2, .size = sizeof(struct whole)
 };
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

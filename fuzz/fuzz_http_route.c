@@ -2,11 +2,9 @@
  * A request as the server reads it: head, route, parts of the path, query, chunked body. The first octet says in pieces of
  * what size the body is given.
  */
+#include "fuzz.h"
 #include "http_head.h"
 #include "http_route.h"
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static st nothing(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
@@ -23,12 +21,6 @@ static const struct http_route routes[] = {
 	{ .method = HTTP_PUT, .path = "/v1/crls/{ca}/{number}", .max_body = 100000, .handle = nothing },
 	{ .method = HTTP_DELETE, .path = "/v1/{a}/{b}/{c}/{d*}", .handle = nothing },
 };
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void read_route(const struct http_head *head)
 {

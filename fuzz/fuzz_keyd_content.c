@@ -2,20 +2,12 @@
  * What keyd is asked to sign: the first octet chooses the parser, the second how a CRL is cut into parts. Nothing may be accepted
  * that is not DER to its last octet, and a list must be judged alike however it is cut.
  */
+#include "fuzz.h"
 #include "keyd_content.h"
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t policy[] = { 0x2b, 0x06, 0x01, 0x04, 0x01, 0x86, 0x8d, 0x1f, 0x01 }; /* 1.3.6.1.4.1.99999.1 */
 static const uint8_t key_hash[20] = { 0 };
 #define SEEDS_MADE_AT (INT64_C(1795374000) * MOMENT_SECOND)
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static struct key_info key(bool limited)
 {

@@ -1,12 +1,6 @@
 /* OCSP requests: any bytes as DER and as the URL part of a GET; what is taken is answered and the answer read again. */
+#include "fuzz.h"
 #include "pki_ocsp.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static bool inside(span part, span whole)
-{
-	return part.len == 0 || (part.data >= whole.data && part.data + part.len <= whole.data + whole.len);
-}
 
 static void answer(struct scope *s, const struct pki_ocsp_request *request)
 {
@@ -35,11 +29,15 @@ static void take(struct scope *s, span der)
 		return;
 	}
 	if (request.count < 1 || request.count > PKI_OCSP_SINGLES_MAX || request.nonce.len > PKI_OCSP_NONCE_MAX ||
-	    request.has_nonce != (request.nonce.len > 0) || !inside(request.nonce, der) || !inside(request.preferred, der))
+	    request.has_nonce != (request.nonce.len > 0) || !lies_inside(request.nonce, der) ||
+	    !lies_inside(request.preferred, der))
 		__builtin_trap();
 	for (size_t i = 0; i < request.count; i++)
-		if (!inside(request.id[i].whole, der) || !inside(request.id[i].serial, request.id[i].whole))
+		if (!lies_inside(request.id[i].whole, der) || !lies_inside(request.id[i].serial, request.id[i].whole))
 			__builtin_trap();
+	const struct alg_signature *preferred[PKI_OCSP_PREFERRED_MAX];
+	for (size_t i = pki_ocsp_preferred(&request, preferred); i > 0; i--)
+		check(preferred[i - 1] != NULL);
 	answer(s, &request);
 }
 

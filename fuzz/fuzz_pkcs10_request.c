@@ -1,14 +1,8 @@
 /* PKCS#10 requests as DER or PEM; and what becomes of a subject that anybody may put into one. */
+#include "fuzz.h"
 #include "pki_name.h"
 #include "pki_profile.h"
 #include "pki_request.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static bool inside(span part, span whole)
-{
-	return part.len == 0 || (part.data >= whole.data && part.len <= (size_t)(whole.data + whole.len - part.data));
-}
 
 /* A name that reads as text is read back from it as the same text; no profile lets a name through that it then refuses. */
 static void try_name(struct scope *s, span name)
@@ -39,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct pki_request r;
 	span bytes = span_of(data, size);
 	if (pki_request_read(&s, bytes, &r).code == E_OK) {
-		if (r.key == NULL || !inside(r.subject, r.der) || !inside(r.spki, r.der) || !inside(r.extensions, r.der))
+		if (r.key == NULL || !lies_inside(r.subject, r.der) || !lies_inside(r.spki, r.der) ||
+		    !lies_inside(r.extensions, r.der))
 			__builtin_trap();
 		try_name(&s, r.subject);
 	}

@@ -1,7 +1,6 @@
 /* Time-stamp requests, answers and tokens: any bytes; what is taken is answered and the answer read again. */
+#include "fuzz.h"
 #include "pki_time_stamp.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A certificate in outline: serial 1, an empty name as its issuer. */
 #define OUTLINE "\x30\x11\x30\x0f\xa0\x03\x02\x01\x02\x02\x01\x01\x30\x03\x06\x01\x2a\x30\x00"

@@ -1,7 +1,6 @@
 /* Frames on local sockets: any bytes as the start of a request and of a reply, and as the body of a failure. */
+#include "fuzz.h"
 #include "wire_frame.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,4 +1,4 @@
-/* Runs a fuzz target over every file of a directory, in builds without libFuzzer. An empty corpus is a failure. */
+/* Runs a fuzz target over every file of the directories given, in builds without libFuzzer. No input at all is a failure. */
 #include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,22 +26,30 @@ static int replay(const char *path)
 	return 1;
 }
 
-int main(int argc, char **argv)
+static int replay_directory(const char *name)
 {
 	int count = 0;
-	DIR *directory = argc == 2 ? opendir(argv[1]) : NULL;
+	DIR *directory = opendir(name);
 	if (directory == NULL) {
-		(void)fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
-		return 2;
+		(void)fprintf(stderr, "%s cannot be read\n", name);
+		exit(2);
 	}
 	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
 		char path[4096];
 		if (entry->d_name[0] == '.')
 			continue;
-		(void)snprintf(path, sizeof path, "%s/%s", argv[1], entry->d_name);
+		(void)snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
 		count += replay(path);
 	}
 	(void)closedir(directory);
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	int count = 0;
+	for (int i = 1; i < argc; i++)
+		count += replay_directory(argv[i]);
 	(void)printf("%d inputs\n", count);
 	return count > 0 ? 0 : 1;
 }
