@@ -222,11 +222,11 @@ struct walk {
 /* The bundle that holds leaf w->next, as far as it goes; E_NOTFOUND when there is none. */
 static st walk_bundle(struct scope *s, const struct audit_log *log, struct walk *w, struct buf *bundle)
 {
-	uint64_t n = w->next / AUDIT_TILE_WIDTH;
+	uint64_t n = w->next / AUDIT_TILE_WIDTH, first = n * AUDIT_TILE_WIDTH, begun = w->next;
 	TRY(audit_log_bundle(s, log, n, (unsigned)(w->next % AUDIT_TILE_WIDTH) + 1, bundle));
 	struct rd r = rd_of(buf_span(bundle));
 	span leaf;
-	for (uint64_t index = n * AUDIT_TILE_WIDTH; w->more && audit_bundle_next(&r, &leaf); index++) {
+	for (uint64_t index = first; w->more && index < first + AUDIT_TILE_WIDTH && audit_bundle_next(&r, &leaf); index++) {
 		if (index < w->next)
 			continue;
 		w->more = w->each(w->state, index, leaf);
@@ -235,6 +235,9 @@ static st walk_bundle(struct scope *s, const struct audit_log *log, struct walk 
 	if (r.bad)
 		return fail(s, E_INPUT, "entry bundle %llu is cut inside leaf %llu", (unsigned long long)n,
 			    (unsigned long long)w->next);
+	/* Its name promised the leaf that was asked for. */
+	if (w->more && (w->next == begun || (w->next == first + AUDIT_TILE_WIDTH && r.rest.len > 0)))
+		return fail(s, E_INPUT, "entry bundle %llu has not as many records as its name says", (unsigned long long)n);
 	return OK;
 }
 

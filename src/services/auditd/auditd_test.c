@@ -613,6 +613,40 @@ static void a_wrong_key_and_a_forged_checkpoint_are_refused(void **state)
 	assert_int_equal(verify(m, NULL, NULL).verdict, AUDIT_UNSOUND);
 }
 
+static bool count_leaf(void *state, uint64_t index, span leaf)
+{
+	(void)leaf;
+	assert_int_equal(index, (*(uint64_t *)state)++);
+	return true;
+}
+
+/* Name and content of a bundle disagree: one leaf too few, and one too many. */
+static void a_bundle_that_is_not_as_long_as_its_name_says_is_refused(void **state)
+{
+	struct made *m = *state;
+	uint64_t count = 0;
+	make_700(m);
+	assert_ok(&m->s, audit_log_each(&m->s, m->log, 0, count_leaf, &count));
+	assert_int_equal(count, 700);
+	AUTO_BUF bundle = { 0 };
+	assert_ok(&m->s, audit_log_bundle(&m->s, m->log, 1, AUDIT_TILE_WIDTH, &bundle));
+	char *path = audit_tile_path(&m->s, m->dir, AUDIT_ENTRIES, 1, AUDIT_TILE_WIDTH);
+	struct rd r = rd_of(buf_span(&bundle));
+	span leaf;
+	assert_true(audit_bundle_next(&r, &leaf));
+	size_t first = bundle.len - r.rest.len;
+	assert_ok(&m->s, file_replace(&m->s, path, span_first(buf_span(&bundle), first), 0644));
+	count = 0;
+	assert_fails(&m->s, E_INPUT, audit_log_each(&m->s, m->log, 0, count_leaf, &count));
+	assert_int_equal(count, 257);
+	span again = scope_copy(&m->s, span_first(buf_span(&bundle), first));
+	assert_true(buf_append(&bundle, again));
+	assert_ok(&m->s, file_replace(&m->s, path, buf_span(&bundle), 0644));
+	count = 0;
+	assert_fails(&m->s, E_INPUT, audit_log_each(&m->s, m->log, 0, count_leaf, &count));
+	assert_int_equal(count, 512);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -636,6 +670,7 @@ int main(void)
 		TEST(verification_since_a_checkpoint_reads_only_what_follows),
 		TEST(a_damaged_tail_is_named),
 		TEST(a_wrong_key_and_a_forged_checkpoint_are_refused),
+		TEST(a_bundle_that_is_not_as_long_as_its_name_says_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
