@@ -9,6 +9,7 @@ static void answer(struct scope *s, const struct pki_ocsp_request *request)
 		single[i] = (struct pki_ocsp_single){ .cert_id = request->id[i].whole,
 						      .status = (enum pki_ocsp_status)(i % 3),
 						      .next_update = MOMENT_DAY,
+						      .archive_cutoff = i % 2 == 0 ? MOMENT_DAY : 0,
 						      .reason = 1 };
 	static const uint8_t key_hash[20];
 	const struct alg_signature *algorithm = alg_signature_at(0);

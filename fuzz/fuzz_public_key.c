@@ -5,6 +5,8 @@
 #include "fuzz.h"
 #include "pki_key.h"
 
+#define OFTEN 1000 /* verifications, more than a key takes to get its table */
+
 static void make_again(struct scope *s, span spki, const struct alg_public *public)
 {
 	span again;
@@ -25,6 +27,36 @@ static void verify(struct scope *s, const struct pki_key *key, span signature)
 	}
 }
 
+/* A key on P-256 that is used often verifies by a table of its own: signatures are read there again. */
+static void verify_by_table(struct scope *s, span signature)
+{
+	static const uint8_t point[65] = {
+		0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2,
+		0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f,
+		0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce,
+		0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5
+	}; /* the generator: the private key is 1 */
+	static struct pki_key *often;
+	const struct alg_signature *algorithm = alg_signature_named(SPAN_LITERAL("ecdsa-sha256"));
+	const span message = SPAN_LITERAL("message");
+	struct pki_key *fresh;
+	span spki;
+	check(alg_spki_ec(s, alg_key_named(SPAN_LITERAL("ec-p256")), SPAN_ARRAY(point), &spki).code == E_OK);
+	if (often == NULL) {
+		check(pki_key_new(s, spki, &often).code == E_OK);
+		for (int i = 0; i < OFTEN; i++) {
+			check(pki_key_verify(s, often, algorithm, message, (span){ 0 }).code != E_OK);
+			scope_clear_error(s);
+		}
+	}
+	check(pki_key_new(s, spki, &fresh).code == E_OK);
+	bool table = pki_key_verify(s, often, algorithm, message, signature).code == E_OK;
+	scope_clear_error(s);
+	check(table == (pki_key_verify(s, fresh, algorithm, message, signature).code == E_OK));
+	scope_clear_error(s);
+	pki_key_free(fresh);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 2)
@@ -39,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	span raw;
 	(void)alg_ecdsa_der(&s, signature, &raw).code;
 	scope_clear_error(&s);
+	verify_by_table(&s, signature);
 	if (alg_public_of_spki(&s, spki, &public).code != E_OK) {
 		check(s.message[0] != 0);
 		return 0;

@@ -1,5 +1,7 @@
 /* Time-stamp requests, answers and tokens: any bytes; what is taken is answered and the answer read again. */
 #include "fuzz.h"
+#include "pki_certificate.h"
+#include "pki_key.h"
 #include "pki_time_stamp.h"
 
 /* A certificate in outline: serial 1, an empty name as its issuer. */
@@ -31,6 +33,33 @@ static void answer(struct scope *s, const struct pki_time_stamp_request *request
 		__builtin_trap();
 }
 
+/* With a key that nobody has: whatever fits, the signature does not. */
+static void verify(struct scope *s, const struct pki_time_stamp_response *response)
+{
+	static const uint8_t nobody[32] = { 0x58, 0x66, 0x66 };
+	static struct pki_key *key;
+	span signer, spki;
+	struct pki_certificate certificate;
+	struct pki_key *own;
+	if (key == NULL)
+		check(alg_spki_ed25519(s, SPAN_ARRAY(nobody), &spki).code == E_OK && pki_key_new(s, spki, &key).code == E_OK);
+	if (pki_time_stamp_signer(s, response, &signer).code != E_OK)
+		signer = SPAN_LITERAL(OUTLINE);
+	scope_clear_error(s);
+	check(pki_time_stamp_verify(s, response, signer, key).code != E_OK);
+	scope_clear_error(s);
+	if (pki_certificate_read(s, signer, &certificate).code == E_OK && pki_key_new(s, certificate.spki, &own).code == E_OK) {
+		(void)pki_time_stamp_verify(s, response, signer, own).code;
+		pki_key_free(own);
+	}
+	scope_clear_error(s);
+	/* It answers a request without nonce, or with its own, for the hash it carries; not one with another nonce. */
+	span imprint = response->info.imprint, hash = span_from(imprint, imprint.len > 32 ? imprint.len - 32 : 0);
+	if (pki_time_stamp_answers(s, response, DIGEST_SHA256, hash, response->info.nonce).code == E_OK)
+		check(pki_time_stamp_answers(s, response, DIGEST_SHA256, hash, SPAN_LITERAL("\x01 another nonce")).code !=
+		      E_OK);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO_SCOPE s;
@@ -45,9 +74,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (failure == (enum pki_failure) - 1)
 		__builtin_trap();
 	scope_clear_error(&s);
-	struct pki_time_stamp_response ignored;
-	(void)pki_time_stamp_response_read(&s, bytes, &ignored).code;
+	struct pki_time_stamp_response response;
+	if (pki_time_stamp_response_read(&s, bytes, &response).code == E_OK && response.token.len > 0)
+		verify(&s, &response);
 	scope_clear_error(&s);
-	(void)pki_time_stamp_token_read(&s, bytes, &ignored).code;
+	if (pki_time_stamp_token_read(&s, bytes, &response).code == E_OK)
+		verify(&s, &response);
 	return 0;
 }
