@@ -66,6 +66,8 @@ st der_oid_parse(struct scope *s, span text, span *out)
 		const uint8_t *dot = text.len == 0 ? NULL : memchr(text.data, '.', text.len);
 		span arc = dot == NULL ? text : span_of(text.data, (size_t)(dot - text.data));
 		TRY(decimal_parse(s, arc, UINT32_MAX, &arcs[n++]));
+		if (arc.len > 1 && arc.data[0] == '0')
+			return fail(s, E_INPUT, "an arc of an object identifier begins with a needless zero");
 		if (dot == NULL)
 			break;
 		text = span_from(text, arc.len + 1);
