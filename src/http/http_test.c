@@ -507,9 +507,12 @@ static void connections_beyond_the_busy_ones_are_told_503(void **state)
 		fd[i] = dial();
 		say(fd[i], "GET /large?len=8000000 HTTP/1.1\r\nHost: x\r\n\r\n");
 	}
-	(void)usleep(300000);
+	for (size_t i = 0; i < 40; i++) {
+		struct pollfd begun = { .fd = fd[i], .events = POLLIN };
+		assert_int_equal(poll(&begun, 1, 10000), 1);
+	}
 	AUTO_FD next = dial();
-	assert_true(hear(next, 1000));
+	assert_true(hear(next, 5000));
 	assert_has("HTTP/1.1 503 ");
 	for (size_t i = 0; i < 40; i++)
 		assert_int_equal(close(fd[i]), 0);
@@ -528,9 +531,9 @@ static void silent_and_slow_peers_are_closed(void **state)
 		(void)usleep(500000);
 		(void)send(slow_peer, "x", 1, MSG_NOSIGNAL);
 	}
-	assert_true(hear(silent, 100));
+	assert_true(hear(silent, 5000));
 	assert_int_equal(answer_len, 0);
-	assert_true(hear(slow_peer, 100));
+	assert_true(hear(slow_peer, 5000));
 }
 
 static void local_peers_are_known_by_their_uid(void **state)
@@ -570,11 +573,11 @@ static void a_stop_lets_running_requests_end(void **state)
 	AUTO_FD idle = dial();
 	AUTO_FD busy = dial();
 	say(busy, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
-	(void)usleep(100000);
+	(void)usleep(200000);
 	http_server_stop(server, 3000);
-	assert_true(hear(busy, 100));
+	assert_true(hear(busy, 2000));
 	assert_has("worker 0");
-	assert_true(hear(idle, 100));
+	assert_true(hear(idle, 2000));
 	assert_int_equal(start_server(NULL), 0);
 }
 
