@@ -156,7 +156,10 @@ static st ask(struct scope *s, struct key_client *c, struct key_item *item, size
 	struct rd r = rd_of(reply);
 	for (; *out_answered < count; ++*out_answered)
 		TRY(read_outcome(s, &r, &item[*out_answered]));
-	return rd_end(s, &r, "keyd's answer to a request to sign");
+	st ended = rd_end(s, &r, "keyd's answer to a request to sign");
+	if (ended.code != E_OK)
+		*out_answered = 0; /* an answer with more in it than was asked for is none */
+	return ended;
 }
 
 void key_sign_all(struct key_client *c, struct key_item *item, size_t count)
@@ -167,8 +170,10 @@ void key_sign_all(struct key_client *c, struct key_item *item, size_t count)
 		size_t answered = 0;
 		n = frame_count(item + done, count - done);
 		st asked = ask(&s, c, item + done, n, &answered);
-		for (size_t i = done + answered; asked.code != E_OK && i < done + n; i++)
+		for (size_t i = done + answered; asked.code != E_OK && i < done + n; i++) {
 			item[i].outcome = fail(item[i].scope, asked.code, "%s", s.message);
+			item[i].signature = (span){ 0 };
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 #include "key_protocol.h"
 #include "unit.h"
+#include <stdlib.h>
+#include <unistd.h>
 
 static struct key_info sample(void)
 {
@@ -148,6 +150,60 @@ static void a_frame_without_items_or_with_too_many_is_refused(void **state)
 	}
 }
 
+/* A keyd that answers two items well, and adds an octet when it is asked for a third. */
+static st answer_two(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	(void)peer;
+	struct key_sign_request *request = scope_new(s, struct key_sign_request);
+	TRY(key_sign_request_read(s, body, request));
+	const struct key_sign_outcome good = { E_OK, SPAN_LITERAL("signature") };
+	key_sign_outcome_write(reply, &good);
+	key_sign_outcome_write(reply, &good);
+	if (request->count == 3) {
+		key_sign_outcome_write(reply, &good);
+		wr_u8(reply, 0);
+	}
+	return OK;
+}
+
+static void an_answer_with_more_in_it_than_was_asked_for_signs_nothing(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	char directory[] = "/tmp/chancery-key-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	const char *path = scope_printf(&s, "%s/s", directory);
+	const struct wire_route route = {
+		.kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = answer_two
+	};
+	const struct wire_service service = { .routes = &route, .route_count = 1, .max_connections = 4 };
+	struct wire_server *server;
+	assert_ok(&s, wire_serve(&s, path, (gid_t)-1, &service, &server));
+	struct key_client *client = key_client_new(path);
+	for (size_t count = 2; count <= 3; count++) {
+		struct scope each[3];
+		struct key_item item[3];
+		for (size_t i = 0; i < count; i++) {
+			scope_init(&each[i], NULL);
+			item[i] = (struct key_item){ .scope = &each[i],
+						     .label = "a",
+						     .purpose = KEY_FOR_OCSP,
+						     .algorithm = alg_signature_at(0),
+						     .content = SPAN_LITERAL("x") };
+		}
+		key_sign_all(client, item, count);
+		for (size_t i = 0; i < count; i++) {
+			assert_int_equal(item[i].outcome.code == E_OK, count == 2);
+			assert_int_equal(item[i].signature.len > 0, count == 2);
+			scope_done(&each[i]);
+		}
+	}
+	key_client_free(client);
+	wire_server_stop(server, 1000);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +212,7 @@ int main(void)
 		cmocka_unit_test(purposes_have_names_both_ways),
 		cmocka_unit_test(items_of_one_frame_keep_their_order_and_their_askers),
 		cmocka_unit_test(a_frame_without_items_or_with_too_many_is_refused),
+		cmocka_unit_test(an_answer_with_more_in_it_than_was_asked_for_signs_nothing),
 		cmocka_unit_test(a_request_with_an_unknown_algorithm_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
