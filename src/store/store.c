@@ -37,7 +37,7 @@ static void *keeper_main(void *arg)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct db_connection *keeper = NULL;
-	if (db->ops->open(&s, db->address, DB_KEEPER, &keeper).code != E_OK)
+	if (db->ops->open(&s, db->address, db->lock, DB_KEEPER, &keeper).code != E_OK)
 		log_die("%s", s.message);
 	(void)pthread_mutex_lock(&db->mutex);
 	while (!db->stopping) {
@@ -71,8 +71,8 @@ static void free_all(struct db *db)
 
 static st open_all(struct scope *s, struct db *db, const struct db_schema *schema)
 {
-	TRY(db->ops->lock(s, db->address, &db->lock));
-	TRY(db->ops->open(s, db->address, DB_WRITER, &db->writer));
+	TRY(db->ops->lock(s, db->address, db->shared, &db->lock));
+	TRY(db->ops->open(s, db->address, db->lock, DB_WRITER, &db->writer));
 	TRY(db_schema_apply(s, db, schema));
 	if (db->ops->maintain == NULL)
 		return OK;
@@ -80,13 +80,14 @@ static st open_all(struct scope *s, struct db *db, const struct db_schema *schem
 	return db->kept ? OK : fail(s, E_IO, "database: no thread for maintenance");
 }
 
-st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out)
+static st open_url(struct scope *s, const char *url, const struct db_schema *schema, bool shared, struct db **out)
 {
 	const struct db_driver_ops *ops = NULL;
 	const char *address = NULL;
 	TRY(find_driver(s, url, &ops, &address));
 	struct db *db = heap_alloc(sizeof *db);
 	db->ops = ops;
+	db->shared = shared;
 	db->address = heap_copy_str(address);
 	if (pthread_mutex_init(&db->mutex, NULL) != 0 || pthread_cond_init(&db->led, NULL) != 0 ||
 	    pthread_cond_init(&db->wanted, NULL) != 0)
@@ -100,6 +101,16 @@ st db_open(struct scope *s, const char *url, const struct db_schema *schema, str
 	return OK;
 }
 
+st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out)
+{
+	return open_url(s, url, schema, false, out);
+}
+
+st db_open_shared(struct scope *s, const char *url, const struct db_schema *schema, struct db **out)
+{
+	return open_url(s, url, schema, true, out);
+}
+
 void db_close(struct db *db)
 {
 	if (db == NULL)
@@ -111,6 +122,30 @@ void db_close(struct db *db)
 	if (db->kept)
 		(void)pthread_join(db->keeper, NULL);
 	free_all(db);
+}
+
+/* ---- among others ---- */
+
+int64_t db_process(const struct db *db)
+{
+	return db->shared ? db->ops->number(db->lock) : 0;
+}
+
+st db_lead(struct scope *s, struct db *db, bool *out_leads)
+{
+	*out_leads = !db->shared;
+	if (!db->shared)
+		return OK;
+	db_group_hold(db);
+	st status = db->ops->lead(s, db->writer, out_leads);
+	db_group_release(db);
+	return status;
+}
+
+st db_process_alive(struct scope *s, struct db_tx *tx, int64_t process, bool *out_alive)
+{
+	*out_alive = false;
+	return tx->db->shared ? tx->db->ops->alive(s, tx->connection, process, out_alive) : OK;
 }
 
 /* ---- transactions ---- */
@@ -139,7 +174,7 @@ static st reader_take(struct scope *s, struct db *db, struct db_connection **out
 		c = db->idle[--db->idle_count];
 	(void)pthread_mutex_unlock(&db->mutex);
 	if (c == NULL)
-		TRY(db->ops->open(s, db->address, DB_READER, &c));
+		TRY(db->ops->open(s, db->address, db->lock, DB_READER, &c));
 	*out = c;
 	return OK;
 }

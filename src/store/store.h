@@ -65,7 +65,16 @@ struct db_tx;
 /* `url` is "sqlite:PATH", or "postgresql:" with what libpq takes, a URI or keywords, without a password. Checks and migrates the schema; E_STATE when the database is newer than
  * this program knows, E_CONFIG when durability is not on. */
 st db_open(struct scope *s, const char *url, const struct db_schema *schema, struct db **out);
+/* One of several processes on this database, all opened like this; E_CONFIG where it cannot be shared, E_STATE while a process has it
+ * for itself. Their transactions go one after the other. */
+st db_open_shared(struct scope *s, const char *url, const struct db_schema *schema, struct db **out);
 void db_close(struct db *db);
+
+/* The number of this process among those that share the database, from 1 to INT32_MAX and another at each opening; 0 when it is alone. */
+int64_t db_process(const struct db *db);
+/* Whether this process is the one that leads: at most one at a time, the first to ask when there is none. It ends with the
+ * session, so it is asked again at intervals; for a moment two may think they lead. Alone, a process leads. */
+st db_lead(struct scope *s, struct db *db, bool *out_leads);
 
 typedef st db_work(struct scope *s, struct db_tx *tx, void *arg);
 /* Runs `work` in a transaction that is durable when db_tx returns OK; any other outcome leaves no trace, but for
@@ -108,5 +117,7 @@ st db_each(struct scope *s, struct db_tx *tx, const struct db_statement *stateme
  * copy is durable when OK is returned, and otherwise nothing was kept. */
 typedef void db_copied(const struct db_table *table, int64_t rows, span digest, void *arg);
 st db_copy(struct scope *s, const char *from, const char *to, const struct db_schema *schema, db_copied *tell, void *arg);
+/* Whether the process of this number is connected; in a transaction of db_read. */
+st db_process_alive(struct scope *s, struct db_tx *tx, int64_t process, bool *out_alive);
 /* A consistent copy of the whole database into a new file or directory, while it is in use. */
 st db_backup(struct scope *s, struct db *db, const char *path);

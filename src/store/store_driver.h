@@ -16,12 +16,16 @@ enum db_role {
 struct db_driver_ops {
 	const char *scheme; /* of the URL, without ':' */
 	enum db_dialect dialect;
-	/* Checks the address, and makes sure nobody else writes to this database, unless opening the writer does; the handle is given
-	 * back with unlock. */
-	st (*lock)(struct scope *s, const char *address, void **out_lock);
+	/* Checks the address, and makes sure nobody else writes to this database (or, `shared`, only those that share it), unless opening
+	 * the writer does; the handle is given back with unlock. */
+	st (*lock)(struct scope *s, const char *address, bool shared, void **out_lock);
 	void (*unlock)(void *lock);
+	/* See db_process, db_lead, db_process_alive; NULL where a database cannot be shared. */
+	int64_t (*number)(const void *lock);
+	st (*lead)(struct scope *s, struct db_connection *writer, bool *out_leads);
+	st (*alive)(struct scope *s, struct db_connection *reader, int64_t process, bool *out_alive);
 	/* Opens and proves that a commit will be durable (E_CONFIG otherwise). */
-	st (*open)(struct scope *s, const char *address, enum db_role role, struct db_connection **out);
+	st (*open)(struct scope *s, const char *address, void *lock, enum db_role role, struct db_connection **out);
 	void (*close)(struct db_connection *c);
 	st (*begin)(struct scope *s, struct db_connection *c, enum db_role role);
 	/* E_UNAVAILABLE: it may be done or not, and nobody can say; after any other failure it is not. */

@@ -17,6 +17,7 @@ struct db {
 	const struct db_driver_ops *ops;
 	char *address;
 	void *lock;
+	bool shared;
 	struct db_connection *writer;
 
 	pthread_mutex_t mutex;

@@ -1,10 +1,6 @@
 /*
- * PostgreSQL: connections and transactions; the only files that know it are this one and store_postgres_run.c.
- *
- * One writer a database, by an advisory lock of the writer's own session: as long as it writes it holds the lock, and whoever gets the
- * lock knows that no transaction of the former holder is under way any more. On that stands what is done about a commit whose
- * answer was lost: every transaction leaves a number of its own in store_commit, and with the lock held anew the number says what
- * became of it; unless another process has written meanwhile, and then nothing is assumed.
+ * PostgreSQL: connections and transactions; the only files that know it are this one, store_postgres_run.c (statements) and
+ * store_postgres_process.c (who works on a database, and what became of a commit).
  */
 #include "store_postgres.h"
 #include "log.h"
@@ -13,10 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define DOUBT_US  (20 * MOMENT_SECOND) /* how long a server is waited for that has a commit's outcome */
-#define PAUSE_US  100000
-#define LOCK_KEY  "7163082334074663545" /* "chancery", read as a number: one service a database */
-#define LOCK_WAIT "3s"                  /* a former holder's session ends when its server notices */
+#define LOCK_WAIT "3s" /* a former holder's session ends when its server notices */
 
 static const struct db_statement begin_read = { "begin", { NULL, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } };
 static const struct db_statement begin_write = { "begin", { NULL, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" } };
@@ -25,8 +18,6 @@ static const struct db_statement rollback = { "rollback", { NULL, "ROLLBACK" } }
 static const struct db_statement mark = { "savepoint", { NULL, "SAVEPOINT one" } };
 static const struct db_statement keep = { "release", { NULL, "RELEASE one" } };
 static const struct db_statement undo = { "rollback to", { NULL, "ROLLBACK TO one" } };
-static const struct db_statement number_set = { "commit_number", { NULL, "UPDATE store_commit SET writer = ?1, number = ?2" } };
-static const struct db_statement number_of = { "commit_number_of", { NULL, "SELECT writer, number FROM store_commit" } };
 
 /* ---- the address ---- */
 
@@ -63,16 +54,22 @@ static st check_address(struct scope *s, const char *address)
 	return status;
 }
 
-/* Nothing to hold by itself: the writer's connection takes the lock. */
-static st postgres_lock(struct scope *s, const char *address, void **out_lock)
+/* Who we are; the locks are those of the writer's connection. */
+static st postgres_lock(struct scope *s, const char *address, bool shared, void **out_lock)
 {
-	*out_lock = NULL;
-	return check_address(s, address);
+	TRY(check_address(s, address));
+	*out_lock = pg_process_new(s, shared);
+	return OK;
 }
 
 static void postgres_unlock(void *lock)
 {
-	(void)lock;
+	free(lock);
+}
+
+static int64_t postgres_number(const void *lock)
+{
+	return ((const struct pg_process *)lock)->id;
 }
 
 /* ---- proof that a commit is durable ---- */
@@ -112,7 +109,7 @@ static st check_settings(struct scope *s, const PGresult *r)
 }
 
 /* One query outside of the pipeline; the failure is that of the connection. */
-static st query(struct scope *s, struct db_connection *c, const char *sql, PGresult **out)
+st pg_query(struct scope *s, struct db_connection *c, const char *sql, PGresult **out)
 {
 	PGresult *r = PQexec(c->handle, sql);
 	ExecStatusType status = PQresultStatus(r);
@@ -123,18 +120,21 @@ static st query(struct scope *s, struct db_connection *c, const char *sql, PGres
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	bool waited = state != NULL && strcmp(state, "55P03") == 0;
 	PQclear(r);
-	if (waited && c->claimed)
+	if (waited && c->process->entered)
 		return fail(s, E_UNAVAILABLE, "the PostgreSQL database is still held by the session that was lost; try again");
 	if (waited)
-		return fail(s, E_STATE, "the PostgreSQL database is in use by another process; stop that one first");
+		return fail(
+			s, E_STATE,
+			"the PostgreSQL database is in use by another process, which does not share it: stop that one first, or "
+			"have both share it");
 	const char *text = PQerrorMessage(c->handle);
 	return fail(s, E_UNAVAILABLE, "database: %.*s", (int)strcspn(text, "\n"), text);
 }
 
-static st command(struct scope *s, struct db_connection *c, const char *sql)
+st pg_command(struct scope *s, struct db_connection *c, const char *sql)
 {
 	PGresult *r;
-	TRY(query(s, c, sql, &r));
+	TRY(pg_query(s, c, sql, &r));
 	PQclear(r);
 	return OK;
 }
@@ -142,12 +142,13 @@ static st command(struct scope *s, struct db_connection *c, const char *sql)
 static st prove_durable(struct scope *s, struct db_connection *c)
 {
 	PGresult *r;
-	TRY(query(s, c,
-		  "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
-		  " current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication"
-		  " WHERE coalesce(application_name, '') <> 'pg_basebackup'), pg_is_in_recovery(),"
-		  " current_setting('server_encoding')",
-		  &r));
+	TRY(pg_query(
+		s, c,
+		"SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
+		" current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication"
+		" WHERE coalesce(application_name, '') <> 'pg_basebackup'), pg_is_in_recovery(),"
+		" current_setting('server_encoding')",
+		&r));
 	st status = check_settings(s, r);
 	PQclear(r);
 	return status;
@@ -196,19 +197,13 @@ static st dial(struct scope *s, struct db_connection *c)
 static st take_role(struct scope *s, struct db_connection *c)
 {
 	if (c->role != DB_WRITER)
-		return command(
+		return pg_command(
 			s, c,
 			"SET statement_timeout = '60s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '1h'");
-	TRY(command(s, c,
-		    "SET statement_timeout = 0; SET lock_timeout = '" LOCK_WAIT "';"
-		    " SET idle_in_transaction_session_timeout = '60s'"));
-	TRY(prove_durable(s, c));
-	TRY(command(s, c, "SELECT pg_advisory_lock(" LOCK_KEY ")"));
-	return command(
-		s, c,
-		"SET client_min_messages = error; CREATE TABLE IF NOT EXISTS store_commit (writer BIGINT NOT NULL, number BIGINT NOT NULL);"
-		" INSERT INTO store_commit SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM store_commit);"
-		" SET client_min_messages = warning");
+	TRY(pg_command(s, c,
+		       "SET statement_timeout = 0; SET lock_timeout = '" LOCK_WAIT "';"
+		       " SET idle_in_transaction_session_timeout = '60s'"));
+	return prove_durable(s, c);
 }
 
 static st connect_all(struct scope *s, struct db_connection *c)
@@ -216,6 +211,7 @@ static st connect_all(struct scope *s, struct db_connection *c)
 	TRY(dial(s, c));
 	(void)PQsetNoticeReceiver(c->handle, take_notice, c);
 	TRY(take_role(s, c));
+	TRY(pg_process_join(s, c));
 	if (PQsetnonblocking(c->handle, 1) != 0 || PQenterPipelineMode(c->handle) != 1)
 		return fail(s, E_UNAVAILABLE, "database: no pipeline: %s", PQerrorMessage(c->handle));
 	return OK;
@@ -238,13 +234,6 @@ st pg_connect(struct scope *s, struct db_connection *c)
 
 /* ---- transactions ---- */
 
-static int64_t new_number(const struct scope *s)
-{
-	int64_t number;
-	scope_random(s, &number, sizeof number);
-	return number;
-}
-
 /* What lay idle may have ended meanwhile: seen now, it is not in doubt what became of the transaction to come. */
 static void look_whether_lost(struct db_connection *c)
 {
@@ -256,7 +245,7 @@ static void look_whether_lost(struct db_connection *c)
 		pg_lost(c, "it ended while it lay idle");
 }
 
-st pg_begin(struct scope *s, struct db_connection *c, enum db_role role)
+st pg_begin_with(struct scope *s, struct db_connection *c, const struct db_statement *how)
 {
 	if (c->handle != NULL)
 		look_whether_lost(c);
@@ -266,64 +255,21 @@ st pg_begin(struct scope *s, struct db_connection *c, enum db_role role)
 	if (c->handle == NULL)
 		TRY(pg_connect(s, c));
 	c->open = c->fresh = true;
-	return pg_queue(s, c, role == DB_WRITER ? &begin_write : &begin_read, NULL, 0);
+	return pg_queue(s, c, how, NULL, 0);
 }
 
-struct outcome {
-	int64_t writer, number;
-};
-
-static st read_number(struct scope *s, const struct db_row *row, void *arg)
+st pg_begin(struct scope *s, struct db_connection *c, enum db_role role)
 {
-	(void)s;
-	*(struct outcome *)arg = (struct outcome){ row->column[0].integer, row->column[1].integer };
-	return OK;
-}
-
-/* A connection anew, and with it the lock: nothing of the lost session is under way any more. */
-static st read_outcome(struct scope *s, struct db_connection *c, struct outcome *out)
-{
-	TRY(pg_begin(s, c, DB_READER));
-	TRY(pg_run(s, c, &number_of, NULL, 0, read_number, out, NULL));
-	TRY(pg_queue(s, c, &commit, NULL, 0));
-	TRY(pg_sync(s, c));
-	return pg_settle(s, c);
-}
-
-static const char unknown[] =
-	"the database was lost in a commit: whether this is stored shows later; ask again with the same request";
-
-static st find_outcome(struct scope *s, struct db_connection *c, int64_t mine)
-{
-	int64_t until = moment_monotonic() + DOUBT_US;
-	struct outcome last = { 0 };
-	for (;;) {
-		AUTO_SCOPE own;
-		scope_init(&own, NULL);
-		if (read_outcome(&own, c, &last).code == E_OK)
-			break;
-		pg_lost(c, own.message);
-		c->again = false; /* it may be committed */
-		if (moment_monotonic() > until)
-			return fail(s, E_UNAVAILABLE, "%s", unknown);
-		(void)usleep(PAUSE_US);
-	}
-	c->open = false;
-	if (last.writer != c->writer)
-		return fail(s, E_UNAVAILABLE, "%s", unknown);
-	log_put(LOG_LEVEL_WARNING, "database: the connection was lost in a commit, which %s",
-		last.number == mine ? "was done" : "was not done and is repeated");
-	if (last.number == mine)
-		return OK;
-	c->again = true;
-	return fail(s, E_BUSY, "database: the connection was lost before the commit");
+	if (role != DB_WRITER)
+		return pg_begin_with(s, c, &begin_read);
+	TRY(pg_begin_with(s, c, &begin_write));
+	return pg_process_turn(s, c);
 }
 
 static st commit_writer(struct scope *s, struct db_connection *c)
 {
-	int64_t number = new_number(s);
-	const struct db_value value[] = { db_integer(c->writer), db_integer(number) };
-	TRY(pg_queue(s, c, &number_set, value, 2));
+	int64_t number;
+	TRY(pg_process_count(s, c, &number));
 	c->warned = false;
 	st status = pg_queue(s, c, &commit, NULL, 0);
 	if (status.code == E_OK)
@@ -334,8 +280,12 @@ static st commit_writer(struct scope *s, struct db_connection *c)
 		return status;
 	if (status.code != E_OK) {
 		scope_clear_error(s);
-		return find_outcome(s, c, number);
+		status = pg_process_outcome(s, c, number);
+		if (status.code == E_OK)
+			pg_process_committed(c, number);
+		return status;
 	}
+	pg_process_committed(c, number);
 	c->open = false;
 	return c->warned ? fail(s, E_UNAVAILABLE,
 				"the database has this commit and its synchronous standby perhaps not: ask again with the same "
@@ -353,7 +303,7 @@ static st postgres_commit(struct scope *s, struct db_connection *c)
 	return OK;
 }
 
-static void postgres_rollback(struct db_connection *c)
+void pg_rollback(struct db_connection *c)
 {
 	if (!c->open || c->handle == NULL) {
 		c->open = false;
@@ -434,24 +384,13 @@ static void postgres_close(struct db_connection *c)
 	free(c);
 }
 
-/* The number of commits is this process's from now on. */
-static st claim(struct scope *s, struct db_connection *c)
-{
-	TRY(pg_begin(s, c, DB_WRITER));
-	TRY(commit_writer(s, c));
-	c->claimed = true;
-	return OK;
-}
-
-static st postgres_open(struct scope *s, const char *address, enum db_role role, struct db_connection **out)
+static st postgres_open(struct scope *s, const char *address, void *lock, enum db_role role, struct db_connection **out)
 {
 	struct db_connection *c = heap_alloc(sizeof *c);
 	c->address = heap_copy_str(address);
 	c->role = role;
-	c->writer = new_number(s);
+	c->process = lock;
 	st status = pg_connect(s, c);
-	if (status.code == E_OK && role == DB_WRITER)
-		status = claim(s, c);
 	if (status.code != E_OK) {
 		postgres_close(c);
 		return status;
@@ -465,11 +404,14 @@ const struct db_driver_ops db_driver_postgres = {
 	.dialect = DB_POSTGRES,
 	.lock = postgres_lock,
 	.unlock = postgres_unlock,
+	.number = postgres_number,
+	.lead = pg_process_lead,
+	.alive = pg_process_alive,
 	.open = postgres_open,
 	.close = postgres_close,
 	.begin = pg_begin,
 	.commit = postgres_commit,
-	.rollback = postgres_rollback,
+	.rollback = pg_rollback,
 	.mark = postgres_mark,
 	.keep = postgres_keep,
 	.undo = postgres_undo,

@@ -191,10 +191,10 @@ static void a_commit_whose_outcome_cannot_be_known_is_neither_repeated_nor_calle
 	struct place *p = *state;
 	struct between b;
 	between_start(p, &b);
-	/* As if another process had come between, got the lock and written. */
+	/* As if the row were not what this process left. */
 	(void)unit_sql(&p->s, "CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS"
-			      " $$BEGIN NEW.writer = 7; RETURN NEW; END$$;"
-			      "CREATE TRIGGER other BEFORE UPDATE ON store_commit FOR EACH ROW EXECUTE FUNCTION other()");
+			      " $$BEGIN NEW.number = NEW.number + 7; RETURN NEW; END$$;"
+			      "CREATE TRIGGER other BEFORE UPDATE ON store_writer FOR EACH ROW EXECUTE FUNCTION other()");
 	struct cutting c = { .b = &b, .cut = CUT_COMMITTED, .name = "once" };
 	assert_int_equal(db_doubts(p->db), 0);
 	assert_fails(&p->s, E_UNAVAILABLE, db_tx(&p->s, p->db, insert_and_cut, &c));
@@ -245,6 +245,137 @@ static void a_lock_that_was_ours_and_is_held_still_is_waited_for_by_asking_again
 	PQfinish(other);
 	assert_ok(&p->s, db_tx(&p->s, p->db, insert_named, name_of(p, "a")));
 	assert_int_equal(things(p), 1);
+}
+
+/* ---- several processes ---- */
+
+static const struct db_statement thing_number = {
+	"thing_number", { NULL, "INSERT INTO thing (id, name) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM thing), ?1)" }
+};
+static const struct db_statement thing_bounds = { "thing_bounds", { "SELECT min(id), max(id), count(*) FROM thing" } };
+
+static st insert_numbered(struct scope *s, struct db_tx *tx, void *arg)
+{
+	return db_exec(s, tx, &thing_number, DB_VALUES(db_text(span_str(arg))), NULL);
+}
+
+/* The database of the place, opened by two that share it. */
+static void share(struct place *p, struct db **out_other)
+{
+	db_close(p->db);
+	assert_ok(&p->s, db_open_shared(&p->s, p->url, &schema_2, &p->db));
+	assert_ok(&p->s, db_open_shared(&p->s, p->url, &schema_2, out_other));
+}
+
+struct writing {
+	struct db *db;
+	const char *who;
+};
+
+static void *write_many(void *arg)
+{
+	struct writing *w = arg;
+	for (int i = 0; i < 200; i++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		assert_ok(&s, db_tx(&s, w->db, insert_numbered, scope_printf(&s, "%s %d", w->who, i)));
+	}
+	return NULL;
+}
+
+static st bounds(struct scope *s, struct db_tx *tx, void *arg)
+{
+	return db_one(s, tx, &thing_bounds, NULL, 0, arg);
+}
+
+static void two_that_share_a_database_write_in_turn_and_leave_no_gap_in_numbers(void **state)
+{
+	struct place *p = *state;
+	struct db *other;
+	struct db_row row;
+	pthread_t thread[2];
+	share(p, &other);
+	struct writing w[] = { { p->db, "one" }, { other, "two" } };
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, write_many, &w[i]), 0);
+	for (int i = 0; i < 2; i++)
+		(void)pthread_join(thread[i], NULL);
+	assert_ok(&p->s, db_read(&p->s, p->db, bounds, &row));
+	assert_int_equal(row.column[0].integer, 1);
+	assert_int_equal(row.column[1].integer, 400);
+	assert_int_equal(row.column[2].integer, 400);
+	db_close(other);
+}
+
+static bool leads(struct place *p, struct db *db)
+{
+	bool out;
+	assert_ok(&p->s, db_lead(&p->s, db, &out));
+	return out;
+}
+
+struct life {
+	int64_t process;
+	bool alive;
+};
+
+static st look_alive(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct life *l = arg;
+	return db_process_alive(s, tx, l->process, &l->alive);
+}
+
+static bool is_alive(struct place *p, int64_t process)
+{
+	struct life l = { .process = process };
+	assert_ok(&p->s, db_read(&p->s, p->db, look_alive, &l));
+	return l.alive;
+}
+
+static void one_of_them_leads_until_it_ends_and_is_seen_to_end(void **state)
+{
+	struct place *p = *state;
+	struct db *other;
+	share(p, &other);
+	int64_t process = db_process(other);
+	assert_true(process > 0 && process != db_process(p->db));
+	assert_true(leads(p, other) && leads(p, other));
+	assert_false(leads(p, p->db));
+	assert_true(is_alive(p, process));
+	assert_false(is_alive(p, process ^ 1));
+	db_close(other);
+	for (int i = 0; i < 200 && is_alive(p, process); i++)
+		(void)usleep(10000);
+	assert_false(is_alive(p, process));
+	assert_true(leads(p, p->db));
+}
+
+static void a_lost_session_gives_up_the_lead(void **state)
+{
+	struct place *p = *state;
+	struct db *other;
+	share(p, &other);
+	assert_true(leads(p, p->db));
+	(void)unit_sql(&p->s, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+			      " WHERE application_name = 'chancery'");
+	(void)usleep(100000);
+	assert_true(leads(p, other));
+	assert_false(leads(p, p->db));
+	assert_ok(&p->s, db_tx(&p->s, p->db, insert_named, name_of(p, "a")));
+	db_close(other);
+}
+
+static void whoever_is_alone_with_a_database_keeps_others_out_and_the_other_way_round(void **state)
+{
+	struct place *p = *state;
+	struct db *other;
+	assert_fails(&p->s, E_STATE, db_open_shared(&p->s, p->url, &schema_2, &other));
+	assert_int_equal(db_process(p->db), 0);
+	assert_true(leads(p, p->db));
+	share(p, &other);
+	struct db *alone;
+	assert_fails(&p->s, E_STATE, db_open(&p->s, p->url, &schema_2, &alone));
+	db_close(other);
 }
 
 /* ---- what is refused ---- */
@@ -343,6 +474,10 @@ int main(void)
 		TEST(a_server_that_stays_away_fails_the_work_at_once_and_service_resumes),
 		TEST(a_connection_that_went_while_it_lay_idle_is_opened_anew),
 		TEST(a_lock_that_was_ours_and_is_held_still_is_waited_for_by_asking_again),
+		TEST(two_that_share_a_database_write_in_turn_and_leave_no_gap_in_numbers),
+		TEST(one_of_them_leads_until_it_ends_and_is_seen_to_end),
+		TEST(a_lost_session_gives_up_the_lead),
+		TEST(whoever_is_alone_with_a_database_keeps_others_out_and_the_other_way_round),
 		TEST(a_server_that_does_not_wait_for_the_disk_is_refused),
 		TEST(a_server_with_standbys_that_it_does_not_wait_for_is_refused),
 		TEST(a_commit_whose_wait_for_a_standby_is_broken_off_is_not_called_durable),

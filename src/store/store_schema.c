@@ -51,8 +51,11 @@ static st read_steps(struct scope *s, struct db_tx *tx, void *arg)
 
 static st apply_step(struct scope *s, struct db_tx *tx, void *arg)
 {
-	const struct progress *p = arg;
+	struct progress *p = arg;
 	const struct db_driver_ops *ops = tx->db->ops;
+	TRY(read_steps(s, tx, p));
+	if (p->applied > (size_t)(p->next - p->schema->migrations)) /* by another process meanwhile */
+		return OK;
 	const struct db_statement step = { .name = p->next->name,
 					   .sql = { p->next->sql[DB_SQLITE], p->next->sql[DB_POSTGRES] } };
 	TRY(ops->script(s, tx->connection, db_statement_sql(&step, ops->dialect)));

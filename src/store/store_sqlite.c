@@ -113,8 +113,9 @@ static st configure(struct scope *s, struct db_connection *c, enum db_role role)
 	return OK;
 }
 
-static st sqlite_open(struct scope *s, const char *address, enum db_role role, struct db_connection **out)
+static st sqlite_open(struct scope *s, const char *address, void *lock, enum db_role role, struct db_connection **out)
 {
+	(void)lock;
 	struct db_connection *c = heap_alloc(sizeof *c);
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (role == DB_WRITER ? SQLITE_OPEN_CREATE : 0);
 	int result = sqlite3_open_v2(address, &c->handle, flags, NULL);
@@ -131,8 +132,10 @@ struct sqlite_lock {
 	int fd;
 };
 
-static st sqlite_lock(struct scope *s, const char *address, void **out)
+static st sqlite_lock(struct scope *s, const char *address, bool shared, void **out)
 {
+	if (shared)
+		return fail(s, E_CONFIG, "a file of SQLite is of one process: to share a database, use PostgreSQL");
 	AUTO_FD fd = open(scope_printf(s, "%s.lock", address), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return fail_errno(s, E_IO, "database: %s.lock", address);

@@ -399,6 +399,7 @@ static void a_second_process_is_kept_out(void **state)
 	struct db *second;
 	assert_fails(&p->s, E_STATE, db_open(&p->s, p->url, &schema_2, &second));
 	assert_fails(&p->s, E_CONFIG, db_open(&p->s, "mysql:somewhere", &schema_2, &second));
+	assert_fails(&p->s, E_CONFIG, db_open_shared(&p->s, "sqlite:/tmp/nowhere", &schema_2, &second));
 }
 
 static void a_backup_is_whole_while_others_write(void **state)
