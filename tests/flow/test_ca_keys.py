@@ -122,7 +122,7 @@ def test_a_database_from_before_lost_keys_were_kept_is_brought_up(world):
     lost = [lose(world) for _ in range(3)]
     kept, subject, _ = lose(world, "superseded")
     world.ca.stop()
-    world.sql("DROP TABLE lost_key", "DELETE FROM schema_step WHERE version >= 2", "DELETE FROM meta WHERE name = 'lost_keys_entered'")
+    world.sql("DROP TABLE lost_key", "DROP TABLE process", "ALTER TABLE outbox DROP COLUMN entered_at", "DELETE FROM schema_step WHERE version >= 2", "DELETE FROM meta WHERE name = 'lost_keys_entered'")
     world.ca.start()
     for key, name, serial in lost:
         refused(world, key, serial, name)

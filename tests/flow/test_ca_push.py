@@ -19,8 +19,8 @@ OCSP_SUBJECT = "C=BE, O=Test Trust Services, CN=TEST OCSP"
 class Published:
     """The ca over mutual TLS, a keyd of zone status, and a va that the ca pushes to."""
 
-    def __init__(self, ca_extra=""):
-        self.w = World()
+    def __init__(self, ca_extra="", audit=None, build=None):
+        self.w = World(ca_extra, audit=audit, build=build)
         self.status = keyd_client.Keyd(zone="status", audit=self.w.audit)
         self.public, self.push = free_port(), free_port()
         self.va = Daemon("chancery-va", self.w.file("va.conf"))
@@ -157,13 +157,14 @@ def test_a_restored_database_corrects_the_va(published):
     path = w.keep_database()
     made, gone = w.issue(), w.issue()
     w.revoke(gone["serial"], "superseded")
-    until(lambda: published.says(gone, REVOKED) and published.says(made, GOOD))
+    until(lambda: published.says(gone, REVOKED) and published.says(made, GOOD) and published.crl_says(gone["serial"]))
     w.ca.stop(9)
     w.restore_database(path)
     w.ca.start()
     late = w.issue()
     until(lambda: published.lag() == 0, 15)
     until(lambda: published.says(gone, REVOKED) and published.says(made, GOOD) and published.says(late, GOOD), 10)
+    until(lambda: published.crl_says(gone["serial"]))
 
 
 def test_peers_are_refused_by_role_and_after_revocation(published):

@@ -1,7 +1,7 @@
 /*
  * ca.h - what the files of the ca share. From outside in: ca_main.c (configuration, start, stop), ca_http*.c (routes),
  * ca_issue.c, ca_revoke.c, ca_crl.c, ca_authority.c, ca_renew.c (the work), ca_entry.c (rows), ca_relay.c, ca_push.c,
- * ca_reconcile.c (what goes to auditd, goes to the vas, comes back from the log).
+ * ca_reconcile.c (what goes to auditd, goes to the vas, comes back from the log), ca_cluster.c (other cas on the same database).
  */
 #pragma once
 #include "audit.h"
@@ -29,6 +29,7 @@ struct ca_conf {
 	const char *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
 	int64_t crl_life, workers, signers, feed_window;
+	bool postgresql_shared;
 	struct conf_list key_blocklist, etsi_curves;
 	struct conf_group vas; /* of struct ca_conf_va */
 };
@@ -47,7 +48,7 @@ struct ca_crl_turn {
 	bool wanted;      /* by a revocation, for the scheduler */
 	int64_t last;     /* monotonic: start of the last one */
 	int64_t next_due; /* wall clock: half of the life of the last one has passed */
-	uint64_t number;  /* last number taken, stored or not */
+	uint64_t number;  /* last number known to be taken, stored or not; the database has the last one */
 	enum code outcome;
 	char message[SCOPE_MESSAGE_MAX];
 	struct ca_crl *result;
@@ -81,6 +82,7 @@ struct ca_authority {
 struct ca_relay;
 struct ca_flight;
 struct ca_push;
+struct ca_cluster;
 struct ca_blocklists;
 
 #define CA_AUTHORITIES_MAX 256
@@ -102,6 +104,10 @@ struct ca {
 	struct ca_relay *relay;
 	struct ca_flight *flight;
 	struct ca_push *push;
+
+	bool shared; /* the database, with other cas */
+	_Atomic bool leads;
+	struct ca_cluster *cluster;
 
 	/* One condition wakes the threads that wait for work; each looks for its own. News for the vas have another: they come with
 	 * every certificate. */
@@ -125,7 +131,28 @@ void ca_wait(struct ca *ca, pthread_cond_t *what, int64_t microseconds);
 void ca_wake(struct ca *ca);
 st ca_thread(struct scope *s, pthread_t *out, void *(*main)(void *), void *arg);
 
+/* ---- ca_cluster.c: other cas on the same database ---- */
+#define CA_PROCESSES_MAX 256
+struct ca_process {
+	int64_t id, position; /* in the log: nothing of it is open before */
+	bool alive;
+};
+struct ca_processes {
+	struct ca_process process[CA_PROCESSES_MAX];
+	size_t count;
+};
+st ca_cluster_processes(struct scope *s, struct ca *ca, struct ca_processes *out);
+/* At start: who leads compares database and log, the others wait until that is done. Alone, a ca leads. */
+st ca_cluster_join(struct scope *s, struct ca *ca);
+/* Until no ca works on what began before this position of the log; E_BUSY after a minute. */
+st ca_cluster_await(struct scope *s, struct ca *ca, uint64_t position);
+/* In a transaction: one's own position, and with it the one at which the next start begins to compare. */
+st ca_cluster_enter_position(struct scope *s, struct db_tx *tx, struct ca *ca, int64_t position);
+st ca_cluster_start(struct scope *s, struct ca *ca);
+void ca_cluster_stop(struct ca *ca);
+
 /* ---- ca_authority.c ---- */
+/* What the database has and memory lacks: all at start, later what another ca made. */
 st ca_authority_load(struct scope *s, struct ca *ca);
 void ca_authority_free_all(struct ca *ca);
 /* E_NOTFOUND when there is none. */
@@ -245,6 +272,7 @@ uint64_t ca_flight_position(struct ca *ca);
 int64_t ca_log_position(const struct ca *ca, uint64_t position);
 
 /* ---- ca_reconcile.c ---- */
+/* From where the last comparison, and every ca still at work, says that all before is settled. */
 st ca_reconcile(struct scope *s, struct ca *ca);
 /* The same for some serials while running: those found in [from, ...) without a certificate are closed. */
 struct ca_doubt {

@@ -127,6 +127,14 @@ static void authority_free(struct ca_authority *a)
 	free(a);
 }
 
+static void know_number(const struct ca_authority *a, int64_t number)
+{
+	(void)pthread_mutex_lock(&a->crl->mutex);
+	if (number > (int64_t)a->crl->number)
+		a->crl->number = (uint64_t)number;
+	(void)pthread_mutex_unlock(&a->crl->mutex);
+}
+
 static st load_row(struct scope *s, const struct db_row *row, void *arg)
 {
 	struct ca *ca = arg;
@@ -134,6 +142,8 @@ static st load_row(struct scope *s, const struct db_row *row, void *arg)
 	const struct ca_authority *old = ca_authority_numbered(ca, id);
 	if (old == NULL && (ca->authority_count == CA_AUTHORITIES_MAX || id <= 0 || id > UINT16_MAX))
 		return fail(s, E_LIMIT, "more than %d logical CAs", CA_AUTHORITIES_MAX);
+	if (old != NULL)
+		know_number(old, row->column[15].integer);
 	if (old != NULL && old->state == (enum ca_state)row->column[3].integer)
 		return OK;
 	struct ca_authority *a = heap_alloc(sizeof *a);
@@ -194,15 +204,24 @@ struct ca_authority *ca_authority_of_subject(struct ca *ca, span name)
 	return NULL;
 }
 
-st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_authority **out)
+static struct ca_authority *find(struct ca *ca, span name)
 {
 	struct ca_authority *a = NULL;
-	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL; i++) {
-		if (!span_is(name, a->name))
-			continue;
-		*out = a;
-		return OK;
+	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL && !span_is(name, a->name);)
+		i++;
+	return a;
+}
+
+st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_authority **out)
+{
+	struct ca_authority *a = find(ca, name);
+	if (a == NULL && ca->shared) { /* made a moment ago by another ca? */
+		TRY(ca_authority_load(s, ca));
+		a = find(ca, name);
 	}
+	*out = a;
+	if (a != NULL)
+		return OK;
 	return fail(s, E_NOTFOUND, "there is no CA '%.*s'; 'chancery ca list' shows them", (int)(name.len < 64 ? name.len : 64),
 		    (const char *)name.data);
 }

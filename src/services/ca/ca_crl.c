@@ -8,6 +8,7 @@
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -254,11 +255,31 @@ static st make(struct scope *s, struct crl_work *w)
 	return store_crl(s, w->ca, w->a, temporary, &w->out);
 }
 
-/* A number once taken is not given back: its CRL may have been signed whatever became of it. */
-static st make_numbered(struct scope *s, struct ca *ca, const struct ca_authority *a, uint64_t number, int64_t next_update,
-			struct ca_crl *out)
+struct number {
+	int64_t ca, number;
+};
+
+static st take_number(struct scope *s, struct db_tx *tx, void *arg)
 {
-	struct crl_work w = { .ca = ca, .a = a, .next_update = next_update, .file = -1, .out = { .number = number } };
+	struct number *n = arg;
+	struct db_row row;
+	TRY(db_exec(s, tx, &sql_authority_take_number, DB_VALUES(db_integer(n->ca)), NULL));
+	TRY(db_one(s, tx, &sql_authority_number_of, DB_VALUES(db_integer(n->ca)), &row));
+	n->number = row.column[0].integer;
+	return OK;
+}
+
+/* A number once taken is not given back: its CRL may have been signed whatever became of it. */
+static st make_numbered(struct scope *s, struct ca *ca, const struct ca_authority *a, int64_t next_update, struct ca_crl *out)
+{
+	struct number n = { .ca = a->id };
+	TRY(db_tx(s, ca->db, take_number, &n));
+	(void)pthread_mutex_lock(&a->crl->mutex);
+	a->crl->number = (uint64_t)n.number;
+	(void)pthread_mutex_unlock(&a->crl->mutex);
+	struct crl_work w = {
+		.ca = ca, .a = a, .next_update = next_update, .file = -1, .out = { .number = (uint64_t)n.number }
+	};
 	struct ca_flight_slot slot = { 0 };
 	buf_init(&w.pending, OUT_BUFFER);
 	TRY(ca_flight_begin(s, ca, &slot));
@@ -276,6 +297,30 @@ static st make_numbered(struct scope *s, struct ca *ca, const struct ca_authorit
 
 /* ---- taking turns ---- */
 
+/* With other cas on the same database, whose directory is the same: from the number to the stored CRL, so that a higher number never has
+ * less in it. */
+static st lock_others_out(struct scope *s, const struct ca *ca, const struct ca_authority *a, int *out_fd)
+{
+	if (!ca->shared)
+		return OK;
+	const char *path = scope_printf(s, "%s/crls/%s.lock", ca->conf->state_directory, a->name);
+	AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail_errno(s, E_IO, "%s", path);
+	while (flock(fd, LOCK_EX) != 0)
+		if (errno != EINTR)
+			return fail_errno(s, E_IO, "%s", path);
+	*out_fd = take_fd(&fd);
+	return OK;
+}
+
+static st make_alone(struct scope *s, struct ca *ca, const struct ca_authority *a, int64_t next_update, struct ca_crl *out)
+{
+	AUTO_FD lock = -1;
+	TRY(lock_others_out(s, ca, a, &lock));
+	return make_numbered(s, ca, a, next_update, out);
+}
+
 #define SPACING_US MOMENT_SECOND
 
 static void hold_spacing(struct ca_crl_turn *turn)
@@ -288,6 +333,11 @@ static void hold_spacing(struct ca_crl_turn *turn)
 	(void)pthread_mutex_lock(&turn->mutex);
 }
 
+static int64_t half_life(const struct ca_crl *crl)
+{
+	return crl->this_update + (crl->next_update - crl->this_update) / 2;
+}
+
 /* With the mutex held, which is let go while the work is done. */
 static void take_turn(struct scope *s, struct ca *ca, const struct ca_authority *a, int64_t next_update)
 {
@@ -297,15 +347,14 @@ static void take_turn(struct scope *s, struct ca *ca, const struct ca_authority 
 	turn->begun++;
 	turn->wanted = false;
 	turn->last = moment_monotonic();
-	uint64_t number = ++turn->number;
 	(void)pthread_mutex_unlock(&turn->mutex);
 	struct ca_crl made;
-	st status = make_numbered(s, ca, a, number, next_update, &made);
+	st status = make_alone(s, ca, a, next_update, &made);
 	(void)pthread_mutex_lock(&turn->mutex);
 	turn->outcome = status.code;
 	if (status.code == E_OK) {
 		*turn->result = made;
-		turn->next_due = made.this_update + (made.next_update - made.this_update) / 2;
+		turn->next_due = half_life(&made);
 	} else {
 		(void)snprintf(turn->message, sizeof turn->message, "%s", s->message);
 	}
@@ -376,6 +425,32 @@ st ca_crl_last(struct scope *s, struct ca *ca, int64_t authority, struct ca_crl 
 	return db_read(s, ca->db, read_last, &l);
 }
 
+static void set_due(const struct ca_authority *a, const struct ca_crl *last)
+{
+	(void)pthread_mutex_lock(&a->crl->mutex);
+	a->crl->next_due = half_life(last);
+	(void)pthread_mutex_unlock(&a->crl->mutex);
+}
+
+/* By the clock, unless another ca was first; by a revocation of our own in any case. */
+static bool still_due(struct scope *s, struct ca *ca, struct ca_authority *a)
+{
+	struct ca_crl last;
+	(void)pthread_mutex_lock(&a->crl->mutex);
+	bool wanted = a->crl->wanted;
+	(void)pthread_mutex_unlock(&a->crl->mutex);
+	if (wanted || !ca->shared)
+		return true;
+	if (!atomic_load(&ca->leads))
+		return false;
+	if (ca_crl_last(s, ca, a->id, &last).code != E_OK) {
+		scope_clear_error(s);
+		return true;
+	}
+	set_due(a, &last);
+	return scope_now(s) >= half_life(&last);
+}
+
 //= en319411-1#CSS-6.3.9-05 a new CRL when half of the last one's life has passed; retried every second until it succeeds
 static bool due(struct ca_authority *a, int64_t now)
 {
@@ -393,7 +468,7 @@ static void look_at_all(struct ca *ca)
 		AUTO_SCOPE s;
 		scope_init(&s, NULL);
 		struct ca_crl made;
-		if (!due(a, scope_now(&s)))
+		if (!due(a, scope_now(&s)) || !still_due(&s, ca, a))
 			continue;
 		if (ca_crl_issue(&s, ca, a, 0, &made).code == E_OK)
 			continue;
@@ -425,7 +500,7 @@ st ca_crl_start(struct scope *s, struct ca *ca)
 		struct ca_crl last;
 		st found = ca_crl_last(s, ca, a->id, &last);
 		if (found.code == E_OK)
-			a->crl->next_due = last.this_update + (last.next_update - last.this_update) / 2;
+			set_due(a, &last);
 		else
 			scope_clear_error(s);
 	}
@@ -464,6 +539,8 @@ st ca_crl_take_in(struct scope *s, struct ca *ca, const struct ca_authority *a, 
 			       .this_update = crl.this_update,
 			       .next_update = crl.next_update };
 	(void)digest_of(DIGEST_SHA256, der, made.digest);
+	AUTO_FD lock = -1;
+	TRY(lock_others_out(s, ca, a, &lock));
 	char *temporary = scope_printf(s, "%s/crls/%s.new", ca->conf->state_directory, a->name);
 	TRY(file_replace(s, temporary, der, 0644));
 	TRY(store_crl(s, ca, a, temporary, &made));

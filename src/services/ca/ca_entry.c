@@ -136,8 +136,9 @@ static st read_last_seq(struct scope *s, struct db_tx *tx, void *arg)
 
 st ca_entry_start(struct scope *s, struct ca *ca)
 {
-	int64_t last;
-	TRY(db_read(s, ca->db, read_last_seq, &last));
+	int64_t last = db_process(ca->db) << 32; /* with others on the same database, in a range of one's own */
+	if (last == 0)
+		TRY(db_read(s, ca->db, read_last_seq, &last));
 	atomic_store(&last_seq, last);
 	return OK;
 }
@@ -147,7 +148,7 @@ st ca_entry_record(struct scope *s, struct db_tx *tx, struct ca_record *record)
 	record->seq = atomic_fetch_add(&last_seq, 1) + 1;
 	return db_exec(s, tx, &sql_outbox_insert,
 		       DB_VALUES(db_integer(record->seq), db_blob(SPAN_ARRAY(record->event->id)), db_blob(record->object),
-				 db_blob(buf_span(&record->event->json))),
+				 db_blob(buf_span(&record->event->json)), db_integer(scope_now(s))),
 		       NULL);
 }
 

@@ -97,7 +97,8 @@ static void ask_how_far(struct ca *ca)
 	struct audit_leaf *leaf;
 	size_t count;
 	uint64_t size;
-	if (!atomic_exchange(&ca->flight->grew, false))
+	if (!atomic_exchange(&ca->flight->grew, false) &&
+	    !ca->shared) /* others make it grow as well, and wait for us to follow */
 		return;
 	if (audit_read(&s, ca->audit, atomic_load(&ca->flight->reached), 1, &leaf, &count, &size).code == E_OK)
 		ca_flight_reached(ca, size);
@@ -124,9 +125,15 @@ int64_t ca_log_position(const struct ca *ca, uint64_t position)
 	return ca->conf->audit_journal != NULL ? 0 : (int64_t)position;
 }
 
+struct position {
+	struct ca *ca;
+	int64_t position;
+};
+
 static st save_position(struct scope *s, struct db_tx *tx, void *arg)
 {
-	return ca_meta_set(s, tx, "log_position", *(int64_t *)arg);
+	const struct position *p = arg;
+	return ca_cluster_enter_position(s, tx, p->ca, p->position);
 }
 
 /* Those old enough leave the list when they are settled. New ones come in front, so what is handed out is a tail of it. */
@@ -165,11 +172,11 @@ static st tick(struct scope *s, struct ca *ca)
 		forget_doubts(f, doubts);
 	}
 	ask_how_far(ca);
-	int64_t position = ca_log_position(ca, ca_flight_position(ca));
-	if ((uint64_t)position <= f->saved)
+	struct position now = { ca, ca_log_position(ca, ca_flight_position(ca)) };
+	if ((uint64_t)now.position <= f->saved)
 		return OK;
-	TRY(db_tx(s, ca->db, save_position, &position));
-	f->saved = (uint64_t)position;
+	TRY(db_tx(s, ca->db, save_position, &now));
+	f->saved = (uint64_t)now.position;
 	return OK;
 }
 

@@ -30,6 +30,7 @@ static st check_free(struct scope *s, struct ca *ca, const char *name, span subj
 {
 	int64_t id = 0;
 	struct ca_authority *a = NULL;
+	TRY(ca_authority_load(s, ca));
 	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL; i++) {
 		if (strcmp(a->name, name) == 0)
 			return fail(s, E_CONFLICT, "there is a CA '%s' already", name);

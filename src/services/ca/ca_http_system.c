@@ -35,9 +35,9 @@ st ca_http_health(struct scope *s, const struct http_request *request, struct ht
 {
 	struct ca *ca = request->state;
 	TRY(db_read(s, ca->db, read_something, NULL));
-	return ca_json_reply(
-		s, reply, 200,
-		json_pack("{s:s, s:s, s:b}", "status", "ok", "service", "ca", "files_fenced", (int)daemon_is_fenced()));
+	return ca_json_reply(s, reply, 200,
+			     json_pack("{s:s, s:s, s:b, s:b}", "status", "ok", "service", "ca", "files_fenced",
+				       (int)daemon_is_fenced(), "leads", (int)atomic_load(&ca->leads)));
 }
 
 static json_t *authorities_json(struct scope *s, struct ca *ca)
@@ -109,6 +109,7 @@ st ca_http_status(struct scope *s, const struct http_request *request, struct ht
 	(void)json_object_set_new(root, "identities", identities_json(s, identity, count));
 	ca_json_number(root, "outbox", c.outbox);
 	ca_json_number(root, "log_position", c.position);
+	(void)json_object_set_new(root, "leads", json_boolean(atomic_load(&ca->leads)));
 	return ca_json_reply(s, reply, 200, root);
 }
 

@@ -409,6 +409,22 @@ static void sign_all(struct ca *ca, struct issue_work *const *work, size_t count
 					       &item[i], &of[i]->der);
 }
 
+static st find_answer(struct scope *s, struct db_tx *tx, void *arg)
+{
+	return find_repeat(s, tx, arg);
+}
+
+/* Another ca on the same database had the same request and was first: its answer is the one, what was signed here is closed. */
+static st answer_as_another_did(struct scope *s, struct issue_work *w)
+{
+	if (!w->ca->shared || w->order->request_id == NULL)
+		return w->status;
+	const char *why_not = scope_printf(s, "%s", s->message);
+	scope_clear_error(s);
+	TRY(db_read(s, w->ca->db, find_answer, &w->look));
+	return w->look.is_repeat ? answer_repeat(s, w) : fail(s, w->status.code, "%s", why_not);
+}
+
 static void store_each(struct ca *ca, struct issue_work *const *work, size_t count)
 {
 	struct db_item item[CA_ISSUE_MAX];
@@ -422,6 +438,8 @@ static void store_each(struct ca *ca, struct issue_work *const *work, size_t cou
 	db_tx_all(ca->db, store_all, deliver_stored, item, n);
 	for (size_t i = 0; i < n; i++) {
 		of[i]->status = item[i].outcome;
+		if (item[i].outcome.code == E_CONFLICT)
+			of[i]->status = answer_as_another_did(of[i]->scope, of[i]);
 		if (item[i].outcome.code != E_OK)
 			ca_flight_doubt(ca, of[i]->order->authority->id, of[i]->record.object, of[i]->slot.position);
 	}

@@ -18,6 +18,9 @@ static const struct conf_row head_rows[] = {
 		    "password."),
 	ROW(CONF_PATH, postgresql_files, "postgresql-files", .access = CONF_SEARCHES, .standard = "",
 	    .help = "Directory of the passfile, or certificate and key, that the connection names: the ca may read it."),
+	ROW(CONF_BOOLEAN, postgresql_shared, "postgresql-shared", .standard = "no",
+	    .help = "Several cas work on this database, each with this setting, on one machine with the same state-directory, keyd and "
+		    "auditd."),
 	ROW(CONF_PATH, state_directory, "state-directory", .access = CONF_KEEPS, .help = "Directory for CRL files."),
 	ROW(CONF_PATH, socket, "socket", .access = CONF_LISTENS,
 	    .help = "Local socket of the API, for the ca's own user and root."),
@@ -98,6 +101,9 @@ static st check_conf(struct scope *s, const struct ca_conf *c)
 		return fail(s, E_CONFIG, "ca: give either audit-socket or audit-journal");
 	if ((c->database == NULL) == (c->postgresql == NULL))
 		return fail(s, E_CONFIG, "ca: give either database, a file of SQLite, or postgresql, a connection");
+	if (c->postgresql_shared && (c->postgresql == NULL || c->audit_socket == NULL))
+		return fail(s, E_CONFIG,
+			    "ca: postgresql-shared needs postgresql and audit-socket: cas compare one database with one log");
 	bool tls = c->tls_certificate != NULL && c->tls_key != NULL && c->tls_ca != NULL;
 	if (c->listen != NULL && !tls)
 		return fail(s, E_CONFIG,
@@ -112,6 +118,7 @@ struct ca *ca_new(const struct ca_conf *conf)
 {
 	struct ca *ca = heap_alloc(sizeof *ca);
 	ca->conf = conf;
+	ca->shared = conf->postgresql_shared;
 	ca->tls = (struct http_tls_settings){ .certificate = conf->tls_certificate,
 					      .key = conf->tls_key,
 					      .client_ca = conf->tls_ca };
@@ -140,13 +147,13 @@ st ca_open(struct scope *s, struct ca *ca)
 	TRY(file_make_directory(s, c->state_directory, 0700));
 	TRY(audit_open(s, &audit, &ca->audit));
 	ca->keyd = key_client_new(c->keyd_socket);
-	TRY(db_open(s, database_of(s, c), &ca_schema, &ca->db));
+	TRY((ca->shared ? db_open_shared : db_open)(s, database_of(s, c), &ca_schema, &ca->db));
 	TRY(ca_entry_start(s, ca));
 	TRY(ca_key_lists_load(s, ca, &c->key_blocklist));
 	TRY(ca_key_catch_up(s, ca));
 	TRY(ca_authority_load(s, ca));
 	TRY(ca_relay_start(s, ca));
-	return ca_reconcile(s, ca);
+	return ca_cluster_join(s, ca);
 }
 
 static st serve(struct scope *s, struct ca *ca)
@@ -175,6 +182,7 @@ static st start_all(struct scope *s, struct ca *ca)
 {
 	TRY(ca_open(s, ca));
 	TRY(ca_flight_start(s, ca));
+	TRY(ca_cluster_start(s, ca));
 	TRY(ca_crl_start(s, ca));
 	ca->threads = 1;
 	TRY(ca_push_start(s, ca));
@@ -199,6 +207,7 @@ void ca_stop(void *state)
 	if (ca->threads > 1)
 		(void)pthread_join(ca->renew_thread, NULL);
 	ca_push_stop(ca);
+	ca_cluster_stop(ca);
 	ca_flight_stop(ca);
 	ca_relay_stop(ca);
 	ca_authority_free_all(ca);
@@ -250,6 +259,7 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 	const struct ca_conf *now = ca->conf;
 	const struct ca_conf_va *next_va = next->vas.item, *now_va = now->vas.item;
 	bool same = same_text(next->database, now->database) && same_text(next->postgresql, now->postgresql) &&
+		    next->postgresql_shared == now->postgresql_shared &&
 		    same_text(next->postgresql_files, now->postgresql_files) && same_text(next->socket, now->socket) &&
 		    same_text(next->listen, now->listen) && same_text(next->keyd_socket, now->keyd_socket) &&
 		    same_text(next->audit_socket, now->audit_socket) && same_text(next->audit_journal, now->audit_journal) &&

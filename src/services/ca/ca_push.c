@@ -275,14 +275,19 @@ static st push_once(struct scope *s, struct ca_va *va, bool heartbeat, bool *out
 	return *out_more ? OK : note_position(s, va);
 }
 
+static void hang_up(struct ca_va *va)
+{
+	if (va->client != NULL)
+		client_free(va->client);
+	va->client = NULL;
+}
+
 static void lost(struct scope *s, struct ca_va *va)
 {
 	if (va->connected || strcmp(va->failure, s->message) != 0)
 		log_failure(s, scope_printf(s, "pushing to va '%s'", va->name));
 	set_state(va, va->number, false, s->message);
-	if (va->client != NULL)
-		client_free(va->client);
-	va->client = NULL;
+	hang_up(va);
 }
 
 static void prune_now_and_then(struct ca_va *va)
@@ -297,6 +302,31 @@ static void prune_now_and_then(struct ca_va *va)
 	va->pruned_at = moment_monotonic();
 }
 
+/* Another ca may have led before, and noted what we do not know of this va. */
+static bool leads(struct ca_va *va)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	bool now = atomic_load(&va->ca->leads);
+	if (now && !va->led && ca_push_recall(&s, va).code != E_OK) {
+		log_failure(&s, "recalling what the vas have");
+		return false;
+	}
+	va->led = now;
+	return now;
+}
+
+/* Another ca pushes. */
+static void rest(struct ca_va *va)
+{
+	struct ca *ca = va->ca;
+	hang_up(va);
+	set_state(va, va->number, false, "another ca leads and pushes");
+	(void)pthread_mutex_lock(&ca->mutex);
+	ca_wait(ca, &ca->work, 200 * INT64_C(1000));
+	(void)pthread_mutex_unlock(&ca->mutex);
+}
+
 static void *push_main(void *arg)
 {
 	struct ca_va *va = arg;
@@ -304,6 +334,10 @@ static void *push_main(void *arg)
 	uint64_t seen = 0;
 	int64_t last = 0;
 	while (!atomic_load(&ca->stopping)) {
+		if (!leads(va)) {
+			rest(va);
+			continue;
+		}
 		(void)pthread_mutex_lock(&ca->mutex);
 		uint64_t now_seen = ca->feed_changes;
 		(void)pthread_mutex_unlock(&ca->mutex);
@@ -326,8 +360,7 @@ static void *push_main(void *arg)
 			ca_wait(ca, &ca->news, retry - moment_monotonic());
 		(void)pthread_mutex_unlock(&ca->mutex);
 	}
-	if (va->client != NULL)
-		client_free(va->client);
+	hang_up(va);
 	return NULL;
 }
 
@@ -349,7 +382,6 @@ st ca_push_start(struct scope *s, struct ca *ca)
 		*va = (struct ca_va){ .ca = ca, .name = rows[i].label, .url = rows[i].url };
 		if (pthread_mutex_init(&va->mutex, NULL) != 0)
 			return fail(s, E_IO, "no lock for a va");
-		TRY(ca_push_recall(s, va));
 		TRY(ca_thread(s, &va->thread, push_main, va));
 		push->count++;
 	}

@@ -9,6 +9,7 @@ struct ca_va {
 	pthread_t thread;
 	struct client *client; /* the thread's own */
 	int64_t noted, noted_at, pruned_at;
+	bool led;              /* by this ca, when it was looked at last */
 	bool settled;          /* something was sent since the connection was made */
 	_Atomic bool forget;   /* a snapshot is due whatever the va says */
 	pthread_mutex_t mutex; /* of what follows */

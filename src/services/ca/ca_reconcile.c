@@ -27,7 +27,8 @@ struct reconcile {
 	struct ca *ca;
 	struct intent *bucket[BUCKETS];
 	const struct ca_doubt *doubts; /* only these are closed; NULL: all */
-	uint64_t from, to;
+	struct ca_processes ended;     /* cas whose positions need not be kept after this */
+	uint64_t from, to, position;   /* the last: of this ca, once done */
 	int64_t entered, revoked, abandoned, authorities;
 	const struct see_row *rows; /* what is looked for */
 	size_t row_count;
@@ -378,8 +379,11 @@ static st close_intent(struct scope *s, struct reconcile *r, const struct intent
 	return ca_relay_deliver(s, r->ca, &c.record);
 }
 
+/* What another ca is still signing is not abandoned: when all have gone past what was read, it is stored, or its ca has ended or knows. */
 static st close_all(struct scope *s, struct reconcile *r)
 {
+	if (r->doubts == NULL)
+		TRY(ca_cluster_await(s, r->ca, r->to));
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (const struct intent *intent = r->bucket[i]; intent != NULL; intent = intent->next)
 			if (wanted(r, intent))
@@ -467,7 +471,9 @@ static st finish_all(struct scope *s, struct db_tx *tx, void *arg)
 	struct finish *f = arg;
 	const struct reconcile *r = f->r;
 	struct ca_authority *a;
-	TRY(ca_meta_set(s, tx, "log_position", ca_log_position(r->ca, r->to)));
+	for (size_t i = 0; i < r->ended.count; i++)
+		TRY(db_exec(s, tx, &sql_process_delete, DB_VALUES(db_integer(r->ended.process[i].id)), NULL));
+	TRY(ca_cluster_enter_position(s, tx, r->ca, ca_log_position(r->ca, r->position)));
 	for (size_t i = 0; (a = ca_authority_at(r->ca, i)) != NULL; i++)
 		TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(a->id), db_integer((int64_t)a->crl->number)),
 			    NULL));
@@ -503,12 +509,40 @@ static st read_position(struct scope *s, struct db_tx *tx, void *arg)
 	return ca_meta_get(s, tx, "log_position", arg);
 }
 
+/* Those that had ended before the log was read through; alone, whoever was here before. */
+static st find_ended(struct scope *s, struct reconcile *r)
+{
+	TRY(ca_cluster_processes(s, r->ca, &r->ended));
+	size_t count = 0;
+	for (size_t i = 0; i < r->ended.count; i++)
+		if (!r->ended.process[i].alive)
+			r->ended.process[count++] = r->ended.process[i];
+	r->ended.count = count;
+	return OK;
+}
+
 static st reconcile_from(struct scope *s, struct reconcile *r)
 {
 	TRY(read_through(s, r, see_rows, sizeof see_rows / sizeof see_rows[0]));
 	ca_flight_reached(r->ca, r->to);
+	r->position = ca_flight_position(r->ca);
 	TRY(close_all(s, r));
 	return r->doubts == NULL ? report(s, r) : OK;
+}
+
+/* The vas may have a CRL that this database lacks, and refuse an older one; what was revoked again is in none of its. */
+static void want_crls(struct scope *s, const struct reconcile *r)
+{
+	struct ca_authority *a;
+	for (size_t i = 0; (a = ca_authority_at(r->ca, i)) != NULL; i++) {
+		struct ca_crl last = { 0 };
+		if (a->state != CA_ACTIVE)
+			continue;
+		if (ca_crl_last(s, r->ca, a->id, &last).code != E_OK)
+			scope_clear_error(s);
+		if (r->revoked > 0 || last.number < a->crl->number)
+			ca_crl_want(r->ca, a);
+	}
 }
 
 st ca_reconcile(struct scope *s, struct ca *ca)
@@ -518,11 +552,15 @@ st ca_reconcile(struct scope *s, struct ca *ca)
 	struct reconcile *r = heap_alloc(sizeof *r);
 	r->ca = ca;
 	r->from = (uint64_t)position;
-	st status = read_through(s, r, founding_rows, sizeof founding_rows / sizeof founding_rows[0]);
+	st status = find_ended(s, r);
+	if (status.code == E_OK)
+		status = read_through(s, r, founding_rows, sizeof founding_rows / sizeof founding_rows[0]);
 	if (status.code == E_OK && r->authorities > 0)
 		status = ca_authority_load(s, ca);
 	if (status.code == E_OK)
 		status = reconcile_from(s, r);
+	if (status.code == E_OK)
+		want_crls(s, r);
 	forget_all(r);
 	free(r);
 	TRY(status);

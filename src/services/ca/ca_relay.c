@@ -12,6 +12,7 @@
 #define DONE_MAX 4096
 #define TIDY_US  (50 * INT64_C(1000))
 #define RETRY_US MOMENT_SECOND
+#define OLD_US   (2 * MOMENT_SECOND) /* a record that another ca has not delivered by then, the one that leads delivers */
 
 struct ca_relay {
 	pthread_mutex_t mutex;
@@ -19,8 +20,9 @@ struct ca_relay {
 	pthread_t thread;
 	int64_t done[DONE_MAX]; /* acknowledged, still in the outbox */
 	size_t done_count;
-	bool owing;      /* something could not be delivered */
-	uint64_t doubts; /* of the database, that were looked into */
+	bool owing;        /* something could not be delivered */
+	int64_t next_look; /* at what others owe; monotonic */
+	uint64_t doubts;   /* of the database, that were looked into */
 	bool stopping;
 };
 
@@ -115,7 +117,7 @@ st ca_relay_note(struct scope *s, struct ca *ca, struct audit_event *event)
 #define ROWS_MAX 256
 struct rows {
 	span object;
-	int64_t after;
+	int64_t after, before; /* number; when it was entered */
 	struct row {
 		int64_t seq;
 		span event, json;
@@ -137,7 +139,7 @@ static st read_rows(struct scope *s, struct db_tx *tx, void *arg)
 	struct rows *rows = arg;
 	if (rows->object.len > 0)
 		return db_each(s, tx, &sql_outbox_of, DB_VALUES(db_blob(rows->object)), keep_row, rows);
-	return db_each(s, tx, &sql_outbox_all, DB_VALUES(db_integer(rows->after)), keep_row, rows);
+	return db_each(s, tx, &sql_outbox_all, DB_VALUES(db_integer(rows->after), db_integer(rows->before)), keep_row, rows);
 }
 
 static st deliver_rows(struct scope *s, struct ca *ca, const struct rows *rows)
@@ -197,9 +199,10 @@ static st tidy(struct scope *s, struct ca *ca)
 	return d->count == 0 ? OK : db_tx(s, ca->db, delete_rows, d);
 }
 
-st ca_relay_drain(struct scope *s, struct ca *ca)
+static st drain(struct scope *s, struct ca *ca, int64_t before)
 {
 	struct rows *rows = scope_new(s, struct rows);
+	rows->before = before;
 	do {
 		rows->count = 0;
 		TRY(db_read(s, ca->db, read_rows, rows));
@@ -208,6 +211,11 @@ st ca_relay_drain(struct scope *s, struct ca *ca)
 			rows->after = rows->row[rows->count - 1].seq;
 	} while (rows->count == ROWS_MAX);
 	return tidy(s, ca);
+}
+
+st ca_relay_drain(struct scope *s, struct ca *ca)
+{
+	return drain(s, ca, INT64_MAX);
 }
 
 /* ---- the thread ---- */
@@ -240,11 +248,24 @@ static void follow_doubts(struct ca *ca)
 		ca_crl_want(ca, a);
 }
 
+/* What is owed is for the ca that leads, its own and what others left; its own at once. */
+static st work(struct scope *s, struct ca *ca, bool owing)
+{
+	struct ca_relay *r = ca->relay;
+	bool leads = atomic_load(&ca->leads);
+	if (owing && leads)
+		return ca_relay_drain(s, ca);
+	if (!ca->shared || !leads || moment_monotonic() < r->next_look)
+		return tidy(s, ca);
+	r->next_look = moment_monotonic() + OLD_US;
+	return drain(s, ca, scope_now(s) - OLD_US);
+}
+
 static void work_once(struct ca *ca, bool owing)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	st status = owing ? ca_relay_drain(&s, ca) : tidy(&s, ca);
+	st status = work(&s, ca, owing);
 	if (status.code == E_OK)
 		return;
 	log_failure(&s, "handing records to auditd");
@@ -266,7 +287,7 @@ static void *relay_main(void *arg)
 			r->owing = false;
 			next_retry = moment_monotonic() + RETRY_US;
 		}
-		bool any = owing || r->done_count > 0;
+		bool any = owing || r->done_count > 0 || ca->shared;
 		(void)pthread_mutex_unlock(&r->mutex);
 		if (doubtful)
 			follow_doubts(ca);

@@ -90,7 +90,9 @@ static st find_peer(struct scope *s, const struct http_request *request, struct 
 	(void)pthread_mutex_lock(&peers_mutex);
 	*out = *slot;
 	(void)pthread_mutex_unlock(&peers_mutex);
-	if (memcmp(out->digest, id.data, sizeof out->digest) != 0 || out->revocations != revocations || out->profile[0] == 0) {
+	/* Another ca on the same database may have revoked it. */
+	if (ca->shared || memcmp(out->digest, id.data, sizeof out->digest) != 0 || out->revocations != revocations ||
+	    out->profile[0] == 0) {
 		memcpy(out->digest, id.data, sizeof out->digest);
 		out->revocations = revocations;
 		TRY(look_up_peer(s, ca, request->peer_certificate, out));

@@ -81,6 +81,12 @@ static const struct db_migration steps[] = {
 	  "lost keys",
 	  { "CREATE TABLE lost_key (digest BLOB PRIMARY KEY, serial BLOB NOT NULL) WITHOUT ROWID;",
 	    "CREATE TABLE lost_key (digest BYTEA PRIMARY KEY, serial BYTEA NOT NULL);" } },
+	{ 3,
+	  "processes",
+	  { "CREATE TABLE process (id INTEGER PRIMARY KEY, position INTEGER NOT NULL);"
+	    "ALTER TABLE outbox ADD COLUMN entered_at INTEGER NOT NULL DEFAULT 0;",
+	    "CREATE TABLE process (id BIGINT PRIMARY KEY, position BIGINT NOT NULL);"
+	    "ALTER TABLE outbox ADD COLUMN entered_at BIGINT NOT NULL DEFAULT 0;" } },
 };
 /* Every table, for copies; the outbox and the feed go as well, so that what is under way goes on from where it is. */
 static const struct db_table tables[] = {
@@ -92,7 +98,7 @@ static const struct db_table tables[] = {
 	{ "status", "serial, ca, state, reason, revoked_at, invalidity_date, not_after, certificate", "serial" },
 	{ "public_key", "digest, subject", "digest" },
 	{ "request", "ca, id, input, serial", "ca, id" },
-	{ "outbox", "seq, event, object, json", "seq" },
+	{ "outbox", "seq, event, object, json, entered_at", "seq" },
 	{ "feed", "number, type, body", "number" },
 	{ "va", "name, number, confirmed_at", "name" },
 	{ "crl", "ca, number, digest, size, entries, this_update, next_update", "ca, number" },
@@ -100,6 +106,7 @@ static const struct db_table tables[] = {
 	  "name, ca, profile, request, settings, label, push_url, file, serial, not_after, renew_at, pushed, failure", "name" },
 	{ "meta", "name, value", "name" },
 	{ "lost_key", "digest, serial", "digest" },
+	{ "process", "id, position", "id" },
 };
 const struct db_schema ca_schema = { .service = "ca",
 				     .migrations = steps,
@@ -120,6 +127,10 @@ SQL(authority_insert,
 SQL(authority_complete, "UPDATE authority SET state = 1, certificate = ?2, chain = ?3 WHERE id = ?1 AND state = 0");
 SQL_EACH(authority_number, "UPDATE authority SET crl_number = max(crl_number, ?2) WHERE id = ?1",
 	 "UPDATE authority SET crl_number = greatest(crl_number, ?2) WHERE id = ?1");
+
+/* Under the lock of its row until the commit: a number is given once, whoever asks. */
+SQL(authority_take_number, "UPDATE authority SET crl_number = crl_number + 1 WHERE id = ?1");
+SQL(authority_number_of, "SELECT crl_number FROM authority WHERE id = ?1");
 
 /* Numbers without gaps, which an identity column has not: one transaction writes at a time on every database. */
 SQL_EACH(certificate_insert,
@@ -171,10 +182,10 @@ SQL(key_lost_of, "SELECT serial FROM lost_key WHERE digest = ?1");
 SQL(request_insert, "INSERT INTO request (ca, id, input, serial) VALUES (?1, ?2, ?3, ?4)");
 SQL(request_of, "SELECT input, serial FROM request WHERE ca = ?1 AND id = ?2");
 
-SQL(outbox_insert, "INSERT INTO outbox (seq, event, object, json) VALUES (?1, ?2, ?3, ?4)");
+SQL(outbox_insert, "INSERT INTO outbox (seq, event, object, json, entered_at) VALUES (?1, ?2, ?3, ?4, ?5)");
 SQL(outbox_last, "SELECT coalesce(max(seq), 0) FROM outbox");
 SQL(outbox_delete, "DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2");
-SQL(outbox_all, "SELECT seq, event, json FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT 256");
+SQL(outbox_all, "SELECT seq, event, json FROM outbox WHERE seq > ?1 AND entered_at < ?2 ORDER BY seq LIMIT 256");
 SQL(outbox_of, "SELECT seq, event, json FROM outbox WHERE object = ?1 ORDER BY seq");
 SQL(outbox_settle, "DELETE FROM outbox WHERE event = ?1");
 SQL(outbox_count, "SELECT count(*) FROM outbox");
@@ -215,6 +226,13 @@ SQL(identity_pushed, "UPDATE identity SET pushed = 1, failure = NULL WHERE name 
 SQL(identity_failed, "UPDATE identity SET failure = ?2 WHERE name = ?1");
 SQL(identity_signers, "SELECT i.ca, i.label, c.der FROM identity i JOIN status s ON s.serial = i.serial JOIN certificate c"
 		      " ON c.id = s.certificate WHERE i.profile = 'ocsp-signer' AND s.state = 0 ORDER BY i.name");
+
+SQL(process_all, "SELECT id, position FROM process ORDER BY id");
+SQL(process_set,
+    "INSERT INTO process (id, position) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET position = excluded.position");
+SQL(process_delete, "DELETE FROM process WHERE id = ?1");
+SQL(process_least, "INSERT INTO meta (name, value) SELECT 'log_position', min(position) FROM process WHERE true"
+		   " ON CONFLICT (name) DO UPDATE SET value = excluded.value");
 
 SQL(meta_set, "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value");
 SQL(meta_of, "SELECT value FROM meta WHERE name = ?1");

@@ -5,7 +5,7 @@
 extern const struct db_schema ca_schema;
 
 extern const struct db_statement sql_authority_all, sql_authority_of, sql_authority_insert, sql_authority_complete,
-	sql_authority_number;
+	sql_authority_number, sql_authority_take_number, sql_authority_number_of;
 extern const struct db_statement sql_certificate_insert, sql_certificate_of, sql_certificate_list, sql_certificate_count;
 extern const struct db_statement sql_status_insert, sql_status_insert_good, sql_status_of, sql_status_revoke,
 	sql_status_revoked, sql_status_count, sql_status_all, sql_status_lost;
@@ -18,4 +18,5 @@ extern const struct db_statement sql_va_set, sql_va_of, sql_va_least, sql_va_for
 extern const struct db_statement sql_crl_insert, sql_crl_last, sql_crl_of;
 extern const struct db_statement sql_identity_set, sql_identity_all, sql_identity_due, sql_identity_renewed,
 	sql_identity_pushed, sql_identity_failed, sql_identity_signers, sql_identity_of;
+extern const struct db_statement sql_process_all, sql_process_set, sql_process_delete, sql_process_least;
 extern const struct db_statement sql_meta_set, sql_meta_of;
