@@ -48,6 +48,12 @@ class Load:
         self.client_us = own * 1e6 / max(count, 1)
 
 
+def spread(loads):
+    """Of the rates: least to most, by the median."""
+    rates = [load.rate for load in loads]
+    return f"{min(rates):.0f} to {max(rates):.0f}/s"
+
+
 def median(loads, what):
     values = sorted(getattr(load, what) for load in loads)
     return values[len(values) // 2]
