@@ -265,7 +265,7 @@ def account(site, clients):
 def test_cas_killed_in_turn_under_load_lose_nothing_and_those_left_serve_on(cluster):
     with Site(cluster, cas=3) as site:
         def happening(choose, clients):
-            for kill in range(30 if LONG else 6):
+            for kill in range(30 if LONG else 4):
                 victim = site.leader() if kill % 2 else choose.choice(site.cas)
                 victim.ca.stop(9)
                 goes_on(clients)
@@ -283,7 +283,7 @@ def test_a_database_that_comes_and_goes_finds_all_cas_again(cluster):
             pids = [world.ca.process.pid for world in site.cas]
 
             def happening(choose, clients):
-                for verb in ("kill", "stop", "kill") * (10 if LONG else 1):
+                for verb in ("kill", "stop", "kill") * 10 if LONG else ("kill",):
                     goes_on(clients)
                     own.do(verb)
                     time.sleep(choose.random() / 2)
