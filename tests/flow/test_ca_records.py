@@ -2,6 +2,8 @@
 import datetime
 import http.client
 import os
+import signal
+import threading
 import time
 
 import pytest
@@ -57,6 +59,30 @@ def state_of(world, serial):
     except Refused as refused:
         assert refused.status == 404
         return None
+
+
+def issue_in_vain(world):
+    with pytest.raises(LOST):
+        world.issue()
+
+
+def test_what_keyd_signs_for_a_ca_that_has_ended_is_closed_by_the_next_one():
+    with Audited() as a:
+        before = {r["serial"] for r in a.records("sign.certificate")}
+        a.world.keyd.process.send_signal(signal.SIGSTOP)
+        asking = threading.Thread(target=issue_in_vain, args=(a.world,))
+        asking.start()
+        time.sleep(0.5)
+        a.world.ca.stop(9)
+        a.world.ca.start()  # compares, and finds nothing of it
+        asking.join(10)
+        a.world.keyd.process.send_signal(signal.SIGCONT)
+        until(lambda: {r["serial"] for r in a.records("sign.certificate")} - before)
+        (late,) = {r["serial"] for r in a.records("sign.certificate")} - before
+        until(lambda: len(a.records("certificate.abandoned")) == 1, 15)
+        assert a.records("certificate.abandoned")[0]["serial"] == late
+        until(lambda: late in a.world.revoked())
+        assert sum(r["abandoned"] for r in a.records("store.reconciled")) == 1
 
 
 @needs_failpoints

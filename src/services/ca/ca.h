@@ -107,6 +107,8 @@ struct ca {
 
 	bool shared; /* the database, with other cas */
 	_Atomic bool leads;
+	/* Where keyd may have put records of a ca that had just ended, behind the comparison at start; 0: nowhere. */
+	_Atomic uint64_t late_from;
 	struct ca_cluster *cluster;
 
 	/* One condition wakes the threads that wait for work; each looks for its own. News for the vas have another: they come with
@@ -272,8 +274,11 @@ uint64_t ca_flight_position(struct ca *ca);
 int64_t ca_log_position(const struct ca *ca, uint64_t position);
 
 /* ---- ca_reconcile.c ---- */
-/* From where the last comparison, and every ca still at work, says that all before is settled. */
+/* At start: from where the last comparison, and every ca still at work, says that all before is settled. */
 st ca_reconcile(struct scope *s, struct ca *ca);
+/* The same while serving, for what cas that ended have left open: also what keyd was still at work on for one that had ended just before
+ * this one started. On record only when something came of it. */
+st ca_reconcile_ended(struct scope *s, struct ca *ca);
 /* The same for some serials while running: those found in [from, ...) without a certificate are closed. */
 struct ca_doubt {
 	struct ca_doubt *next;

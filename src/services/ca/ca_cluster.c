@@ -65,8 +65,6 @@ static bool some_work_before(struct ca *ca, const struct ca_processes *p, uint64
 st ca_cluster_await(struct scope *s, struct ca *ca, uint64_t position)
 {
 	int64_t until = moment_monotonic() + BEHIND_US;
-	if (!ca->shared)
-		return OK;
 	while (!atomic_load(&ca->stopping)) {
 		AUTO_SCOPE own;
 		scope_init(&own, NULL);
@@ -195,6 +193,7 @@ static void look_who_leads(struct scope *s, struct ca *ca)
 		return;
 	log_put(LOG_LEVEL_NOTICE, leads ? "this ca leads now" : "this ca does not lead any more");
 	ca->cluster->settle = leads;
+	ca->cluster->settle_at = moment_monotonic() + GRACE_US;
 	ca_wake(ca);
 }
 
@@ -224,7 +223,7 @@ static void settle(struct scope *s, struct ca *ca)
 	struct ca_cluster *c = ca->cluster;
 	if (!c->settle || moment_monotonic() < c->settle_at)
 		return;
-	if (ca_reconcile(s, ca).code == E_OK) {
+	if (ca_reconcile_ended(s, ca).code == E_OK) {
 		c->settle = false;
 		c->gone_since = 0;
 		return;
@@ -237,6 +236,10 @@ static void tick(struct ca *ca)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
+	if (!ca->shared) {
+		settle(&s, ca);
+		return;
+	}
 	look_who_leads(&s, ca);
 	if (ca->cluster->away)
 		return;
@@ -276,12 +279,13 @@ static void *cluster_main(void *arg)
 {
 	struct ca *ca = arg;
 	int64_t next = 0;
-	while (!atomic_load(&ca->stopping)) {
+	while (!atomic_load(&ca->stopping) && (ca->shared || ca->cluster->settle)) {
 		if (moment_monotonic() >= next) {
 			tick(ca);
 			next = moment_monotonic() + TICK_US;
 		}
-		look_at_feed(ca);
+		if (ca->shared)
+			look_at_feed(ca);
 		(void)usleep(LOOK_US);
 	}
 	return NULL;
@@ -289,9 +293,9 @@ static void *cluster_main(void *arg)
 
 st ca_cluster_start(struct scope *s, struct ca *ca)
 {
-	if (!ca->shared)
-		return OK;
 	ca->cluster = heap_alloc(sizeof *ca->cluster);
+	ca->cluster->settle = atomic_load(&ca->leads);
+	ca->cluster->settle_at = moment_monotonic() + GRACE_US;
 	TRY(ca_thread(s, &ca->cluster->thread, cluster_main, ca));
 	ca->cluster->started = true;
 	return OK;

@@ -97,8 +97,8 @@ static void ask_how_far(struct ca *ca)
 	struct audit_leaf *leaf;
 	size_t count;
 	uint64_t size;
-	if (!atomic_exchange(&ca->flight->grew, false) &&
-	    !ca->shared) /* others make it grow as well, and wait for us to follow */
+	bool awaited = ca->shared || atomic_load(&ca->late_from) > 0; /* others make it grow too, and wait for us to follow */
+	if (!atomic_exchange(&ca->flight->grew, false) && !awaited)
 		return;
 	if (audit_read(&s, ca->audit, atomic_load(&ca->flight->reached), 1, &leaf, &count, &size).code == E_OK)
 		ca_flight_reached(ca, size);

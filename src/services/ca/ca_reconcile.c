@@ -30,6 +30,7 @@ struct reconcile {
 	struct ca_processes ended;     /* cas whose positions need not be kept after this */
 	uint64_t from, to, position;   /* the last: of this ca, once done */
 	int64_t entered, revoked, abandoned, authorities;
+	bool again;                 /* while serving: on record only when something came of it */
 	const struct see_row *rows; /* what is looked for */
 	size_t row_count;
 	struct audit_leaf *leaf;
@@ -463,7 +464,7 @@ static st read_through(struct scope *s, struct reconcile *r, const struct see_ro
 
 struct finish {
 	struct reconcile *r;
-	struct ca_record record;
+	struct ca_record *record; /* NULL: none */
 };
 
 static st finish_all(struct scope *s, struct db_tx *tx, void *arg)
@@ -480,12 +481,18 @@ static st finish_all(struct scope *s, struct db_tx *tx, void *arg)
 	/* What was entered again may have other numbers in the feed than the vas know. */
 	if (r->entered > 0 || r->revoked > 0 || r->authorities > 0)
 		TRY(db_exec(s, tx, &sql_va_forget, NULL, 0, NULL));
-	return ca_entry_record(s, tx, &f->record);
+	return f->record != NULL ? ca_entry_record(s, tx, f->record) : OK;
 }
 
 static st report(struct scope *s, struct reconcile *r)
 {
 	AUTO_EVENT event = { 0 };
+	struct ca_record record = { .event = &event };
+	struct finish f = { .r = r, .record = &record };
+	if (r->again && r->entered + r->revoked + r->abandoned + r->authorities == 0) {
+		f.record = NULL;
+		return db_tx(s, r->ca->db, finish_all, &f);
+	}
 	audit_begin(&event, s, AUDIT_STORE_RECONCILED);
 	audit_number(&event, "from", (int64_t)r->from);
 	audit_number(&event, "to", (int64_t)r->to);
@@ -495,13 +502,12 @@ static st report(struct scope *s, struct reconcile *r)
 	if (r->authorities > 0)
 		audit_number(&event, "cas_entered", r->authorities);
 	TRY(audit_finish(s, &event));
-	struct finish f = { .r = r, .record = { .event = &event } };
 	TRY(db_tx(s, r->ca->db, finish_all, &f));
 	log_put(LOG_LEVEL_NOTICE,
 		"reconciled with the log from %llu to %llu: %lld certificates and %lld revocations entered, %lld closed",
 		(unsigned long long)r->from, (unsigned long long)r->to, (long long)r->entered, (long long)r->revoked,
 		(long long)r->abandoned);
-	return ca_relay_deliver(s, r->ca, &f.record);
+	return ca_relay_deliver(s, r->ca, &record);
 }
 
 static st read_position(struct scope *s, struct db_tx *tx, void *arg)
@@ -545,13 +551,16 @@ static void want_crls(struct scope *s, const struct reconcile *r)
 	}
 }
 
-st ca_reconcile(struct scope *s, struct ca *ca)
+/* From where all is settled; *out_to is where the log ended. */
+static st reconcile_all(struct scope *s, struct ca *ca, bool again, uint64_t *out_to)
 {
 	int64_t position = 0;
+	uint64_t late = atomic_load(&ca->late_from);
 	TRY(db_read(s, ca->db, read_position, &position));
 	struct reconcile *r = heap_alloc(sizeof *r);
 	r->ca = ca;
-	r->from = (uint64_t)position;
+	r->again = again;
+	r->from = late > 0 && late < (uint64_t)position ? late : (uint64_t)position;
 	st status = find_ended(s, r);
 	if (status.code == E_OK)
 		status = read_through(s, r, founding_rows, sizeof founding_rows / sizeof founding_rows[0]);
@@ -561,10 +570,27 @@ st ca_reconcile(struct scope *s, struct ca *ca)
 		status = reconcile_from(s, r);
 	if (status.code == E_OK)
 		want_crls(s, r);
+	*out_to = r->to;
 	forget_all(r);
 	free(r);
 	TRY(status);
 	return ca_relay_drain(s, ca);
+}
+
+st ca_reconcile(struct scope *s, struct ca *ca)
+{
+	uint64_t to;
+	TRY(reconcile_all(s, ca, false, &to));
+	atomic_store(&ca->late_from, to);
+	return OK;
+}
+
+st ca_reconcile_ended(struct scope *s, struct ca *ca)
+{
+	uint64_t to;
+	TRY(reconcile_all(s, ca, true, &to));
+	atomic_store(&ca->late_from, 0);
+	return OK;
 }
 
 st ca_reconcile_doubts(struct scope *s, struct ca *ca, const struct ca_doubt *doubts)
