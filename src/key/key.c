@@ -152,7 +152,7 @@ static st ask(struct scope *s, struct key_client *c, struct key_item *item, size
 		key_sign_item_write(&w, &one);
 	}
 	span reply;
-	TRY(call(s, c, KEY_KIND_SIGN, &w, &reply));
+	TRY(call_once(s, c, KEY_KIND_SIGN, &w, &reply));
 	struct rd r = rd_of(reply);
 	for (; *out_answered < count; ++*out_answered)
 		TRY(read_outcome(s, &r, &item[*out_answered]));

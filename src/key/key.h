@@ -79,7 +79,8 @@ st key_generate(struct scope *s, struct key_client *c, const struct key_info *wa
 
 /* Sign: keyd parses the content, checks it against purpose and limits, hashes it, has the record made durable, signs. The value is
  * as X.509 carries it (ECDSA: DER sequence). E_DENIED: outside purpose or limits; E_LIMIT: over its rate; E_CRYPTO: the
- * algorithm does not fit the key or is past its date; E_UNAVAILABLE: no audit, no token, no keyd - nothing was signed. */
+ * algorithm does not fit the key or is past its date; E_UNAVAILABLE: no audit, no token, no keyd - nothing was signed, or keyd was lost
+ * before its answer came and it may have been. It is not asked for a second time: that would be on record, and signed, twice. */
 struct key_item {
 	struct scope *scope; /* of who asks: its id goes on record, and what comes back is put there */
 	const char *label;

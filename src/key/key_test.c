@@ -1,6 +1,11 @@
 #include "key_protocol.h"
 #include "unit.h"
+#include "wire_frame.h"
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static struct key_info sample(void)
@@ -204,6 +209,72 @@ static void an_answer_with_more_in_it_than_was_asked_for_signs_nothing(void **st
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* A keyd that answers its first request, takes the second and closes the connection on it, and waits whether it comes again. */
+struct breaking_off {
+	int listener;
+	unsigned requests;
+};
+
+static void answer_first(struct breaking_off *b, int fd)
+{
+	uint8_t request[4096], room[64], head[WIRE_REQUEST_HEAD];
+	struct buf body = { .data = room, .room = sizeof room, .cap = sizeof room };
+	struct wr w = wr_into(&body);
+	const struct key_sign_outcome good = { E_OK, SPAN_LITERAL("signature") };
+	key_sign_outcome_write(&w, &good);
+	size_t len = wire_frame_head(WIRE_REPLY, KEY_KIND_SIGN, NULL, body.len, head);
+	while (recv(fd, request, sizeof request, 0) > 0 && b->requests++ == 0)
+		if (send(fd, head, len, MSG_NOSIGNAL) != (ssize_t)len ||
+		    send(fd, body.data, body.len, MSG_NOSIGNAL) != (ssize_t)body.len)
+			return;
+}
+
+static void *break_off(void *argument)
+{
+	struct breaking_off *b = argument;
+	struct pollfd next = { .fd = b->listener, .events = POLLIN };
+	while (poll(&next, 1, 300) > 0) {
+		AUTO_FD fd = accept(b->listener, NULL, NULL);
+		answer_first(b, fd);
+	}
+	return NULL;
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
+static void what_keyd_may_have_signed_is_not_asked_for_again(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	char directory[] = "/tmp/chancery-key-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	const char *path = scope_printf(&s, "%s/s", directory);
+	struct breaking_off b = { .listener = listen_at(path) };
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, break_off, &b), 0);
+	struct key_client *client = key_client_new(path);
+	span signature;
+	const struct alg_signature *algorithm = alg_signature_at(0);
+	assert_ok(&s, key_sign(&s, client, "a", KEY_FOR_CERTIFICATE, algorithm, SPAN_LITERAL("x"), &signature));
+	assert_fails(&s, E_UNAVAILABLE,
+		     key_sign(&s, client, "a", KEY_FOR_CERTIFICATE, algorithm, SPAN_LITERAL("y"), &signature));
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(b.requests, 2);
+	key_client_free(client);
+	assert_int_equal(close(b.listener), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +285,7 @@ int main(void)
 		cmocka_unit_test(a_frame_without_items_or_with_too_many_is_refused),
 		cmocka_unit_test(an_answer_with_more_in_it_than_was_asked_for_signs_nothing),
 		cmocka_unit_test(a_request_with_an_unknown_algorithm_is_refused),
+		cmocka_unit_test(what_keyd_may_have_signed_is_not_asked_for_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
