@@ -19,8 +19,12 @@ struct va_store {
 	bool full; /* the writer's: its transaction found the map too small */
 };
 
+/* When its newest root may be on disk or not, LMDB refuses everything until the file is opened anew. */
 static st lmdb_failed(struct scope *s, int error, const char *doing)
 {
+	if (error == MDB_PANIC)
+		log_die("status store, %s: a write before this one has failed in the middle; it is opened anew at the next start",
+			doing);
 	return fail(s, error == MDB_READERS_FULL ? E_BUSY : E_IO, "status store, %s: %s", doing, mdb_strerror(error));
 }
 
