@@ -9,7 +9,7 @@ import re
 
 import audit_world
 
-Call = collections.namedtuple("Call", "time data")  # data: what went into C_Sign, None when the print was torn
+Call = collections.namedtuple("Call", "time data")  # data: what went into C_Sign; either is None when its print was torn
 Life = collections.namedtuple("Life", "start calls")
 Death = collections.namedtuple("Death", "time name")
 WINDOW = 2.0  # seconds of live OCSP answers that may be lost with a keyd (UNRECORDED_MAX)
@@ -67,7 +67,10 @@ class Log:
         with open(directory / "checkpoint") as f:
             _, size, root = f.read().split("\n")[:3]
         self.leaves = audit_world.entries(directory, int(size))
-        self.hashes = [audit_world.leaf_hash(leaf) for leaf in self.leaves]
+        self.levels = [[audit_world.leaf_hash(leaf) for leaf in self.leaves]]  # roots of the complete subtrees of 1, 2, 4... leaves
+        while len(self.levels[-1]) > 1:
+            below = self.levels[-1]
+            self.levels.append([audit_world.node(*below[i:i + 2]) for i in range(0, len(below) - 1, 2)])
         assert self.root(int(size)) == base64.b64decode(root), "the published checkpoint is not that of the leaves"
         self.size = int(size)
         envelopes = [json.loads(leaf) for leaf in self.leaves]
@@ -75,7 +78,12 @@ class Log:
         self.begun = next(r["index"] for r in self.records if r["event"] == "service.started" and r["by"] != "founding")
 
     def root(self, size):
-        return audit_world.root_of(self.hashes[:size])
+        """RFC 6962, section 2.1: the complete subtrees that the leaves are cut into, joined from the right."""
+        out = None
+        for k in (k for k in range(size.bit_length()) if size >> k & 1):
+            left = self.levels[k][(size >> k) - 1]
+            out = left if out is None else audit_world.node(left, out)
+        return out
 
     def of(self, *events, zone=None):
         """Since the daemons first started: the founding was without the spy."""
@@ -100,7 +108,7 @@ def account_of_records(log, zone, calls, before, died):
             continue
         assert waiting[call.data.hex()], f"zone {zone}: signed at {call.time} and not on record: {call.data.hex()}"
         intent = waiting[call.data.hex()].pop(0)
-        assert intent["at"] <= call.time + 0.002, f"zone {zone}: signed before it was on record: {intent}"
+        assert call.time is None or intent["at"] <= call.time + 0.002, f"zone {zone}: signed before it was on record: {intent}"
     unsigned = sorted((i for left in waiting.values() for i in left), key=lambda i: i["index"])
     explained = set()
     unexplained = []
@@ -169,7 +177,7 @@ class Counted:
         ended = max((d for d in self.died if d <= self.lives[now].start + SLACK), default=None)
         assert ended is not None, f"a gap without a death: {record}"
         for call in left[offered:]:
-            assert call.time >= ended - WINDOW - SLACK, f"not in the last seconds before the death at {ended}: {call}"
+            assert call.time is None or call.time >= ended - WINDOW - SLACK, f"not in the last seconds before the death at {ended}: {call}"
         self.total, self.chain = record["last_total"], bytes.fromhex(record["last_chain"])
         self.lost += len(left) - offered
         self.gaps += 1
