@@ -1,8 +1,12 @@
 #include "unit.h"
 #include "va_feed_test.h"
 #include "va_store.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct fixture {
@@ -261,6 +265,52 @@ static void the_map_grows_when_a_batch_does_not_fit(void **state)
 	assert_int_equal(status_of(f, 1, PER_BATCH * BATCHES + 1), -1);
 }
 
+/* LMDB's own calls come here. It writes its root, and nothing else, by a descriptor that is opened for synchronous writes. */
+static bool roots_fail;
+ssize_t pwrite_by_lmdb(int fd, const void *data, size_t len, off_t at) __asm__("pwrite");
+ssize_t pwrite_by_lmdb(int fd, const void *data, size_t len, off_t at)
+{
+	if (roots_fail && (fcntl(fd, F_GETFL) & O_DSYNC) != 0) {
+		errno = EIO;
+		return -1;
+	}
+	return (ssize_t)syscall(SYS_pwrite64, fd, data, len, at);
+}
+
+/* In a child, which is to end by itself: 100 says that the write did not fail, 101 that the store goes on without its root. */
+_Noreturn static void lose_a_root_and_look(struct fixture *f)
+{
+	AUTO_BUF bytes = { 0 };
+	reopen(f);
+	struct wr w = batch_begin(&bytes, VA_BATCH_CONTINUATION, 2, 1);
+	batch_status(&w, 1, 10, 5, 1);
+	roots_fail = true;
+	if (refused(f, &bytes, NULL) != E_IO)
+		_exit(100);
+	roots_fail = false;
+	(void)status_of(f, 1, 10);
+	_exit(101);
+}
+
+static void a_root_that_cannot_be_written_ends_the_process_and_costs_nothing_that_was_answered(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_BUF bytes = { 0 };
+	struct wr w = batch_begin(&bytes, VA_BATCH_CONTINUATION, 1, 1);
+	batch_status(&w, 1, 10, 0, 0);
+	(void)apply(f, &bytes);
+	pid_t child = fork();
+	if (child == 0)
+		lose_a_root_and_look(f);
+	int status = 0;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), code_row(E_BUG)->exit_code);
+	reopen(f);
+	assert_int_equal(number_of(f), 1);
+	assert_int_equal(status_of(f, 1, 10), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +321,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_several_crls_of_one_ca_only_the_last_is_looked_at, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_last_item_of_each_ca_is_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_map_grows_when_a_batch_does_not_fit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_root_that_cannot_be_written_ends_the_process_and_costs_nothing_that_was_answered, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
