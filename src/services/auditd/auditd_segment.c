@@ -10,6 +10,7 @@ struct segment {
 	uint64_t first;
 	int fd;
 	char *path;
+	bool stuck; /* it could not be removed, and that was said */
 	struct segment *next;
 };
 
@@ -226,14 +227,23 @@ st segments_read(struct scope *s, const struct segments *g, uint64_t index, uint
 	return OK;
 }
 
+static bool remove_segment(struct segment *old)
+{
+	if (unlink(old->path) == 0 || errno == ENOENT)
+		return true;
+	if (!old->stuck)
+		log_put(LOG_LEVEL_WARNING, "%s is in bundles now and cannot be removed: %s; it is tried again", old->path,
+			strerror(errno));
+	old->stuck = true;
+	return false;
+}
+
+/* The oldest first, and none before it is gone: a gap would look like leaves that were lost, and nobody starts on that. */
 void segments_trim(struct segments *g, uint64_t below)
 {
-	while (g->oldest != g->active && g->oldest->next->first <= below) {
+	while (g->oldest != g->active && g->oldest->next->first <= below && remove_segment(g->oldest)) {
 		struct segment *old = g->oldest;
 		g->oldest = old->next;
-		if (unlink(old->path) != 0)
-			log_put(LOG_LEVEL_WARNING, "%s is in bundles now and cannot be removed: %s", old->path,
-				strerror(errno));
 		free_segment(old);
 	}
 }

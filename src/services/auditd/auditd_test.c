@@ -402,6 +402,40 @@ static void a_full_disk_refuses_and_resumes_by_itself(void **state)
 	assert_sound(m, 200, 0);
 }
 
+static const char *unremovable;
+
+int unlink(const char *path)
+{
+	if (unremovable != NULL && strcmp(path, unremovable) == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_unlink, path);
+}
+
+static void a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start(void **state)
+{
+	struct made *m = *state;
+	char *first = scope_printf(&m->s, "%s/tail/%020d", m->dir, 0);
+	unremovable = first;
+	for (uint64_t size = 0; size < 30; size += 10) {
+		append(m, size, 10, size);
+		integrate(m);
+	}
+	(void)sign_checkpoint(m);
+	unremovable = NULL;
+	close_made(m);
+	open_made(m, 30);
+	assert_int_equal(tail_size(m->tail), 30);
+	assert_true(file_exists(first));
+	append(m, 30, 10, 30);
+	integrate(m);
+	assert_false(file_exists(first));
+	assert_false(file_exists(scope_printf(&m->s, "%s/tail/%020d", m->dir, 10)));
+	(void)sign_checkpoint(m);
+	assert_sound(m, 40, 0);
+}
+
 static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
 {
 	struct made *m = *state;
@@ -658,6 +692,7 @@ int main(void)
 		TEST(many_threads_append_while_the_integrator_works),
 		TEST(a_full_disk_refuses_and_resumes_by_itself),
 		TEST(after_a_failed_sync_the_tail_is_read_back_and_written_anew),
+		TEST(a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start),
 		TEST(a_torn_group_at_the_end_was_never_acknowledged),
 		TEST(a_changed_record_is_named),
 		TEST(a_deleted_record_is_named),
