@@ -393,6 +393,32 @@ static st build_one(struct scope *s, struct issue_work *w)
 	return build(s, &w->issue, &w->tbs);
 }
 
+static st try_to_store(struct scope *s, struct db_tx *tx, void *arg)
+{
+	return ca_meta_set(s, tx, "tried_to_store", *(int64_t *)arg);
+}
+
+/* On a full or failing disk everything up to here goes well, and each repetition of the request would be signed and closed as
+ * revoked. After the first that could not be stored, a write goes before the next signature. */
+static void refuse_without_storage(struct ca *ca, struct issue_work *const *work, size_t count)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t now = scope_now(&s);
+	if (!atomic_load(&ca->unstored))
+		return;
+	if (db_tx(&s, ca->db, try_to_store, &now).code == E_OK) {
+		atomic_store(&ca->unstored, false);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (goes_on(work[i]))
+			work[i]->status = fail(work[i]->scope, E_UNAVAILABLE,
+					       "nothing is signed while the ca's database takes no writes (%s): make room, or "
+					       "mend its disk; it is tried again with each request",
+					       s.message);
+}
+
 static void sign_all(struct ca *ca, struct issue_work *const *work, size_t count)
 {
 	struct key_item item[CA_ISSUE_MAX];
@@ -440,6 +466,8 @@ static void store_each(struct ca *ca, struct issue_work *const *work, size_t cou
 		of[i]->status = item[i].outcome;
 		if (item[i].outcome.code == E_CONFLICT)
 			of[i]->status = answer_as_another_did(of[i]->scope, of[i]);
+		if (item[i].outcome.code == E_IO)
+			atomic_store(&ca->unstored, true);
 		if (item[i].outcome.code != E_OK)
 			ca_flight_doubt(ca, of[i]->order->authority->id, of[i]->record.object, of[i]->slot.position);
 	}
@@ -461,6 +489,7 @@ void ca_issue_all(struct ca *ca, struct ca_issuance *issuance, size_t count)
 	look_at_all(ca, work, count);
 	each(work, count, answer_repeat);
 	each(work, count, build_one);
+	refuse_without_storage(ca, work, count);
 	sign_all(ca, work, count);
 	each(work, count, prepare_storing);
 	store_each(ca, work, count);
