@@ -9,8 +9,9 @@ HELPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 
 class Cluster:
-    def __init__(self, standby_of=None):
+    def __init__(self, standby_of=None, prepare=lambda directory: None):
         self.parent = tempfile.mkdtemp(prefix="chancery-pg-", dir="/tmp")
+        prepare(self.parent)
         os.chmod(self.parent, 0o755)
         self.directory = os.path.join(self.parent, "p")
         self.sockets = os.path.join(self.directory, "s")

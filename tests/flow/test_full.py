@@ -2,16 +2,20 @@
 and service resumes by itself as soon as there is room. Each lies on a tmpfs of its own, filled to the last page while clients work."""
 import contextlib
 import os
+import pathlib
 import shutil
 import subprocess
 import time
 
+import ca_world
 import pytest
+import test_postgres as flows
 from fault_world import World, account, calls_in
-from installation import within
+from postgres import Cluster
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a tmpfs")
-FILLS = 3
+LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
+FILLS = 4 if LONG else 1
 
 
 class Small:
@@ -21,7 +25,7 @@ class Small:
         self.directory, self.filler = directory, directory / "filler"
         away = directory.with_name(directory.name + ".away")
         directory.rename(away)
-        directory.mkdir()
+        directory.mkdir(mode=0o755)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "none", directory], check=True)
         shutil.copytree(away, directory, dirs_exist_ok=True)
         shutil.rmtree(away)
@@ -111,3 +115,33 @@ def test_a_full_database_refuses_before_it_has_anything_signed_and_service_resum
         world.settle()
         world.report()
         account(world)
+
+
+def test_a_full_postgresql_refuses_before_it_has_anything_signed_and_service_resumes_with_room(monkeypatch):
+    monkeypatch.setattr(flows.Client, "asks_again", {500, 503})
+    made = []
+    cluster = Cluster(prepare=lambda directory: made.append(Small(pathlib.Path(directory), 160)))
+    small, = made
+    try:
+        monkeypatch.setattr(ca_world, "CLUSTER", cluster)
+        with ca_world.World() as world:
+            world.start().found_cas()
+            pid = world.ca.process.pid
+            intents = lambda: pathlib.Path(world.journal).read_bytes().count(b'"event":"sign.certificate"')
+
+            def happening(clients):
+                for _ in range(FILLS):
+                    flows.goes_on(clients)
+                    small.keep_full(1.5)
+                    counted = intents()
+                    small.keep_full(1.5)
+                    # There is room for something small in some of its files: a certificate is tried after 1, 2, 4... seconds.
+                    assert intents() - counted <= 3, "signed, and never stored"
+                    small.empty()
+                    flows.goes_on(clients)
+            clients = flows.work_while(world, happening)
+            assert world.ca.process.pid == pid and world.ca.process.poll() is None
+            flows.account(world, clients)
+    finally:
+        cluster.remove()
+        small.unmount()

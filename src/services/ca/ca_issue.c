@@ -393,30 +393,74 @@ static st build_one(struct scope *s, struct issue_work *w)
 	return build(s, &w->issue, &w->tbs);
 }
 
+/* ---- while nothing can be stored ---- */
+
+#define STORE_AGAIN_FIRST MOMENT_SECOND
+#define STORE_AGAIN_MOST  (30 * MOMENT_SECOND)
+
 static st try_to_store(struct scope *s, struct db_tx *tx, void *arg)
 {
 	return ca_meta_set(s, tx, "tried_to_store", *(int64_t *)arg);
 }
 
-/* On a full or failing disk everything up to here goes well, and each repetition of the request would be signed and closed as
- * revoked. After the first that could not be stored, a write goes before the next signature. */
-static void refuse_without_storage(struct ca *ca, struct issue_work *const *work, size_t count)
+static void refuse_all(struct issue_work *const *work, size_t count, const char *why)
+{
+	for (size_t i = 0; i < count; i++)
+		if (goes_on(work[i]))
+			work[i]->status =
+				fail(work[i]->scope, E_UNAVAILABLE,
+				     "nothing is signed while the ca's database takes no writes (%s): make room or mend "
+				     "its disk; it is tried again by itself",
+				     why);
+}
+
+/* At once after the first in a row that was in vain, and then the later the more there were. */
+static void put_off_storing(struct ca *ca)
+{
+	unsigned failures = atomic_load(&ca->unstored);
+	int64_t wait = failures < 2 ? 0 : failures < 7 ? STORE_AGAIN_FIRST << (failures - 2) : STORE_AGAIN_MOST;
+	atomic_store(&ca->store_again, moment_monotonic() + wait);
+}
+
+/* On a full or failing disk all goes well up to the signature, and each repetition of a request would be signed, not stored and
+ * closed as revoked. So after one that could not be stored something small is stored first; where there is room for that but not for a
+ * certificate, which a server with many files can have, one certificate is tried now and then. */
+static void admit_by_storage(struct ca *ca, struct issue_work *const *work, size_t count)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	int64_t now = scope_now(&s);
-	if (!atomic_load(&ca->unstored))
+	if (atomic_load(&ca->unstored) == 0)
 		return;
-	if (db_tx(&s, ca->db, try_to_store, &now).code == E_OK) {
-		atomic_store(&ca->unstored, false);
+	if (moment_monotonic() < atomic_load(&ca->store_again)) {
+		refuse_all(work, count, "its log says why");
 		return;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (goes_on(work[i]))
-			work[i]->status = fail(work[i]->scope, E_UNAVAILABLE,
-					       "nothing is signed while the ca's database takes no writes (%s): make room, or "
-					       "mend its disk; it is tried again with each request",
-					       s.message);
+	if (db_tx(&s, ca->db, try_to_store, &now).code != E_OK) {
+		refuse_all(work, count, s.message);
+		return;
+	}
+	put_off_storing(ca);
+	size_t one = 0;
+	while (one < count && !goes_on(work[one]))
+		one++;
+	if (one < count)
+		refuse_all(work + one + 1, count - one - 1, "one certificate is being tried");
+}
+
+static void note_storing(struct ca *ca, struct issue_work *const *work, size_t count)
+{
+	bool stored = false, failed = false;
+	for (size_t i = 0; i < count; i++) {
+		stored = stored || work[i]->status.code == E_OK;
+		failed = failed || work[i]->status.code == E_IO;
+	}
+	if (failed) {
+		atomic_fetch_add(&ca->unstored, 1);
+		put_off_storing(ca);
+	} else if (stored) {
+		atomic_store(&ca->unstored, 0);
+	}
 }
 
 static void sign_all(struct ca *ca, struct issue_work *const *work, size_t count)
@@ -466,11 +510,10 @@ static void store_each(struct ca *ca, struct issue_work *const *work, size_t cou
 		of[i]->status = item[i].outcome;
 		if (item[i].outcome.code == E_CONFLICT)
 			of[i]->status = answer_as_another_did(of[i]->scope, of[i]);
-		if (item[i].outcome.code == E_IO)
-			atomic_store(&ca->unstored, true);
 		if (item[i].outcome.code != E_OK)
 			ca_flight_doubt(ca, of[i]->order->authority->id, of[i]->record.object, of[i]->slot.position);
 	}
+	note_storing(ca, of, n);
 }
 
 void ca_issue_all(struct ca *ca, struct ca_issuance *issuance, size_t count)
@@ -489,7 +532,7 @@ void ca_issue_all(struct ca *ca, struct ca_issuance *issuance, size_t count)
 	look_at_all(ca, work, count);
 	each(work, count, answer_repeat);
 	each(work, count, build_one);
-	refuse_without_storage(ca, work, count);
+	admit_by_storage(ca, work, count);
 	sign_all(ca, work, count);
 	each(work, count, prepare_storing);
 	store_each(ca, work, count);
