@@ -34,7 +34,7 @@ struct target {
 };
 static const struct target targets[] = {
 	{ "chancery", "/v1/cas/issuing/certificates",
-	  "{\"profile\":\"ncp-plus-n\",\"request_id\":\"load-%d-%d\",\"request\":\"", "\"}", "HTTP/1.1 201", 1 },
+	  "{\"profile\":\"ncp-plus-n\",\"request_id\":\"%08x-load-%d-%d\",\"request\":\"", "\"}", "HTTP/1.1 201", 1 },
 	{ "cfssl", "/api/v1/cfssl/sign", "{\"certificate_request\":\"", "\"}", "HTTP/1.1 200", 0 },
 };
 
@@ -79,7 +79,9 @@ static char *make_body(int number)
 	    PEM_write_bio_X509_REQ(out, request) != 1)
 		die("request");
 	int len = BIO_read(out, pem, sizeof pem - 1);
-	to += target->has_number ? sprintf(to, target->before_request, (int)getpid(), number)
+	/* Request ids lie anywhere among all, as those of many clients do. */
+	unsigned anywhere = ((unsigned)getpid() * 65536u + (unsigned)number) * 2654435769u;
+	to += target->has_number ? sprintf(to, target->before_request, anywhere, (int)getpid(), number)
 				 : sprintf(to, "%s", target->before_request);
 	for (int i = 0; i < len; i++)
 		to += pem[i] == '\n' ? sprintf(to, "\\n") : sprintf(to, "%c", pem[i]);
