@@ -53,3 +53,10 @@ def test_daemons_may_fence_themselves(name):
     """The filter of systemd 252 knows no group that has these calls; refused, the daemon would run unfenced."""
     allowed = re.search(r"^SystemCallFilter=(.*)$", (UNITS / name).read_text(), re.M).group(1).split()
     assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed)
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in UNITS.iterdir() if p.suffix == ".service"))
+def test_daemons_come_back_whatever_the_number_of_failures(name):
+    unit, service = re.search(r"^\[Unit\]\n(.*?)^\[Service\]\n(.*?)^\[", (UNITS / name).read_text(), re.M | re.S).groups()
+    assert re.search(r"^StartLimitIntervalSec=0$", unit, re.M)
+    assert re.search(r"^Restart=always$", service, re.M) and re.search(r"^RestartSec=1$", service, re.M)
