@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ca_world import PERSON, Refused, UnixConnection, call, new_key, request_for
 from cryptography import x509
@@ -241,6 +242,10 @@ class World:
         finally:
             connection.close()
 
+    def held(self):
+        """(serial, client) of every certificate."""
+        return [(serial, client) for client in self.clients for serial in client.issued]
+
     def listed(self):
         """What the ca says of every certificate: serial and state."""
         out, after = {}, ""
@@ -257,7 +262,7 @@ class World:
         """Everything is asked for once more; then nobody works, and what was signed gets its record and the records their checkpoint."""
         self.pause()
         self.states = self.listed()
-        self.answers = {serial: client.status(client.certificates[serial]) for client in self.clients for serial in client.issued}
+        self.answers = for_each(lambda serial, client: client.status(client.certificates[serial]), self.held())
         self.calls_before = {zone: len(calls_in(self.lives_of(zone))) for zone in self.zones}
         time.sleep(2.5)
         self.log = Log(self.provider.home / "state" / "auditd" / "log")
@@ -276,6 +281,12 @@ class World:
             print(f"  back in service after {sorted(self.recovery)[len(self.recovery) // 2]:.2f} s (median), {max(self.recovery):.2f} s at most")
 
 
+def for_each(what, pairs):
+    """By the first of each pair, asked for by some at once."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return dict(zip((first for first, _ in pairs), pool.map(lambda pair: what(*pair), pairs)))
+
+
 def calls_in(of_zone):
     return [call for life in of_zone for call in life.calls]
 
@@ -286,13 +297,14 @@ def certificates_are_in_store_log_and_ocsp(world):
     """Every certificate that a client received, as it received it."""
     issued = {record["serial"]: record["signature"] for record in world.log.of("certificate.issued")}
     intents = {record["serial"]: record["tbs"] for record in world.log.of("sign.certificate")}
-    held = [(serial, client) for client in world.clients for serial in client.issued]
+    held = world.held()
     assert held and len({serial for serial, _ in held}) == len(held), "a serial was given out twice"
+    shown = for_each(lambda serial, _: world.get(f"/v1/certificates/{serial}"), held)
     for serial, client in held:
         certificate, is_revoked = client.certificates[serial], serial in client.revoked
         assert base64.b64decode(intents[serial]) == certificate.tbs_certificate_bytes
         assert base64.b64decode(issued[serial]) == certificate.signature
-        assert world.get(f"/v1/certificates/{serial}")["certificate"] == client.issued[serial]
+        assert shown[serial]["certificate"] == client.issued[serial]
         assert world.states[serial] == ("revoked" if is_revoked else "good")
         assert world.answers[serial] == (ocsp.OCSPCertStatus.REVOKED if is_revoked else ocsp.OCSPCertStatus.GOOD)
 

@@ -13,8 +13,9 @@ on its way back; in the others they leave an acknowledgement unsaid. Not write w
 print of a call (keyd with pkcs11-spy, which is what the account is made from), nor in the ca but on its CRL. `most` is the n that a thread
 comes to within some seconds; above it the other kinds are taken.
 
-In plain ./check one fault for each daemon and kind, in half a minute; with CHANCERY_LONG=1 all 2,400, in TO_BE_MEASURED. Seeds are printed
-and CHANCERY_SEED replays the plan. By hand: -k 'part7', to see the table of what was hit: -s.
+In plain ./check one fault for each daemon and kind, in half a minute; with CHANCERY_LONG=1 all 2,400, in a good hour on two cores that do
+nothing else: twenty installations with 120 faults each. Seeds are printed and CHANCERY_SEED repeats the plan. Part 7 alone, with the
+table of what was hit: CHANCERY_LONG=1 CHANCERY_SEED=... python3 -m pytest -s tests/flow/test_nth_call.py -k 'part7] or part7-'.
 """
 import collections
 import os
