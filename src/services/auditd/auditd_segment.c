@@ -49,15 +49,26 @@ void segments_close(struct segments *g)
 	*g = (struct segments){ 0 };
 }
 
-static st create_segment(struct scope *s, struct segments *g, uint64_t first)
+static st make_file(struct scope *s, const char *path, uint64_t first, int *out_fd)
 {
 	uint8_t head[AUDIT_FILE_HEAD];
-	char *path = segment_path(s, g->dir, first);
 	audit_file_head(AUDIT_FILE_TAIL, first, head);
 	TRY(file_replace(s, path, SPAN_ARRAY(head), 0640));
-	AUTO_FD fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return fail_errno(s, E_IO, "%s", path);
+	*out_fd = open(path, O_RDWR | O_CLOEXEC);
+	return *out_fd >= 0 ? OK : fail_errno(s, E_IO, "%s", path);
+}
+
+/* One that fails halfway is not left there: leaves go on in the file before it, and at the next start it would look as if those
+ * from `first` on were lost. */
+static st create_segment(struct scope *s, struct segments *g, uint64_t first)
+{
+	AUTO_FD fd = -1;
+	char *path = segment_path(s, g->dir, first);
+	st made = make_file(s, path, first, &fd);
+	if (made.code != E_OK) {
+		(void)unlink(path);
+		return made;
+	}
 	add_segment(g, first, path, take_fd(&fd));
 	return OK;
 }

@@ -335,6 +335,19 @@ int fdatasync(int fd)
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
+static int failing_directories;
+
+int fsync(int fd)
+{
+	struct stat about;
+	if (failing_directories > 0 && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+		failing_directories--;
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
 static enum code append_one(struct made *m, uint64_t n, uint64_t *out_index)
 {
 	AUTO_SCOPE s;
@@ -434,6 +447,22 @@ static void a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start(void **
 	assert_false(file_exists(scope_printf(&m->s, "%s/tail/%020d", m->dir, 10)));
 	(void)sign_checkpoint(m);
 	assert_sound(m, 40, 0);
+}
+
+static void a_segment_that_was_begun_and_not_finished_is_no_gap_at_the_next_start(void **state)
+{
+	struct made *m = *state;
+	uint64_t size;
+	append(m, 0, 10, 0);
+	failing_directories = 1;
+	assert_fails(&m->s, E_IO, tail_rotate(&m->s, m->tail, &size));
+	append(m, 10, 10, 10);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	close_made(m);
+	open_made(m, 20);
+	assert_int_equal(tail_size(m->tail), 20);
+	assert_sound(m, 20, 0);
 }
 
 static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
@@ -693,6 +722,7 @@ int main(void)
 		TEST(a_full_disk_refuses_and_resumes_by_itself),
 		TEST(after_a_failed_sync_the_tail_is_read_back_and_written_anew),
 		TEST(a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start),
+		TEST(a_segment_that_was_begun_and_not_finished_is_no_gap_at_the_next_start),
 		TEST(a_torn_group_at_the_end_was_never_acknowledged),
 		TEST(a_changed_record_is_named),
 		TEST(a_deleted_record_is_named),
