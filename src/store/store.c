@@ -57,6 +57,7 @@ static void *keeper_main(void *arg)
 
 static void free_all(struct db *db)
 {
+	db_watch_stop(db);
 	for (size_t i = 0; i < db->idle_count; i++)
 		db->ops->close(db->idle[i]);
 	if (db->writer != NULL)
@@ -74,6 +75,7 @@ static st open_all(struct scope *s, struct db *db, const struct db_schema *schem
 	TRY(db->ops->lock(s, db->address, db->shared, &db->lock));
 	TRY(db->ops->open(s, db->address, db->lock, DB_WRITER, &db->writer));
 	TRY(db_schema_apply(s, db, schema));
+	TRY(db_watch_start(s, db));
 	if (db->ops->maintain == NULL)
 		return OK;
 	db->kept = pthread_create(&db->keeper, NULL, keeper_main, db) == 0;

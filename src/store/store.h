@@ -92,6 +92,9 @@ struct db_item {
 	st outcome; /* out */
 };
 void db_tx_all(struct db *db, db_work *work, db_after *after, struct db_item *item, size_t count);
+/* E_UNAVAILABLE while the server's settings or standbys are such that a commit would not be durable; every transaction that writes is refused with
+ * it. To be asked before something is done that must be stored. */
+st db_durable(struct scope *s, struct db *db);
 /* How many commits so far had an outcome that nobody could tell (E_UNAVAILABLE): what is to follow an effect must look for it. */
 uint64_t db_doubts(struct db *db);
 /* The same for reading only: a consistent snapshot, runs beside writers. */

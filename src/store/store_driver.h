@@ -26,6 +26,9 @@ struct db_driver_ops {
 	st (*alive)(struct scope *s, struct db_connection *reader, int64_t process, bool *out_alive);
 	/* Opens and proves that a commit will be durable (E_CONFIG otherwise). */
 	st (*open)(struct scope *s, const char *address, void *lock, enum db_role role, struct db_connection **out);
+	/* The same again on a reader's connection, while others write; E_CONFIG only when a commit would not be durable any more. NULL
+	 * where nobody else can change it. */
+	st (*prove)(struct scope *s, struct db_connection *c);
 	void (*close)(struct db_connection *c);
 	st (*begin)(struct scope *s, struct db_connection *c, enum db_role role);
 	/* E_UNAVAILABLE: it may be done or not, and nobody can say; after any other failure it is not. */

@@ -121,6 +121,7 @@ static st commit(struct scope *own, struct db *db)
 
 static st run_works(struct scope *own, struct db *db, struct db_job *group, bool marked)
 {
+	TRY(db_durable(own, db));
 	TRY(db->ops->begin(own, db->writer, DB_WRITER));
 	if (marked ? run_all_marked(db, group) : run_unmarked(db, group))
 		return commit(own, db);

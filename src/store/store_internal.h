@@ -36,6 +36,7 @@ struct db {
 	_Atomic uint64_t pending;
 	_Atomic uint64_t doubts;
 	bool stopping;
+	struct db_watch *watch;
 };
 
 /* store_group.c */
@@ -44,5 +45,8 @@ void db_group_run_all(struct db *db, db_work *work, db_after *after, struct db_i
 /* Hold writers off, and let them on again. */
 void db_group_hold(struct db *db);
 void db_group_release(struct db *db);
+/* store_watch.c */
+st db_watch_start(struct scope *s, struct db *db);
+void db_watch_stop(struct db *db);
 /* store_schema.c */
 st db_schema_apply(struct scope *s, struct db *db, const struct db_schema *schema);

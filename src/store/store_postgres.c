@@ -72,41 +72,7 @@ static int64_t postgres_number(const void *lock)
 	return ((const struct pg_process *)lock)->id;
 }
 
-/* ---- proof that a commit is durable ---- */
-
-static st not_durable(struct scope *s, const char *setting, const char *value, const char *what)
-{
-	return fail(s, E_CONFIG, "the PostgreSQL server has %s = %s: commits would not be durable; %s", setting, value, what);
-}
-
-static st check_replication(struct scope *s, const char *level, const char *names, const char *standbys)
-{
-	bool waits = strcmp(level, "on") == 0 || strcmp(level, "remote_apply") == 0;
-	if (names[0] == 0 && strcmp(standbys, "0") == 0)
-		return OK;
-	if (names[0] == 0)
-		return not_durable(s, "synchronous_standby_names", "'' with standbys connected",
-				   "name one that every commit waits for, as in 'ANY 1 (*)'");
-	return waits ? OK : not_durable(s, "synchronous_commit", level, "with standbys it must be on or remote_apply");
-}
-
-static st check_settings(struct scope *s, const PGresult *r)
-{
-	const char *value[7];
-	for (int i = 0; i < 7; i++)
-		value[i] = PQgetvalue(r, 0, i);
-	if (strcmp(value[5], "f") != 0)
-		return fail(s, E_UNAVAILABLE, "the PostgreSQL server is a standby that takes no writes");
-	if (strcmp(value[0], "on") != 0)
-		return not_durable(s, "fsync", value[0], "set it to on and restart the server");
-	if (strcmp(value[1], "on") != 0)
-		return not_durable(s, "full_page_writes", value[1], "set it to on");
-	if (strcmp(value[2], "off") == 0)
-		return not_durable(s, "synchronous_commit", value[2], "set it to on, for the database and the role too");
-	if (strcmp(value[6], "UTF8") != 0)
-		return fail(s, E_CONFIG, "the PostgreSQL database has the encoding %s: create it with encoding UTF8", value[6]);
-	return check_replication(s, value[2], value[3], value[4]);
-}
+/* ---- opening ---- */
 
 /* One query outside of the pipeline; the failure is that of the connection. */
 st pg_query(struct scope *s, struct db_connection *c, const char *sql, PGresult **out)
@@ -138,23 +104,6 @@ st pg_command(struct scope *s, struct db_connection *c, const char *sql)
 	PQclear(r);
 	return OK;
 }
-
-static st prove_durable(struct scope *s, struct db_connection *c)
-{
-	PGresult *r;
-	TRY(pg_query(
-		s, c,
-		"SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
-		" current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication"
-		" WHERE coalesce(application_name, '') <> 'pg_basebackup'), pg_is_in_recovery(),"
-		" current_setting('server_encoding')",
-		&r));
-	st status = check_settings(s, r);
-	PQclear(r);
-	return status;
-}
-
-/* ---- opening ---- */
 
 /* A warning at a commit says that it is not where it should be: the wait for a standby was broken off. */
 static void take_notice(void *state, const PGresult *notice)
@@ -203,7 +152,7 @@ static st take_role(struct scope *s, struct db_connection *c)
 	TRY(pg_command(s, c,
 		       "SET statement_timeout = 0; SET lock_timeout = '" LOCK_WAIT "';"
 		       " SET idle_in_transaction_session_timeout = '60s'"));
-	return prove_durable(s, c);
+	return pg_durable_at_opening(s, c);
 }
 
 static st connect_all(struct scope *s, struct db_connection *c)
@@ -418,6 +367,7 @@ const struct db_driver_ops db_driver_postgres = {
 	.in_transaction = postgres_in_transaction,
 	.again = postgres_again,
 	.script = pg_script,
+	.prove = pg_durable_still,
 	.run = pg_run,
 	.each = pg_each,
 	.pending = postgres_pending,

@@ -79,6 +79,10 @@ void pg_rollback(struct db_connection *c);
 st pg_query(struct scope *s, struct db_connection *c, const char *sql, PGresult **out);
 st pg_command(struct scope *s, struct db_connection *c, const char *sql);
 
+/* store_postgres_durable.c: E_CONFIG when a commit would not be durable. On a connection that is being opened, and on a reader's. */
+st pg_durable_at_opening(struct scope *s, struct db_connection *c);
+st pg_durable_still(struct scope *s, struct db_connection *c);
+
 /* store_postgres_process.c */
 struct pg_process *pg_process_new(const struct scope *s, bool shared);
 /* At each connection: the locks, and proof that the database is where it was. Ends the process when it is an older one. */

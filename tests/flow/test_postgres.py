@@ -224,10 +224,38 @@ def test_a_failover_to_the_synchronous_standby_loses_nothing_that_was_answered(p
     account(world, clients)
 
 
+def wait_for_nobody(both):
+    both.sql("postgres", "SET synchronous_commit = local", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+    until(lambda: both.sql("postgres", "SHOW synchronous_standby_names").strip() == "")
+
+
+def signatures(world):
+    with open(world.journal, "rb") as f:
+        return f.read().count(b'"sign.certificate"')
+
+
+def test_a_standby_attached_while_the_ca_runs_is_noticed_and_nothing_is_written_before_it_is_waited_for(pair):
+    both, world = pair
+    both.standby.do("stop")
+    wait_for_nobody(both)
+    world.issue()
+    both.standby.do("start")
+    until(lambda: "nothing is written to the database any more: the PostgreSQL server has synchronous_standby_names = ''" in world.ca.log(), 20)
+    before = signatures(world)
+    for attempt in (world.issue, lambda: world.get("/healthz")):
+        with pytest.raises(Refused) as refused:
+            attempt()
+        assert refused.value.status == 503 and "name one that every commit waits for" in str(refused.value.problem)
+    assert signatures(world) == before, "what cannot be stored was signed"
+    both.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'", "SELECT pg_reload_conf()")
+    until(lambda: "commits are durable again" in world.ca.log(), 20)
+    world.issue()
+    assert world.get("/healthz")["status"] == "ok"
+
+
 def test_a_standby_that_is_not_waited_for_is_refused(pair):
     both, world = pair
     world.ca.stop()
-    both.sql("postgres", "SET synchronous_commit = local", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
-    until(lambda: both.sql("postgres", "SHOW synchronous_standby_names").strip() == "")
+    wait_for_nobody(both)
     with pytest.raises(AssertionError, match="name one that every commit waits for"):
         world.ca.start()

@@ -35,6 +35,7 @@ st ca_http_health(struct scope *s, const struct http_request *request, struct ht
 {
 	struct ca *ca = request->state;
 	TRY(db_read(s, ca->db, read_something, NULL));
+	TRY(db_durable(s, ca->db));
 	return ca_json_reply(s, reply, 200,
 			     json_pack("{s:s, s:s, s:b, s:b}", "status", "ok", "service", "ca", "files_fenced",
 				       (int)daemon_is_fenced(), "leads", (int)atomic_load(&ca->leads)));

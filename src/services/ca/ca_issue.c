@@ -372,7 +372,9 @@ static void look_at_all(struct ca *ca, struct issue_work *const *work, size_t co
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct works all = { work, count };
-	st looked = db_read(&s, ca->db, look_at_each, &all);
+	st looked = db_durable(&s, ca->db); /* what could not be stored is not signed */
+	if (looked.code == E_OK)
+		looked = db_read(&s, ca->db, look_at_each, &all);
 	for (size_t i = 0; looked.code != E_OK && i < count; i++)
 		if (goes_on(work[i]))
 			work[i]->status = fail(work[i]->scope, looked.code, "%s", s.message);
