@@ -1,4 +1,5 @@
 #include "http_internal.h"
+#include "failpoint.h"
 #include "log.h"
 #include "moment.h"
 #include <arpa/inet.h>
@@ -123,6 +124,8 @@ static void forget_exchange(struct http_connection *c)
 
 static void answer_is_out(struct http_connection *c)
 {
+	if (c->route != NULL && c->route->method == HTTP_POST)
+		FAILPOINT("http.answered");
 	forget_exchange(c);
 	if (c->linger && !c->peer_done) {
 		start_lingering(c);

@@ -162,9 +162,9 @@ class World:
     """One keyd signs one thing at a time, so that the prints of pkcs11-spy, which is before the zones named, come in the order of the
     records. `before_start` gets the installation while nothing runs."""
 
-    def __init__(self, zones=ZONES, before_start=lambda provider: None):
+    def __init__(self, zones=ZONES, before_start=lambda provider: None, provider=None, clients=CLIENTS):
         self.zones = zones
-        self.provider = Installation()
+        self.provider = provider or Installation()
         self.environment = self.provider.spy(*zones)
         for name, text in (("ca", "workers = 4\nsigners = 1"), ("va", "workers = 1\nsigners = 1"), ("tsa", "workers = 1"),
                            ("auditd", "checkpoint-interval = 30ms\ncheckpoint-max-age = 10s")):
@@ -173,6 +173,7 @@ class World:
         self.va_port, self.tsa_port = self.provider.base, self.provider.base + 1
         self.issuing = x509.load_pem_x509_certificate(self.provider.certificate("issuing").read_bytes())
         self.query = self.make_query()
+        self.client_count = clients
         self.clients = []
         self.faulted = []   # (daemon, when), but for its deaths
         self.recovery = []  # seconds
@@ -188,9 +189,12 @@ class World:
 
     # ---- the load ----
 
+    def client(self, number):
+        return Client(self, number)
+
     def start(self):
         self.provider.start(self.environment)
-        self.clients = self.clients or [Client(self, i) for i in range(CLIENTS)]
+        self.clients = self.clients or [self.client(i) for i in range(self.client_count)]
         self.resume()
 
     def stop(self):
@@ -233,7 +237,7 @@ class World:
     def faults(self):
         """Each may be why intents under way have no signature, one of each client."""
         times = [(when, name) for name, when in self.faulted] + [(end.time, end.name) for end in self.ends()]
-        return [Death(when + k * 1e-6, name) for when, name in times for k in range(CLIENTS)]
+        return [Death(when + k * 1e-6, name) for when, name in times for k in range(self.client_count)]
 
     def get(self, path):
         connection = UnixConnection(self.socket)
@@ -341,7 +345,7 @@ def ocsp_answers_are_counted_and_chained(world):
     counted = Counted(world.log, "status", world.lives["status"], world.ends()).replay()
     deaths = sum(end.name == "keyd-status" for end in world.ends())
     assert counted.recorded > 0 and counted.gaps <= deaths
-    assert abs(len(calls_in(world.lives["status"])) - counted.recorded - counted.lost) <= deaths * CLIENTS
+    assert abs(len(calls_in(world.lives["status"])) - counted.recorded - counted.lost) <= deaths * world.client_count
 
 
 def checkpoints_are_of_this_log(world):

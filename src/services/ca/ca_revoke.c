@@ -1,5 +1,6 @@
 /* Revocation: final, durable and on record before the answer; vas and CRL follow at once. */
 #include "ca.h"
+#include "failpoint.h"
 
 /* Reasons a certificate of a person or a component may be revoked for (rfc5280#5.3.1). */
 static const struct reason_row {
@@ -110,6 +111,7 @@ st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, s
 	if (out->before)
 		return ca_relay_settle(s, ca, w.now.serial);
 	atomic_fetch_add(&ca->revocations, 1);
+	FAILPOINT("ca.stored");
 	ca_push_wake(ca);
 	ca_crl_want(ca, a);
 	return ca_relay_deliver(s, ca, &w.record);

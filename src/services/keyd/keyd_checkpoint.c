@@ -5,6 +5,7 @@
  */
 #include "keyd.h"
 #include "audit_note.h"
+#include "failpoint.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
@@ -131,7 +132,10 @@ static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const s
 	TRY(keyd_check_rate(s, k));
 	if (new.size != old.size)
 		TRY(keep_head(s, d, k->info.label, &new));
-	return sign_text(s, d, k, checkpoint, out_payload);
+	FAILPOINT("keyd.recorded");
+	TRY(sign_text(s, d, k, checkpoint, out_payload));
+	FAILPOINT("keyd.signed");
+	return OK;
 }
 
 st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct key_checkpoint_request *request,

@@ -1,6 +1,7 @@
 /*
  * What the ca pushes: the status feed, and by va_crl.c and va_certificate.c its CRLs and this daemon's renewed certificate.
  */
+#include "failpoint.h"
 #include "log.h"
 #include "moment.h"
 #include "pki_ext.h"
@@ -106,8 +107,10 @@ static st feed_post(struct scope *s, const struct http_request *request, struct 
 	(void)pthread_mutex_lock(&va->feed);
 	struct va_applied applied = { 0 };
 	st done = va_store_apply(s, va->store, &batch, check_item, va, &applied);
-	if (done.code == E_OK && applied.changed)
+	if (done.code == E_OK && applied.changed) {
+		FAILPOINT("va.stored");
 		done = publish(s, va, &batch, applied.switched);
+	}
 	(void)pthread_mutex_unlock(&va->feed);
 	TRY(done);
 	if (applied.switched)
