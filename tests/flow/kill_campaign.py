@@ -60,6 +60,10 @@ def cells(with_database):
     return sorted({(victim, row[0]) for row in HELD.values() for victim in row[1:] if with_database or victim not in DATABASE})
 
 
+def round_goes_on(wanted, killed):
+    return sum(killed.values()) < KILLS_A_ROUND and any(killed[victim] < KILLS_OF_ONE_A_ROUND for victim, _ in +wanted)
+
+
 class Asker(Client):
     """Every other one comes as an operator by mutual TLS, the others by the local socket."""
 
@@ -242,7 +246,7 @@ class KillWorld(World):
             self.environment["CHANCERY_FAILPOINT"] = FAILPOINTS
             self.start()
             killed = collections.Counter()
-            while +wanted and sum(killed.values()) < KILLS_A_ROUND and self.kill_in_window(wanted, killed, time.monotonic() + 15):
+            while round_goes_on(wanted, killed) and self.kill_in_window(wanted, killed, time.monotonic() + 15):
                 pause = time.monotonic() + self.chance.uniform(0, 0.3)
                 while time.monotonic() < pause:
                     self.release()
