@@ -171,7 +171,7 @@ class KillWorld(World):
 
     # ---- windows ----
 
-    def held(self):
+    def who_is_held(self):
         """A daemon that stands still at a place: its name, pid, the place."""
         for name in DAEMONS:
             pid = self.provider.pid(name)
@@ -180,7 +180,7 @@ class KillWorld(World):
         return None
 
     def release(self):
-        held = self.held()
+        held = self.who_is_held()
         if held is not None:
             go_on(held[1])
 
@@ -224,7 +224,7 @@ class KillWorld(World):
         """True after a kill; false when nobody was held in time whose cell is wanted."""
         while time.monotonic() < until:
             self.check_clients()
-            held = self.held()
+            held = self.who_is_held()
             victim = held and self.victim_for(held, wanted, killed)
             if victim is None:
                 self.release()
