@@ -162,12 +162,14 @@ class World:
     """One keyd signs one thing at a time, so that the prints of pkcs11-spy, which is before the zones named, come in the order of the
     records. `before_start` gets the installation while nothing runs."""
 
+    amended = {"ca": "workers = 4\nsigners = 1", "va": "workers = 1\nsigners = 1", "tsa": "workers = 1",
+               "auditd": "checkpoint-interval = 30ms\ncheckpoint-max-age = 10s"}
+
     def __init__(self, zones=ZONES, before_start=lambda provider: None, provider=None, clients=CLIENTS):
         self.zones = zones
         self.provider = provider or Installation()
         self.environment = self.provider.spy(*zones)
-        for name, text in (("ca", "workers = 4\nsigners = 1"), ("va", "workers = 1\nsigners = 1"), ("tsa", "workers = 1"),
-                           ("auditd", "checkpoint-interval = 30ms\ncheckpoint-max-age = 10s")):
+        for name, text in self.amended.items():
             self.provider.amend(name, text)
         self.socket = str(self.provider.home / "run" / "ca.sock")
         self.va_port, self.tsa_port = self.provider.base, self.provider.base + 1
