@@ -1,7 +1,6 @@
 #include "audit_log.h"
 #include "file.h"
 #include "text.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,22 +56,24 @@ st audit_log_checkpoint(struct scope *s, const struct audit_log *log, span *out)
 }
 
 /* Widest partial file with at least `width` entries; 0 when there is none. */
-static unsigned find_partial(struct scope *s, const char *dir, int level, uint64_t n, unsigned width)
+static st find_partial(struct scope *s, const char *dir, int level, uint64_t n, unsigned width, unsigned *out_widest)
 {
-	char *folder = scope_printf(s, "%s.p", audit_tile_path(s, dir, level, n, AUDIT_TILE_WIDTH));
-	DIR *listing = opendir(folder);
-	unsigned widest = 0;
-	for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;) {
+	char **name;
+	size_t count = 0;
+	st listed = file_list(s, scope_printf(s, "%s.p", audit_tile_path(s, dir, level, n, AUDIT_TILE_WIDTH)), &name, &count);
+	if (listed.code != E_OK && listed.code != E_NOTFOUND)
+		return listed;
+	scope_clear_error(s);
+	*out_widest = 0;
+	for (size_t i = 0; i < count; i++) {
 		uint64_t w;
 		AUTO_SCOPE aside;
 		scope_init(&aside, s->source);
-		if (decimal_parse(&aside, span_str(entry->d_name), AUDIT_TILE_WIDTH - 1, &w).code == E_OK && w >= width &&
-		    w > widest)
-			widest = (unsigned)w;
+		if (decimal_parse(&aside, span_str(name[i]), AUDIT_TILE_WIDTH - 1, &w).code == E_OK && w >= width &&
+		    w > *out_widest)
+			*out_widest = (unsigned)w;
 	}
-	if (listing != NULL)
-		(void)closedir(listing);
-	return widest;
+	return OK;
 }
 
 /* The file that has these entries: full, of exactly this width, or wider. */
@@ -86,7 +87,8 @@ static st find_file(struct scope *s, const char *dir, int level, uint64_t n, uns
 		*out = audit_tile_path(s, dir, level, n, width);
 		if (file_exists(*out))
 			return OK;
-		unsigned wider = find_partial(s, dir, level, n, width);
+		unsigned wider;
+		TRY(find_partial(s, dir, level, n, width, &wider));
 		*out = audit_tile_path(s, dir, level, n, wider);
 		if (wider != 0)
 			return OK;
@@ -184,26 +186,21 @@ static int by_first(const void *a, const void *b)
 st audit_log_segments(struct scope *s, const char *dir, struct audit_segment **out, size_t *out_count)
 {
 	char *folder = scope_printf(s, "%s/tail", dir);
-	DIR *listing = opendir(folder);
-	size_t count = 0, room = 16;
-	struct audit_segment *found = scope_alloc(s, room * sizeof *found);
-	for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;) {
+	char **name;
+	size_t names = 0, count = 0;
+	st listed = file_list(s, folder, &name, &names);
+	if (listed.code != E_OK && listed.code != E_NOTFOUND)
+		return listed;
+	scope_clear_error(s);
+	struct audit_segment *found = scope_alloc(s, (names + 1) * sizeof *found);
+	for (size_t i = 0; i < names; i++) {
 		uint64_t first;
 		AUTO_SCOPE aside;
 		scope_init(&aside, s->source);
-		if (decimal_parse(&aside, span_str(entry->d_name), UINT64_MAX, &first).code != E_OK)
+		if (decimal_parse(&aside, span_str(name[i]), UINT64_MAX, &first).code != E_OK)
 			continue;
-		if (count == room) {
-			struct audit_segment *larger = scope_alloc(s, 2 * room * sizeof *larger);
-			memcpy(larger, found, count * sizeof *found);
-			found = larger;
-			room *= 2;
-		}
-		found[count++] =
-			(struct audit_segment){ .first = first, .path = scope_printf(s, "%s/%s", folder, entry->d_name) };
+		found[count++] = (struct audit_segment){ .first = first, .path = scope_printf(s, "%s/%s", folder, name[i]) };
 	}
-	if (listing != NULL)
-		(void)closedir(listing);
 	qsort(found, count, sizeof *found, by_first);
 	*out = found;
 	*out_count = count;

@@ -5,6 +5,9 @@
 #include "moment.h"
 #include "text.h"
 #include "unit.h"
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -197,6 +200,46 @@ static void files_appear_whole(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* In the place of the library's: a disk that gives up in the middle of a directory. */
+static int names_until_failure = -1;
+
+struct dirent *readdir(DIR *listing)
+{
+	static struct dirent *(*real)(DIR *);
+	if (real == NULL)
+		*(void **)&real = dlsym(RTLD_NEXT, "readdir64");
+	if (names_until_failure == 0) {
+		errno = EIO;
+		return NULL;
+	}
+	names_until_failure -= names_until_failure > 0;
+	return real(listing);
+}
+
+static void a_list_of_a_directory_is_whole_or_none(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	char directory[] = "/tmp/chancery-base-XXXXXX";
+	assert_non_null(mkdtemp(directory));
+	for (int i = 0; i < 200; i++)
+		assert_ok(&s, file_create(&s, scope_printf(&s, "%s/%03d", directory, i), span_str(""), 0600));
+	char **name;
+	size_t count;
+	names_until_failure = 100;
+	assert_fails(&s, E_IO, file_list(&s, directory, &name, &count));
+	names_until_failure = -1;
+	assert_ok(&s, file_list(&s, directory, &name, &count));
+	assert_int_equal(count, 200);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(strtoul(name[i], NULL, 10), i);
+		assert_int_equal(unlink(scope_printf(&s, "%s/%s", directory, name[i])), 0);
+	}
+	assert_int_equal(rmdir(directory), 0);
+	assert_fails(&s, E_NOTFOUND, file_list(&s, directory, &name, &count));
+}
+
 static void a_timed_wait_ends_at_its_deadline(void **state)
 {
 	(void)state;
@@ -223,6 +266,7 @@ int main(void)
 		cmocka_unit_test(cursors_notice_short_and_long_input),
 		cmocka_unit_test(digests_match_their_published_values),
 		cmocka_unit_test(files_appear_whole),
+		cmocka_unit_test(a_list_of_a_directory_is_whole_or_none),
 		cmocka_unit_test(a_timed_wait_ends_at_its_deadline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,10 @@
 #include "file.h"
 #include "text.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,6 +107,48 @@ st file_create(struct scope *s, const char *path, span bytes, unsigned mode)
 	(void)unlink(beside);
 	TRY(written);
 	return file_sync_directory_of(s, path);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static st read_names(struct scope *s, DIR *listing, char ***out_names, size_t *out_count)
+{
+	size_t count = 0, room = 64;
+	char **names = scope_alloc(s, room * sizeof *names);
+	for (struct dirent *entry;;) {
+		errno = 0;
+		entry = readdir(listing);
+		if (entry == NULL && errno != 0)
+			return fail_errno(s, E_IO, "reading");
+		if (entry == NULL)
+			break;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (count == room) {
+			char **larger = scope_alloc(s, 2 * room * sizeof *larger);
+			memcpy(larger, names, count * sizeof *names);
+			names = larger;
+			room *= 2;
+		}
+		names[count++] = scope_printf(s, "%s", entry->d_name);
+	}
+	qsort(names, count, sizeof *names, by_name);
+	*out_names = names;
+	*out_count = count;
+	return OK;
+}
+
+st file_list(struct scope *s, const char *directory, char ***out_names, size_t *out_count)
+{
+	DIR *listing = opendir(directory);
+	if (listing == NULL)
+		return fail_errno(s, errno == ENOENT ? E_NOTFOUND : E_IO, "%s", directory);
+	st status = fail_context(s, read_names(s, listing, out_names, out_count), "%s", directory);
+	(void)closedir(listing);
+	return status;
 }
 
 st file_make_directory(struct scope *s, const char *path, unsigned mode)

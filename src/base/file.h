@@ -14,6 +14,9 @@ st file_create(struct scope *s, const char *path, span bytes, unsigned mode);
 st file_write_all(struct scope *s, int fd, span bytes);
 /* fsync the directory that holds `path`, so that a new name in it is durable. */
 st file_sync_directory_of(struct scope *s, const char *path);
+/* The names in a directory, in order, without "." and "..": all of them, or an error (E_NOTFOUND when the directory is absent). What is
+ * missing in a list that broke off would count as not being there. */
+st file_list(struct scope *s, const char *directory, char ***out_names, size_t *out_count);
 /* Make a directory, and those above it, when absent. */
 st file_make_directory(struct scope *s, const char *path, unsigned mode);
 /* Append-only handle on `path`, created when absent. */

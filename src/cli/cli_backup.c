@@ -11,7 +11,6 @@
 #include "cli_nouns.h"
 #include "file.h"
 #include "text.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -77,16 +76,15 @@ static st copy_tree(struct scope *s, const char *from, const char *to, int depth
 {
 	if (depth > DEPTH_MAX)
 		return fail(s, E_LIMIT, "%s is nested too deep", from);
-	DIR *entries = opendir(from);
-	if (entries == NULL)
+	AUTO_FD like = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (like < 0)
 		return fail_errno(s, E_IO, "%s", from);
-	st copied = make_like(s, to, dirfd(entries));
-	for (struct dirent *entry; copied.code == E_OK && (entry = readdir(entries)) != NULL;)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			copied = copy_entry(s, scope_printf(s, "%s/%s", from, entry->d_name),
-					    scope_printf(s, "%s/%s", to, entry->d_name), depth);
-	(void)closedir(entries);
-	TRY(copied);
+	TRY(make_like(s, to, like));
+	char **name;
+	size_t count;
+	TRY(file_list(s, from, &name, &count));
+	for (size_t i = 0; i < count; i++)
+		TRY(copy_entry(s, scope_printf(s, "%s/%s", from, name[i]), scope_printf(s, "%s/%s", to, name[i]), depth));
 	return file_sync_directory_of(s, scope_printf(s, "%s/x", to));
 }
 

@@ -3,7 +3,6 @@
 #include "audit_local.h"
 #include "file.h"
 #include "log.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -184,21 +183,17 @@ st imported_found(struct scope *s, struct imported *i, struct tail *tail, const 
 	return take_journal(s, i, tail, "founding", journal);
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static st list_incoming(struct scope *s, const char *folder, char *path[INCOMING_MAX], size_t *out_count)
 {
-	DIR *entries = opendir(folder);
-	if (entries == NULL)
-		return errno == ENOENT ? OK : fail_errno(s, E_IO, "%s", folder);
-	for (struct dirent *entry; (entry = readdir(entries)) != NULL && *out_count < INCOMING_MAX;)
-		if (entry->d_name[0] != '.')
-			path[(*out_count)++] = scope_printf(s, "%s/%s", folder, entry->d_name);
-	(void)closedir(entries);
-	qsort(path, *out_count, sizeof path[0], by_name);
+	char **name;
+	size_t names = 0;
+	st listed = file_list(s, folder, &name, &names);
+	if (listed.code != E_OK && listed.code != E_NOTFOUND)
+		return listed;
+	scope_clear_error(s);
+	for (size_t i = 0; i < names && *out_count < INCOMING_MAX; i++)
+		if (name[i][0] != '.')
+			path[(*out_count)++] = scope_printf(s, "%s/%s", folder, name[i]);
 	return OK;
 }
 

@@ -465,6 +465,23 @@ static void a_segment_that_was_begun_and_not_finished_is_no_gap_at_the_next_star
 	assert_sound(m, 20, 0);
 }
 
+/* As an empty one it would be begun anew, and the numbers of its leaves be given out again. */
+static void a_tail_that_cannot_be_listed_is_not_an_empty_one(void **state)
+{
+	struct made *m = *state;
+	char *tail = scope_printf(&m->s, "%s/tail", m->dir), *away = scope_printf(&m->s, "%s/away", m->dir);
+	uint64_t first;
+	append(m, 0, 3, 0);
+	close_made(m);
+	assert_int_equal(rename(tail, away), 0);
+	assert_ok(&m->s, file_create(&m->s, tail, span_str("no directory"), 0600));
+	assert_fails(&m->s, E_IO, tail_first(&m->s, m->dir, &first));
+	assert_int_equal(unlink(tail), 0);
+	assert_int_equal(rename(away, tail), 0);
+	open_made(m, 0);
+	assert_int_equal(tail_size(m->tail), 3);
+}
+
 static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
 {
 	struct made *m = *state;
@@ -723,6 +740,7 @@ int main(void)
 		TEST(after_a_failed_sync_the_tail_is_read_back_and_written_anew),
 		TEST(a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start),
 		TEST(a_segment_that_was_begun_and_not_finished_is_no_gap_at_the_next_start),
+		TEST(a_tail_that_cannot_be_listed_is_not_an_empty_one),
 		TEST(a_torn_group_at_the_end_was_never_acknowledged),
 		TEST(a_changed_record_is_named),
 		TEST(a_deleted_record_is_named),

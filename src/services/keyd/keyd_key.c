@@ -5,8 +5,6 @@
 #include "file.h"
 #include "log.h"
 #include "text.h"
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 
 #define DESCRIPTION_MAX 65536u
@@ -133,19 +131,16 @@ st keyd_load_keys(struct scope *s, struct keyd *d)
 	TRY(file_make_directory(s, path, 0700));
 	TRY(file_make_directory(s, scope_printf(s, "%s/ocsp", d->conf->state), 0700));
 	TRY(file_make_directory(s, scope_printf(s, "%s/heads", d->conf->state), 0700));
-	DIR *directory = opendir(path);
-	if (directory == NULL)
-		return fail_errno(s, E_IO, "reading %s", path);
-	st status = OK;
-	for (struct dirent *entry = readdir(directory); entry != NULL && status.code == E_OK; entry = readdir(directory)) {
-		st named = key_label_check(s, entry->d_name);
-		if (named.code == E_OK && strstr(entry->d_name, ".new") == NULL)
-			status = load_key(s, d, entry->d_name);
-		else
-			scope_clear_error(s);
+	char **name;
+	size_t count;
+	TRY(file_list(s, path, &name, &count));
+	for (size_t i = 0; i < count; i++) {
+		st named = key_label_check(s, name[i]);
+		if (named.code == E_OK && strstr(name[i], ".new") == NULL)
+			TRY(load_key(s, d, name[i]));
+		scope_clear_error(s);
 	}
-	(void)closedir(directory);
-	return status;
+	return OK;
 }
 
 void keyd_free_keys(struct keyd *d)
