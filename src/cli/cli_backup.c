@@ -95,23 +95,6 @@ st cli_copy_tree(struct scope *s, const char *from, const char *to)
 
 /* ---- what is on record ---- */
 
-char *cli_operator(struct scope *s)
-{
-	return scope_printf(s, "uid %d", (int)getuid());
-}
-
-st cli_journal_put(struct scope *s, const char *path, struct audit_event *e)
-{
-	const struct audit_settings settings = { .journal = path, .component = "cli" };
-	struct audit *journal;
-	TRY(audit_finish(s, e));
-	TRY(audit_open(s, &settings, &journal));
-	uint64_t index;
-	st put = audit_commit(s, journal, e, &index);
-	audit_close(journal);
-	return put;
-}
-
 /* Records under the checkpoint of a log's copy; 0 when it has none yet. */
 static st records_of(struct scope *s, const char *log, uint64_t *out)
 {

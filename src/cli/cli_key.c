@@ -189,7 +189,7 @@ static st probe(struct scope *s, struct cli *c)
 		arguments[n++] = "--token";
 		arguments[n++] = c->argument[0];
 	}
-	return cli_run_command(s, c, keyd, arguments, &c->exit_code);
+	return cli_run_command(s, c, keyd, arguments, NULL, &c->exit_code);
 }
 
 /* clang-format off */

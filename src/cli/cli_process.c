@@ -285,7 +285,7 @@ st cli_run_program(struct scope *s, const char *path, const char *const *argumen
 }
 
 st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments,
-		   int *out_exit)
+		   struct buf *out, int *out_exit)
 {
 	AUTO_BUF pins;
 	buf_init(&pins, PINS_MAX);
@@ -302,7 +302,7 @@ st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon
 	}
 	while (*arguments != NULL && n + 1 < ARGUMENTS_MAX)
 		words[n++] = *arguments++;
-	return cli_run_program(s, cli_program(s, c, daemon->program), words, &daemon->environment, NULL, out_exit);
+	return cli_run_program(s, cli_program(s, c, daemon->program), words, &daemon->environment, out, out_exit);
 }
 
 st cli_open_log(struct scope *s, const struct cli *c, const char *name, int *out_fd)

@@ -24,8 +24,9 @@ void cli_stop(struct cli_child *child, int grace_ms);
 /* Run a program of ours to its end with standard output as ours, or into `out` when given; its exit code. */
 st cli_run_program(struct scope *s, const char *path, const char *const *arguments, const struct conf_list *environment,
 		   struct buf *out, int *out_exit);
-/* One of a daemon's own commands ("probe"), with its configuration and PINs; prints to our standard output. */
+/* One of a daemon's own commands ("probe"), with its configuration and PINs; prints to our standard output, or into `out` when
+ * given. */
 st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments,
-		   int *out_exit);
+		   struct buf *out, int *out_exit);
 /* The log file of a daemon, opened for appending; -1 when the installation has no log directory. */
 st cli_open_log(struct scope *s, const struct cli *c, const char *name, int *out_fd);

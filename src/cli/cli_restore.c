@@ -17,14 +17,11 @@
 #include "file.h"
 #include "log.h"
 #include "text.h"
-#include "wire.h"
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define KNOCK_MS 1000
 
 struct restore {
 	struct cli *c;
@@ -36,22 +33,12 @@ struct restore {
 	uint64_t lost;    /* acknowledged once, and not in it */
 };
 
-/* By its pid file, or, under another supervisor than ours, by its socket. */
-static bool runs(struct scope *s, const struct cli *c, const struct cli_daemon *daemon)
-{
-	struct wire_client *client = NULL;
-	bool answers = daemon->socket != NULL && wire_connect(s, daemon->socket, KNOCK_MS, &client).code == E_OK;
-	wire_close(client);
-	scope_clear_error(s);
-	return answers || cli_daemon_runs(s, c, daemon->label);
-}
-
 static st must_be_stopped(struct scope *s, const struct cli *c)
 {
 	const struct cli_daemon *const daemons[] = { cli_conf_daemon(&c->conf, "ca"), cli_conf_daemon(&c->conf, "auditd"),
 						     cli_conf_keyd(&c->conf, "log") };
 	for (size_t i = 0; i < sizeof daemons / sizeof daemons[0]; i++)
-		if (daemons[i] != NULL && runs(s, c, daemons[i]))
+		if (daemons[i] != NULL && cli_serves(s, c, daemons[i]))
 			return fail(s, E_STATE, "%s runs; stop the daemons first with `chancery run --stop`",
 				    daemons[i]->label);
 	return OK;
@@ -257,25 +244,12 @@ static st put_database(struct scope *s, const struct restore *r, const char *cop
 
 /* ---- on record, then done ---- */
 
-/* The journal belongs to whom the log belongs to, who reads it and takes it away. */
-static st give_to_auditd(struct scope *s, const char *log, const char *incoming, const char *journal)
-{
-	struct stat about;
-	if (geteuid() != 0)
-		return OK;
-	if (stat(log, &about) != 0 || chown(incoming, about.st_uid, about.st_gid) != 0 ||
-	    chown(journal, about.st_uid, about.st_gid) != 0)
-		return fail_errno(s, E_IO, "owner of %s", journal);
-	return OK;
-}
-
 static st record(struct scope *s, const struct restore *r)
 {
 	const char *log = r->log ? r->fresh : r->c->conf.audit_log;
-	const char *incoming = scope_printf(s, "%s/incoming", log);
-	const char *journal = scope_printf(s, "%s/restore-%s", incoming, r->stamp);
+	const char *journal;
 	const char *made = scope_printf(s, "%s/journal", r->from);
-	TRY(file_make_directory(s, incoming, 0750));
+	TRY(cli_incoming_path(s, log, scope_printf(s, "restore-%s", r->stamp), &journal));
 	if (r->log && file_exists(made)) /* that the copy was made is on record behind its end */
 		TRY(cli_copy_file(s, made, journal));
 	AUTO_EVENT e;
@@ -289,8 +263,7 @@ static st record(struct scope *s, const struct restore *r)
 		audit_number(&e, "lost", (int64_t)r->lost);
 	audit_str(&e, "operator", cli_operator(s));
 	TRY(cli_journal_put(s, journal, &e));
-	TRY(file_sync_directory_of(s, journal));
-	return give_to_auditd(s, log, incoming, journal);
+	return cli_incoming_give(s, log, journal);
 }
 
 static st put_log(struct scope *s, const struct restore *r)

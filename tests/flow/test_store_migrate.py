@@ -38,6 +38,19 @@ def migrate(provider, cluster, target):
     return provider.call("store", "migrate", "--to", "postgresql:" + cluster.address(target))
 
 
+def back_to_the_file(provider):
+    provider.conf("ca").write_text((provider.conf("ca").parent / "ca.conf.before-migration").read_text())
+
+
+def tables_told(done):
+    """The proof, as the command prints it and as it is on record."""
+    return "; ".join(" ".join(line.split()) for line in done.stdout.splitlines() if " sha256 " in line)
+
+
+def migrations_on_record(provider):
+    return [leaf["record"] for leaf in provider.json("audit", "show", "--event", "store.migrated")]
+
+
 def test_a_migration_is_refused_while_the_ca_runs_and_changes_nothing(provider, cluster, target):
     provider.start()
     provider.held = [issue(provider, i) for i in range(5)]
@@ -51,7 +64,7 @@ def test_a_migration_is_refused_while_the_ca_runs_and_changes_nothing(provider, 
 def test_a_target_that_is_not_empty_is_refused_and_left_as_it_is(provider, cluster):
     other = cluster.new()
     assert migrate(provider, cluster, other).returncode == 0  # as a rehearsal
-    provider.conf("ca").write_text((provider.conf("ca").parent / "ca.conf.before-migration").read_text())
+    back_to_the_file(provider)
     cluster.sql(other, "DELETE FROM status WHERE state = 1")
     done = migrate(provider, cluster, other)
     assert done.returncode == 6 and "give one that is empty" in done.stderr
@@ -62,7 +75,7 @@ def test_a_copy_that_differs_is_noticed_and_not_kept(provider, cluster):
     """A database that changes what it is given: one octet of one certificate."""
     spoilt = cluster.new()
     assert migrate(provider, cluster, spoilt).returncode == 0
-    provider.conf("ca").write_text((provider.conf("ca").parent / "ca.conf.before-migration").read_text())
+    back_to_the_file(provider)
     names = ", ".join(tables(provider))
     cluster.sql(spoilt, f"TRUNCATE {names}",
                 "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.der = set_byte(NEW.der, 40, 0); RETURN NEW; END$$",
@@ -71,6 +84,33 @@ def test_a_copy_that_differs_is_noticed_and_not_kept(provider, cluster):
     assert done.returncode != 0 and "table certificate is not the same in the copy" in done.stderr
     assert cluster.sql(spoilt, "SELECT (SELECT count(*) FROM authority) + (SELECT count(*) FROM certificate)").strip() == "0"
     assert "database = " in provider.conf("ca").read_text()
+
+
+def test_a_migration_that_cannot_be_put_on_record_changes_nothing(provider, cluster):
+    incoming = provider.home / "state" / "auditd" / "log" / "incoming"
+    aside = incoming.rename(incoming.with_name("aside"))
+    incoming.write_text("")
+    unrecorded = cluster.new()
+    done = migrate(provider, cluster, unrecorded)
+    assert done.returncode != 0 and "the copy is whole but not on record, and nothing points to it" in done.stderr
+    assert "database = " in provider.conf("ca").read_text()
+    incoming.unlink()
+    aside.rename(incoming)
+
+
+def test_a_running_auditd_takes_the_record_at_once(provider, cluster):
+    chancery = provider.conf("chancery")
+    before = chancery.read_text()
+    chancery.write_text(before.replace("[daemon ca]\n", "[daemon ca]\nsupervised = no\n"))
+    provider.start()
+    known = migrations_on_record(provider)
+    done = migrate(provider, cluster, cluster.new())
+    assert done.returncode == 0, done.stderr
+    assert len(migrations_on_record(provider)) == len(known) + 1
+    assert migrations_on_record(provider)[-1]["tables"] == tables_told(done) and migrations_on_record(provider)[-1]["component"] == "cli"
+    provider.stop()
+    chancery.write_text(before)
+    back_to_the_file(provider)
 
 
 def test_everything_is_there_after_the_migration_and_service_goes_on(provider, cluster, target):
@@ -84,6 +124,9 @@ def test_everything_is_there_after_the_migration_and_service_goes_on(provider, c
         assert set(cluster.sql(target, f"SELECT column_name FROM information_schema.columns WHERE table_name = '{name}'").split()) == columns
     assert "postgresql = " in provider.conf("ca").read_text() and "database = " not in provider.conf("ca").read_text()
     provider.start()
+    recorded = migrations_on_record(provider)[-1]
+    assert recorded["tables"] == tables_told(done) and recorded["from"] == "../state/ca/ca.db"
+    assert recorded["to"] == "postgresql:" + cluster.address(target) and recorded["operator"].startswith("uid ")
     for serial, path in provider.held:
         shown = provider.json("cert", "show", "--serial", serial)
         assert "".join(shown["certificate"].split()) == "".join(path.read_text().split())

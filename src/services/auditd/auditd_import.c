@@ -203,7 +203,7 @@ st imported_incoming(struct scope *s, struct imported *i, struct tail *tail, con
 	size_t count = 0;
 	TRY(list_incoming(s, scope_printf(s, "%s/incoming", dir), path, &count));
 	for (size_t k = 0; k < count; k++) {
-		TRY(fail_context(s, take_journal(s, i, tail, "restore", path[k]), "journal left in incoming"));
+		TRY(fail_context(s, take_journal(s, i, tail, "incoming", path[k]), "journal left in incoming"));
 		if (unlink(path[k]) != 0)
 			return fail_errno(s, E_IO, "removing %s", path[k]);
 	}
