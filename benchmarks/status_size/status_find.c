@@ -37,13 +37,13 @@ static st run(struct scope *s, int argc, char **argv)
 	struct ca ca = { 0 };
 	struct rows_times status, certificate = { 0 };
 	if (argc != 5 && argc != 6)
-		return fail(s, E_INPUT, "usage: status_find DATABASE COUNT UNTIMED LOOKUPS [certificates]");
+		return fail(s, E_INPUT, "usage: status_find DATABASE COUNT UNTIMED LOOKUPS [CERTIFICATES]");
 	uint64_t count = strtoull(argv[2], NULL, 10);
 	size_t untimed = (size_t)strtoull(argv[3], NULL, 10), lookups = (size_t)strtoull(argv[4], NULL, 10);
 	TRY(db_open(s, argv[1], &ca_schema, &ca.db));
 	TRY(rows_time(s, count, untimed, lookups, look_for_status, &ca, &status));
 	if (argc == 6)
-		TRY(rows_time(s, count, untimed, lookups, look_for_certificate, &ca, &certificate));
+		TRY(rows_time(s, count, 0, (size_t)strtoull(argv[5], NULL, 10), look_for_certificate, &ca, &certificate));
 	db_close(ca.db);
 	(void)printf(
 		"{\"status_p50_us\": %.2f, \"status_p99_us\": %.2f, \"certificate_p50_us\": %.2f, \"certificate_p99_us\": %.2f}\n",

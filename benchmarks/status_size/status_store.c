@@ -5,15 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CA 1
-
-struct fill {
+struct filling {
 	struct va_store *store;
+	uint16_t ca;
 	uint64_t next; /* number of the feed */
 	int64_t now;
 };
 
-static st apply(struct scope *s, struct fill *f, const uint64_t *number, size_t count)
+static st apply(struct scope *s, struct filling *f, const uint64_t *number, size_t count)
 {
 	struct va_item *item = scope_alloc(s, count * sizeof *item);
 	uint8_t *serial = scope_alloc(s, count * ROWS_LEN);
@@ -21,7 +20,7 @@ static st apply(struct scope *s, struct fill *f, const uint64_t *number, size_t 
 		bool revoked = rows_revoked(number[i]);
 		rows_value(ROWS_SERIAL, number[i], serial + i * ROWS_LEN);
 		item[i] = (struct va_item){ .type = VA_ITEM_STATUS,
-					    .ca = CA,
+					    .ca = f->ca,
 					    .status = { .serial = span_of(serial + i * ROWS_LEN, ROWS_LEN),
 							.revoked = revoked,
 							.reason = revoked ? 4 : 0,
@@ -51,31 +50,42 @@ static st take_numbers(struct scope *s, const uint64_t *number, size_t count, vo
 
 static st look(struct scope *s, uint64_t number, void *arg)
 {
+	const struct filling *f = arg;
 	uint8_t serial[ROWS_LEN];
 	struct va_status_item status;
 	bool found;
 	rows_value(ROWS_SERIAL, number, serial);
-	TRY(va_store_status(s, arg, CA, SPAN_ARRAY(serial), &found, &status));
+	TRY(va_store_status(s, f->store, f->ca, SPAN_ARRAY(serial), &found, &status));
 	return found && status.revoked == rows_revoked(number) ? OK
 							       : fail(s, E_BUG, "a serial has not the status it was given");
 }
 
+static st fill(struct scope *s, struct filling *f, uint64_t count)
+{
+	TRY(va_store_number(s, f->store, &f->next));
+	f->next++;
+	return rows_each(s, ROWS_SERIAL, count, take_numbers, f);
+}
+
+static st find(struct scope *s, struct filling *f, uint64_t count, char **numbers)
+{
+	struct rows_times times;
+	TRY(rows_time(s, count, (size_t)strtoull(numbers[0], NULL, 10), (size_t)strtoull(numbers[1], NULL, 10), look, f,
+		      &times));
+	(void)printf("{\"store_p50_us\": %.2f, \"store_p99_us\": %.2f}\n", times.p50, times.p99);
+	return OK;
+}
+
 static st run(struct scope *s, int argc, char **argv)
 {
-	struct fill f = { .next = 1, .now = scope_now(s) };
-	struct rows_times times;
-	if (argc != 3 && argc != 5)
-		return fail(s, E_INPUT, "usage: status_store DIRECTORY COUNT [UNTIMED LOOKUPS]; without LOOKUPS it is filled");
-	uint64_t count = strtoull(argv[2], NULL, 10);
+	if (argc != 4 && argc != 6)
+		return fail(s, E_INPUT,
+			    "usage: status_store DIRECTORY CA COUNT [UNTIMED LOOKUPS]; without LOOKUPS it is filled");
+	struct filling f = { .ca = (uint16_t)strtoul(argv[2], NULL, 10), .now = scope_now(s) };
+	uint64_t count = strtoull(argv[3], NULL, 10);
 	TRY(va_store_open(s, argv[1], &f.store));
-	if (argc == 3)
-		TRY(rows_each(s, ROWS_SERIAL, count, take_numbers, &f));
-	else
-		TRY(rows_time(s, count, (size_t)strtoull(argv[3], NULL, 10), (size_t)strtoull(argv[4], NULL, 10), look, f.store,
-			      &times));
+	TRY(argc == 4 ? fill(s, &f, count) : find(s, &f, count, argv + 4));
 	va_store_close(f.store);
-	if (argc == 5)
-		(void)printf("{\"store_p50_us\": %.2f, \"store_p99_us\": %.2f}\n", times.p50, times.p99);
 	return OK;
 }
 
