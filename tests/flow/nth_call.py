@@ -2,6 +2,7 @@
 import collections
 import os
 import re
+import select
 import subprocess
 import tempfile
 import time
@@ -14,7 +15,7 @@ MAY_TRACE = os.geteuid() == 0  # the daemons are closed to debuggers of their ow
 
 def target_of(line):
     """What the call was about, without what differs each time."""
-    found = re.search(r'\(\d+<((?:->|[^>])*)>|\("([^"]*)"', line)
+    found = re.search(r'\(\d+<((?:->|[^>])*)>|\((?:AT_FDCWD<[^>]*>, )?"([^"]*)"', line)
     text = (found.group(1) or found.group(2) or "?") if found else "?"
     if re.match(r"(TCP|UNIX|anon_inode|socket|pipe)", text):
         return "socket"
@@ -67,3 +68,23 @@ def inject(injection, pid, longest, pause=0.02):
         finally:
             leave(strace)
         return Hit(injection, begun, time.time(), happened() if os.path.exists(trace) else None)
+
+
+def start_with(injection, command, longest=5):
+    """The daemon started under strace, which fails the n-th call; ended in order when it is ready. What was hit, and whether it was ready."""
+    with tempfile.TemporaryDirectory(prefix="chancery-strace-") as directory:
+        trace = os.path.join(directory, "trace")
+        fault = f"inject={injection.call}:{FAULTS[injection.fault]}:when={injection.n}"
+        ready, written = os.pipe()
+        strace = subprocess.Popen(["strace", "-f", "-q", "-yy", "-o", trace, "-e", f"trace={injection.call}", "-e", fault, *map(str, command),
+                                   "--ready-fd", str(written)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  pass_fds=(written,))
+        os.close(written)
+        with os.fdopen(ready, "rb") as f:
+            was_ready = bool(select.select([f], [], [], longest)[0]) and f.read(1) != b""
+        if was_ready:
+            time.sleep(0.05)  # what it does first of all
+        subprocess.run(["pkill", "-TERM", "-P", str(strace.pid)], check=False)
+        strace.wait(30)
+        with open(trace, errors="replace") as f:
+            return what_was_hit(f.read(), injection.call), was_ready
