@@ -7,8 +7,6 @@
 #include "pki_name.h"
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -79,14 +77,16 @@ static st start_over(struct scope *s, const struct cli *c)
 
 static st check_empty(struct scope *s, const struct cli *c)
 {
-	DIR *entries = opendir(c->home);
-	if (entries == NULL)
-		return errno == ENOENT ? OK : fail_errno(s, E_IO, "%s", c->home);
+	char **name;
+	size_t count = 0;
+	st listed = file_list(s, c->home, &name, &count);
+	if (listed.code != E_OK && listed.code != E_NOTFOUND)
+		return listed;
+	scope_clear_error(s);
 	const char *found = NULL;
-	for (struct dirent *entry; found == NULL && (entry = readdir(entries)) != NULL;)
-		if (entry->d_name[0] != '.' && strcmp(entry->d_name, "lost+found") != 0)
-			found = scope_printf(s, "%s", entry->d_name);
-	(void)closedir(entries);
+	for (size_t i = 0; i < count && found == NULL; i++)
+		if (name[i][0] != '.' && strcmp(name[i], "lost+found") != 0)
+			found = name[i];
 	return found == NULL
 		       ? OK
 		       : fail(s, E_CONFLICT, "%s holds other things (%s): name a directory that is empty or not there yet",

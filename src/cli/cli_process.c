@@ -3,7 +3,6 @@
 #include "file.h"
 #include "log.h"
 #include "moment.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -31,20 +30,19 @@ static st pins_add(struct scope *s, struct buf *out, const char *token, span pin
 
 static st pins_of_directory(struct scope *s, const char *directory, struct buf *out)
 {
-	DIR *entries = opendir(directory);
-	if (entries == NULL)
-		return fail_errno(s, E_CONFIG, "directory of PINs %s", directory);
-	st result = OK;
-	for (struct dirent *entry; result.code == E_OK && (entry = readdir(entries)) != NULL;) {
-		if (entry->d_name[0] == '.' || strchr(entry->d_name, '.') != NULL)
+	char **name;
+	size_t count;
+	st listed = file_list(s, directory, &name, &count);
+	if (listed.code != E_OK)
+		return fail_context(s, (st){ E_CONFIG }, "directory of PINs");
+	for (size_t i = 0; i < count; i++) {
+		if (strchr(name[i], '.') != NULL)
 			continue;
 		span pin;
-		result = file_read(s, scope_printf(s, "%s/%s", directory, entry->d_name), PIN_MAX, &pin);
-		if (result.code == E_OK)
-			result = pins_add(s, out, entry->d_name, pin);
+		TRY(file_read(s, scope_printf(s, "%s/%s", directory, name[i]), PIN_MAX, &pin));
+		TRY(pins_add(s, out, name[i], pin));
 	}
-	(void)closedir(entries);
-	return result;
+	return OK;
 }
 
 /* The tokens that a keyd wants PINs for, one a line: it knows its configuration and its keys. */

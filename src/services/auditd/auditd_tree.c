@@ -1,7 +1,6 @@
 #include "auditd_tree.h"
 #include "file.h"
 #include "log.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -111,12 +110,11 @@ static void remove_partials(struct tree *t, int level, uint64_t n)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	char *folder = scope_printf(&s, "%s.p", audit_tile_path(&s, t->dir, level, n, AUDIT_TILE_WIDTH));
-	DIR *listing = opendir(folder);
-	for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;)
-		if (entry->d_name[0] != '.')
-			(void)unlink(scope_printf(&s, "%s/%s", folder, entry->d_name));
-	if (listing != NULL)
-		(void)closedir(listing);
+	char **name;
+	size_t count = 0;
+	(void)file_list(&s, folder, &name, &count).code;
+	for (size_t i = 0; i < count; i++)
+		(void)unlink(scope_printf(&s, "%s/%s", folder, name[i]));
 	(void)rmdir(folder);
 }
 

@@ -8,7 +8,6 @@
 #include "pki_crl.h"
 #include "text.h"
 #include "va.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -212,13 +211,13 @@ void va_crl_tidy(struct va *va)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	AUTO_DIRECTORY *directory = va_directory_take(va);
-	char *path = crl_directory(&s, va);
-	DIR *dir = opendir(path);
-	if (dir == NULL)
-		return;
-	for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-		if (is_stale(&s, directory, entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) != 0)
-			log_put(LOG_LEVEL_WARNING, "%s/%s: %s", path, entry->d_name, strerror(errno));
+	char **name;
+	size_t count = 0;
+	if (file_list(&s, crl_directory(&s, va), &name, &count).code != E_OK)
+		log_failure(&s, "removing old CRL files");
+	for (size_t i = 0; i < count; i++) {
+		char *path = scope_printf(&s, "%s/%s", crl_directory(&s, va), name[i]);
+		if (is_stale(&s, directory, name[i]) && unlink(path) != 0)
+			log_put(LOG_LEVEL_WARNING, "%s: %s", path, strerror(errno));
 	}
-	(void)closedir(dir);
 }
