@@ -23,7 +23,7 @@ def run_with_kills(world, kill, times):
         kill(i)
         assert world.process.wait(30) == -signal.SIGKILL
     assert world.start()
-    time.sleep(0.3)
+    assert kc.wait_for(lambda: world.status()["size"] > 200, 20)
     load.terminate()
     got = aw.acknowledged(load)
     assert len(got) > 100
