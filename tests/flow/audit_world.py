@@ -150,9 +150,12 @@ class World:
             return f.read()
 
     def load(self, writers, count, size=200, wait=True, anchor=None):
-        """audit_load: with wait, {id: index} of all that was acknowledged; else the running process, its lines on stdout."""
+        """audit_load: with wait, {id: index} of all that was acknowledged; else the running process, its lines in a file: a pipe that nobody
+        empties would make it stand still."""
+        lines = tempfile.TemporaryFile("w+")
         process = subprocess.Popen([os.path.join(kc.BUILD, "benchmarks", "audit_load"), self.socket, str(writers), str(count), str(size),
-                                    "print"] + ([anchor] if anchor else []), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                    "print"] + ([anchor] if anchor else []), stdout=lines, stderr=subprocess.DEVNULL)
+        process.lines = lines
         return acknowledged(process) if wait else process
 
     def verify(self, *options):
@@ -195,9 +198,12 @@ class World:
 
 
 def acknowledged(process):
-    lines = process.communicate(timeout=300)[0].splitlines()
+    process.wait(300)
     got = {}
-    for line in lines:
+    with process.lines as lines:
+        lines.seek(0)
+        text = lines.read()
+    for line in text.splitlines():
         identity, index = line.split()
         assert identity not in got
         got[identity] = int(index)
