@@ -39,7 +39,7 @@ static bool pass(struct between *b, int from, int to, bool is_answer)
 		atomic_store(&b->cut, CUT_NOT);
 		return false;
 	}
-	return write(to, bytes, (size_t)len) == len;
+	return send(to, bytes, (size_t)len, MSG_NOSIGNAL) == len;
 }
 
 static void *pair_main(void *arg)
