@@ -16,7 +16,7 @@ bool rows_revoked(uint64_t number);
 /*
  * The numbers 0 to count - 1, so many at once, for an index by a random value. The first ones (a hundredth of all, at least 10,000) come at
  * random, as certificates do; the others in the order of the value, which is as fast as a disk writes. As they come between those
- * that are there, pages are split and left about half full: no better filled than by random arrival.
+ * that are there, pages are split, and no fuller than by random arrival (SQLite's 84 and 82 %, LMDB's emptier).
  */
 #define ROWS_TOGETHER 20000u
 typedef st rows_take(struct scope *s, const uint64_t *number, size_t count, void *arg);
