@@ -46,6 +46,7 @@ void db_group_run_all(struct db *db, db_work *work, db_after *after, struct db_i
 void db_group_hold(struct db *db);
 void db_group_release(struct db *db);
 /* store_watch.c */
+extern int64_t db_watch_interval; /* for tests, before a database is opened */
 st db_watch_start(struct scope *s, struct db *db);
 void db_watch_stop(struct db *db);
 /* store_schema.c */

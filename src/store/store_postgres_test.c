@@ -1,4 +1,6 @@
 /* What only a database across a connection has: servers that are not durable, and connections lost at every moment. */
+#include "store_internal.h"
+#include "moment.h"
 #include "store_unit.h"
 #include <poll.h>
 #include <pthread.h>
@@ -406,6 +408,39 @@ static void change_server(struct place *p, const char *sql, const char *name, co
 		(void)usleep(10000);
 }
 
+static bool is_durable(struct place *p)
+{
+	bool durable = db_durable(&p->s, p->db).code == E_OK;
+	scope_clear_error(&p->s);
+	return durable;
+}
+
+static void becomes(struct place *p, bool durable)
+{
+	for (int i = 0; i < 500 && is_durable(p) != durable; i++)
+		(void)usleep(10000);
+	assert_int_equal(is_durable(p), durable);
+}
+
+static void a_server_that_stops_waiting_for_the_disk_gets_nothing_until_it_waits_again(void **state)
+{
+	struct place *p = *state;
+	int64_t interval = db_watch_interval;
+	db_close(p->db);
+	db_watch_interval = 50000;
+	assert_ok(&p->s, db_open(&p->s, p->url, &schema_2, &p->db));
+	assert_ok(&p->s, db_tx(&p->s, p->db, insert_named, name_of(p, "a")));
+	change_server(p, "ALTER SYSTEM SET synchronous_commit = off", "synchronous_commit", "off");
+	becomes(p, false);
+	assert_fails(&p->s, E_UNAVAILABLE, db_tx(&p->s, p->db, insert_named, name_of(p, "b")));
+	assert_int_equal(things(p), 1);
+	change_server(p, "ALTER SYSTEM RESET synchronous_commit", "synchronous_commit", "on");
+	becomes(p, true);
+	assert_ok(&p->s, db_tx(&p->s, p->db, insert_named, name_of(p, "b")));
+	assert_int_equal(things(p), 2);
+	db_watch_interval = interval;
+}
+
 static void a_server_with_standbys_that_it_does_not_wait_for_is_refused(void **state)
 {
 	struct place *p = *state;
@@ -466,6 +501,7 @@ static void a_password_in_an_address_is_refused(void **state)
 
 int main(void)
 {
+	db_watch_interval = MOMENT_DAY; /* no requests but the test's go between the store and the server */
 	const struct CMUnitTest tests[] = {
 		TEST(a_commit_whose_answer_is_lost_is_found_done_and_not_repeated),
 		TEST(a_commit_that_did_not_arrive_is_repeated),
@@ -479,6 +515,7 @@ int main(void)
 		TEST(a_lost_session_gives_up_the_lead),
 		TEST(whoever_is_alone_with_a_database_keeps_others_out_and_the_other_way_round),
 		TEST(a_server_that_does_not_wait_for_the_disk_is_refused),
+		TEST(a_server_that_stops_waiting_for_the_disk_gets_nothing_until_it_waits_again),
 		TEST(a_server_with_standbys_that_it_does_not_wait_for_is_refused),
 		TEST(a_commit_whose_wait_for_a_standby_is_broken_off_is_not_called_durable),
 		TEST(a_password_in_an_address_is_refused),

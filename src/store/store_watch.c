@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define INTERVAL (5 * MOMENT_SECOND)
+int64_t db_watch_interval = 5 * MOMENT_SECOND;
 
 struct db_watch {
 	struct db *db;
@@ -59,7 +59,7 @@ static void *watch_main(void *arg)
 	struct db_watch *w = arg;
 	(void)pthread_mutex_lock(&w->mutex);
 	while (!w->stopping) {
-		(void)moment_wait(&w->stop, &w->mutex, moment_monotonic() + INTERVAL);
+		(void)moment_wait(&w->stop, &w->mutex, moment_monotonic() + db_watch_interval);
 		if (w->stopping)
 			break;
 		(void)pthread_mutex_unlock(&w->mutex);
