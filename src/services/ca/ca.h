@@ -152,6 +152,7 @@ st ca_cluster_join(struct scope *s, struct ca *ca);
 st ca_cluster_await(struct scope *s, struct ca *ca, uint64_t position);
 /* In a transaction: one's own position, and with it the one at which the next start begins to compare. */
 st ca_cluster_enter_position(struct scope *s, struct db_tx *tx, struct ca *ca, int64_t position);
+st ca_cluster_save_position(struct scope *s, struct ca *ca, int64_t position);
 st ca_cluster_start(struct scope *s, struct ca *ca);
 void ca_cluster_stop(struct ca *ca);
 

@@ -101,6 +101,12 @@ static st enter_process(struct scope *s, struct db_tx *tx, void *arg)
 	return ca_cluster_enter_position(s, tx, e->ca, e->position);
 }
 
+st ca_cluster_save_position(struct scope *s, struct ca *ca, int64_t position)
+{
+	struct entry e = { ca, position };
+	return db_tx(s, ca->db, enter_process, &e);
+}
+
 /* Nothing of ours lies before the end that the log has now. */
 static st enter_behind_others(struct scope *s, struct ca *ca)
 {
@@ -109,8 +115,7 @@ static st enter_behind_others(struct scope *s, struct ca *ca)
 	uint64_t size = 0;
 	TRY(audit_read(s, ca->audit, 0, 1, &leaf, &count, &size));
 	ca_flight_reached(ca, size);
-	struct entry e = { ca, ca_log_position(ca, size) };
-	return db_tx(s, ca->db, enter_process, &e);
+	return ca_cluster_save_position(s, ca, ca_log_position(ca, size));
 }
 
 /* ---- the same files ---- */

@@ -125,17 +125,6 @@ int64_t ca_log_position(const struct ca *ca, uint64_t position)
 	return ca->conf->audit_journal != NULL ? 0 : (int64_t)position;
 }
 
-struct position {
-	struct ca *ca;
-	int64_t position;
-};
-
-static st save_position(struct scope *s, struct db_tx *tx, void *arg)
-{
-	const struct position *p = arg;
-	return ca_cluster_enter_position(s, tx, p->ca, p->position);
-}
-
 /* Those old enough leave the list when they are settled. New ones come in front, so what is handed out is a tail of it. */
 static struct ca_doubt *ripe_doubts(struct ca_flight *f)
 {
@@ -172,11 +161,11 @@ static st tick(struct scope *s, struct ca *ca)
 		forget_doubts(f, doubts);
 	}
 	ask_how_far(ca);
-	struct position now = { ca, ca_log_position(ca, ca_flight_position(ca)) };
-	if ((uint64_t)now.position <= f->saved)
+	int64_t position = ca_log_position(ca, ca_flight_position(ca));
+	if ((uint64_t)position <= f->saved)
 		return OK;
-	TRY(db_tx(s, ca->db, save_position, &now));
-	f->saved = (uint64_t)now.position;
+	TRY(ca_cluster_save_position(s, ca, position));
+	f->saved = (uint64_t)position;
 	return OK;
 }
 
