@@ -1,35 +1,7 @@
 #include "audit_json.h"
+#include "text.h"
 
 static const uint8_t replacement[3] = { 0xef, 0xbf, 0xbd }; /* U+FFFD */
-
-/* Length of the UTF-8 character at the start, 0 when it is none: overlong forms, surrogates and what lies behind U+10FFFF
- * are none (rfc3629#3). */
-static size_t utf8_length(span text)
-{
-	static const struct {
-		uint8_t mask, lead, first_low;
-		size_t len;
-	} forms[] = { { 0xe0, 0xc0, 0x80, 2 }, { 0xf0, 0xe0, 0x80, 3 }, { 0xf8, 0xf0, 0x80, 4 } };
-	uint8_t lead = text.data[0];
-	if (lead < 0x80)
-		return 1;
-	for (size_t i = 0; i < 3; i++) {
-		if ((lead & forms[i].mask) != forms[i].lead)
-			continue;
-		size_t len = forms[i].len;
-		if (text.len < len)
-			return 0;
-		for (size_t k = 1; k < len; k++)
-			if ((text.data[k] & 0xc0) != 0x80)
-				return 0;
-		uint8_t second = text.data[1];
-		bool overlong = (len == 2 && lead < 0xc2) || (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
-		bool surrogate = lead == 0xed && second >= 0xa0;
-		bool behind = lead > 0xf4 || (lead == 0xf4 && second >= 0x90);
-		return overlong || surrogate || behind ? 0 : len;
-	}
-	return 0;
-}
 
 /* Bytes that stand for themselves in a string. */
 static bool is_plain(uint8_t c)

@@ -20,3 +20,6 @@ st base64_parse(struct scope *s, span text, span *out);
 
 /* Unsigned decimal, digits only, no sign or space; E_INPUT when empty, not a number or over `max`. */
 st decimal_parse(struct scope *s, span text, uint64_t max, uint64_t *out);
+/* Length of the UTF-8 character at the start of a text that is not empty, 0 when it is none: overlong forms, surrogates and what lies
+ * behind U+10FFFF are none (rfc3629#3). */
+size_t utf8_length(span text);

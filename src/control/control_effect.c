@@ -1,0 +1,241 @@
+/*
+ * control_effect.c - what each operation of the register does to it, behind the approvals.
+ */
+#include "control_internal.h"
+#include "moment.h"
+#include "pki_certificate.h"
+#include "pki_key.h"
+
+static st find_present(struct scope *s, const struct control_register *r, const struct control_proposal *p,
+		       struct control_person **out)
+{
+	span id = control_parameter(p, "person", 0);
+	*out = control_find_person(r, id);
+	if (*out == NULL)
+		return fail(s, E_NOTFOUND, "%.*s is not on the register: person.enrol comes first", (int)id.len,
+			    (const char *)id.data);
+	if ((*out)->left)
+		return fail(s, E_STATE, "%s has left; who comes back is enrolled anew under another name", (*out)->id);
+	return OK;
+}
+
+static st check_past(struct scope *s, const struct control_proposal *p, const char *name, int64_t at)
+{
+	if (control_parameter_moment(p, name) > at + CONTROL_CLOCK_SKEW)
+		return fail(s, E_INPUT, "%s is a time to come", name);
+	return OK;
+}
+
+static st enrol(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	TRY(check_past(s, p, "screened", at));
+	TRY(check_past(s, p, "trained", at));
+	TRY(control_add_person(s, r, control_parameter(p, "person", 0), control_parameter_octets(s, p, "key"),
+			       control_parameter_octets(s, p, "share-key")));
+	struct control_person *person = &r->person[r->persons - 1];
+	person->serial = scope_copy(&r->memory, control_parameter_octets(s, p, "certificate-serial"));
+	memcpy(person->identity, control_parameter_octets(s, p, "identity").data, sizeof person->identity);
+	person->screened = control_parameter_moment(p, "screened");
+	person->trained = control_parameter_moment(p, "trained");
+	return OK;
+}
+
+static st change_key(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	(void)at;
+	TRY(find_present(s, r, p, &person));
+	TRY(control_set_keys(s, r, person, control_parameter_octets(s, p, "key"), control_parameter_octets(s, p, "share-key")));
+	person->serial = scope_copy(&r->memory, control_parameter_octets(s, p, "certificate-serial"));
+	return OK;
+}
+
+static st train(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	int64_t trained = control_parameter_moment(p, "trained");
+	TRY(find_present(s, r, p, &person));
+	TRY(check_past(s, p, "trained", at));
+	if (trained <= person->trained)
+		return fail(s, E_CONFLICT, "a training that is not older than that is on the register");
+	person->trained = trained;
+	return OK;
+}
+
+static st leave(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	(void)at;
+	TRY(find_present(s, r, p, &person));
+	if ((person->granted & CONTROL_IS(AUTHORITY_MEMBER)) != 0)
+		return fail(s, E_STATE, "%s is a member of the authority: authority.dismiss comes first", person->id);
+	person->left = true;
+	person->granted = 0;
+	return OK;
+}
+
+static st decide(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	span decision = control_parameter(p, "decision", 0);
+	(void)at;
+	if (control_decision_taken(r, decision))
+		return fail(s, E_CONFLICT, "decision %.*s is on the register already", (int)decision.len,
+			    (const char *)decision.data);
+	r->decision = heap_grow(r->decision, (r->decisions + 1) * sizeof *r->decision);
+	r->decision[r->decisions++] = scope_copy(&r->memory, decision);
+	return OK;
+}
+
+/* The role was checked when the proposal was read. */
+static enum control_role role_of(struct scope *s, const struct control_proposal *p)
+{
+	enum control_role role = CONTROL_ROLE_COUNT;
+	return control_role_named(s, control_parameter(p, "role", 0), &role).code == E_OK ? role : CONTROL_ROLE_COUNT;
+}
+
+static st check_ready(struct scope *s, const struct control_person *person, int64_t at)
+{
+	//= tsps#5.3.2 nobody serves in a trusted role before being screened
+	if (person->screened == 0)
+		return fail(s, E_DENIED, "%s was never screened (practice statement 5.3.2)", person->id);
+	//= tsps#5.3.4 training at least every 12 months
+	if (person->trained == 0 || at >= control_training_ends(person))
+		return fail(
+			s, E_DENIED,
+			"the training of %s is older than 12 months (practice statement 5.3.4): person.training comes first",
+			person->id);
+	return OK;
+}
+
+static st grant(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	enum control_role role = role_of(s, p);
+	span decision = control_parameter(p, "decision", 0);
+	TRY(find_present(s, r, p, &person));
+	if (!control_decision_taken(r, decision))
+		return fail(s, E_NOTFOUND, "there is no decision %.*s of the authority: decision.take comes first",
+			    (int)decision.len, (const char *)decision.data);
+	TRY(check_ready(s, person, at));
+	if ((person->granted & UINT32_C(1) << role) != 0)
+		return fail(s, E_CONFLICT, "%s is %s already", person->id, control_role_row(role)->text);
+	TRY(control_role_separate(s, person->granted, role));
+	person->granted |= UINT32_C(1) << role;
+	return OK;
+}
+
+static st revoke(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	enum control_role role = role_of(s, p);
+	(void)at;
+	TRY(find_present(s, r, p, &person));
+	if ((person->granted & UINT32_C(1) << role) == 0)
+		return fail(s, E_NOTFOUND, "%s is not %s", person->id, control_role_row(role)->text);
+	person->granted &= ~(UINT32_C(1) << role);
+	return OK;
+}
+
+static size_t members_but(const struct control_register *r, const struct control_person *person)
+{
+	size_t members = 0;
+	for (size_t i = 0; i < r->persons; i++)
+		members += &r->person[i] != person && (r->person[i].granted & CONTROL_IS(AUTHORITY_MEMBER)) != 0;
+	return members;
+}
+
+static st set_quorum(struct scope *s, struct control_register *r, const struct control_proposal *p, size_t members)
+{
+	uint64_t quorum = control_parameter_number(p, "quorum", 0);
+	//= tsps#5.2.2 critical operations need two persons at least
+	if (quorum < 2 || quorum > members)
+		return fail(s, E_INPUT, "a quorum of %llu of %zu members; two at least, and no more than there are",
+			    (unsigned long long)quorum, members);
+	r->quorum = (unsigned)quorum;
+	return OK;
+}
+
+static st admit(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	(void)at;
+	TRY(find_present(s, r, p, &person));
+	if ((person->granted & CONTROL_IS(AUTHORITY_MEMBER)) != 0)
+		return fail(s, E_CONFLICT, "%s is a member of the authority already", person->id);
+	TRY(set_quorum(s, r, p, members_but(r, NULL) + 1));
+	person->granted |= CONTROL_IS(AUTHORITY_MEMBER);
+	return OK;
+}
+
+static st dismiss(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_person *person;
+	(void)at;
+	TRY(find_present(s, r, p, &person));
+	if ((person->granted & CONTROL_IS(AUTHORITY_MEMBER)) == 0)
+		return fail(s, E_NOTFOUND, "%s is no member of the authority", person->id);
+	TRY(set_quorum(s, r, p, members_but(r, person)));
+	person->granted &= ~CONTROL_IS(AUTHORITY_MEMBER);
+	return OK;
+}
+
+static st set_management(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct pki_certificate certificate;
+	struct pki_key *key;
+	TRY(fail_context(s, pki_certificate_read(s, control_parameter_octets(s, p, "certificate"), &certificate),
+			 "the management CA's certificate"));
+	if (at < certificate.not_before || at > certificate.not_after)
+		return fail(s, E_STATE, "the management CA's certificate is not valid now");
+	TRY(pki_key_new_checked(s, certificate.spki, &key));
+	pki_key_free(r->management_key);
+	r->management_key = key;
+	r->management_name = scope_copy(&r->memory, certificate.subject);
+	r->management_spki = scope_copy(&r->memory, certificate.spki);
+	r->crl_number = 0; /* another CA counts anew */
+	return OK;
+}
+
+static st enrol_instance(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	(void)at;
+	return control_add_instance(s, r, control_parameter(p, "name", 0), control_parameter_octets(s, p, "key"));
+}
+
+static st retire_instance(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	span name = control_parameter(p, "name", 0);
+	(void)at;
+	for (size_t i = 0; i < r->instances; i++)
+		if (span_is(name, r->instance[i].name) && !r->instance[i].retired) {
+			r->instance[i].retired = true;
+			return OK;
+		}
+	return fail(s, E_NOTFOUND, "there is no instance %.*s, or it is retired", (int)name.len, (const char *)name.data);
+}
+
+static const struct effect {
+	const char *operation;
+	st (*apply)(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at);
+} effects[] = {
+	{ "person.enrol", enrol },
+	{ "person.key", change_key },
+	{ "person.training", train },
+	{ "person.leave", leave },
+	{ "decision.take", decide },
+	{ "role.grant", grant },
+	{ "role.revoke", revoke },
+	{ "authority.admit", admit },
+	{ "authority.dismiss", dismiss },
+	{ "management.certificate", set_management },
+	{ "instance.enrol", enrol_instance },
+	{ "instance.retire", retire_instance },
+};
+
+st control_effect(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	for (size_t i = 0; i < sizeof effects / sizeof effects[0]; i++)
+		if (strcmp(effects[i].operation, p->operation->name) == 0)
+			return effects[i].apply(s, r, p, at);
+	return fail(s, E_BUG, "%s has no effect on the register", p->operation->name);
+}

@@ -1,0 +1,248 @@
+#include "control_operation.h"
+#include "log.h"
+#include "moment.h"
+#include <stdio.h>
+
+#define GOVERNORS (CONTROL_IS(AUTHORITY_MEMBER) | CONTROL_IS(SECURITY_MANAGER) | CONTROL_IS(HR_MANAGER))
+#define KEEPERS   (CONTROL_IS(PKI_MANAGER) | CONTROL_IS(PKI_ADMINISTRATOR))
+#define OPENERS   (KEEPERS | CONTROL_IS(PKI_OPERATOR))
+#define AUTHORITY                                                                                                              \
+	{                                                                                                                      \
+		{                                                                                                              \
+			0, CONTROL_IS(AUTHORITY_MEMBER)                                                                        \
+		}                                                                                                              \
+	}
+#define TWO(mask)                                                                                                              \
+	{                                                                                                                      \
+		{                                                                                                              \
+			2, (mask)                                                                                              \
+		}                                                                                                              \
+	}
+
+/* The register of persons: whoever holds a copy of it carries these out for himself; the ca puts them on record. */
+#define REGISTER .executor = CONTROL_BY_REGISTER, .life = 7 * MOMENT_DAY
+#define KEYD     .executor = CONTROL_BY_KEYD, .life = MOMENT_DAY
+
+static const struct control_operation rows[] = {
+	{ .name = "person.enrol",
+	  REGISTER,
+	  .seat = TWO(GOVERNORS),
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "key", CONTROL_TYPE_KEY, CONTROL_ONCE },
+			 { "share-key", CONTROL_TYPE_SHARE_KEY, CONTROL_OPTIONAL },
+			 { "certificate-serial", CONTROL_TYPE_SERIAL, CONTROL_OPTIONAL },
+			 { "identity", CONTROL_TYPE_DIGEST, CONTROL_ONCE },
+			 { "screened", CONTROL_TYPE_MOMENT, CONTROL_ONCE },
+			 { "trained", CONTROL_TYPE_MOMENT, CONTROL_OPTIONAL } },
+	  .words =
+		  "Enrol {person} (identity {identity}) as a person who may be given roles: screened {screened}, trained "
+		  "{trained}. Approvals are verified with the key {key}, shares are sealed to the key {share-key}; certificate "
+		  "{certificate-serial}.",
+	  .clause = "practice statement 5.2.1, 5.3.2" },
+	{ .name = "person.key",
+	  REGISTER,
+	  .seat = TWO(GOVERNORS),
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "key", CONTROL_TYPE_KEY, CONTROL_ONCE },
+			 { "share-key", CONTROL_TYPE_SHARE_KEY, CONTROL_OPTIONAL },
+			 { "certificate-serial", CONTROL_TYPE_SERIAL, CONTROL_OPTIONAL },
+			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
+	  .words =
+		  "Give {person} another token: {reason}. From now on approvals are verified with the key {key} only, shares are sealed to "
+		  "the key {share-key}; certificate {certificate-serial}.",
+	  .not_by_subject = true,
+	  .clause = "practice statement 5.2.3" },
+	{ .name = "person.training",
+	  REGISTER,
+	  .seat = TWO(GOVERNORS),
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE }, { "trained", CONTROL_TYPE_MOMENT, CONTROL_ONCE } },
+	  .words = "Note that {person} was trained at {trained}. Roles lapse 12 months later.",
+	  .not_by_subject = true,
+	  .clause = "practice statement 5.3.4" },
+	{ .name = "person.leave",
+	  REGISTER,
+	  .seat = TWO(GOVERNORS | CONTROL_IS(PKI_MANAGER)),
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE }, { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
+	  .words = "End all roles of {person}, and what that person may sign, at once and for good: {reason}.",
+	  .clause = "practice statement 5.3.6" },
+	{ .name = "decision.take",
+	  REGISTER,
+	  .seat = AUTHORITY,
+	  .parameter = { { "decision", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "title", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "document", CONTROL_TYPE_DIGEST, CONTROL_OPTIONAL } },
+	  .words =
+		  "Take decision {decision} of the Policy Management Authority: {title}. Its document has the SHA-256 {document}.",
+	  .clause = "practice statement 1.5" },
+	{ .name = "role.grant",
+	  REGISTER,
+	  .seat = TWO(GOVERNORS),
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "role", CONTROL_TYPE_ROLE, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words = "Grant {person} the role {role}, by decision {decision}.",
+	  .not_by_subject = true,
+	  .clause = "practice statement 5.2.1, 5.2.4" },
+	{ .name = "role.revoke",
+	  REGISTER,
+	  .seat = TWO(GOVERNORS | CONTROL_IS(PKI_MANAGER)),
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "role", CONTROL_TYPE_ROLE, CONTROL_ONCE },
+			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
+	  .words = "Take the role {role} from {person}, at once: {reason}.",
+	  .clause = "practice statement 5.2.1, 5.3.6" },
+	{ .name = "authority.admit",
+	  REGISTER,
+	  .seat = AUTHORITY,
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE }, { "quorum", CONTROL_TYPE_NUMBER, CONTROL_ONCE } },
+	  .words = "Admit {person} to the Policy Management Authority; {quorum} of its members decide from then on.",
+	  .not_by_subject = true,
+	  .clause = "practice statement 1.5" },
+	{ .name = "authority.dismiss",
+	  REGISTER,
+	  .seat = AUTHORITY,
+	  .parameter = { { "person", CONTROL_TYPE_ID, CONTROL_ONCE }, { "quorum", CONTROL_TYPE_NUMBER, CONTROL_ONCE } },
+	  .words = "Dismiss {person} from the Policy Management Authority; {quorum} of its members decide from then on.",
+	  .not_by_subject = true,
+	  .clause = "practice statement 1.5" },
+	{ .name = "management.certificate",
+	  REGISTER,
+	  .seat = TWO(CONTROL_IS(AUTHORITY_MEMBER) | CONTROL_IS(SECURITY_MANAGER)),
+	  .parameter = { { "certificate", CONTROL_TYPE_OCTETS, CONTROL_ONCE } },
+	  .words = "Take this management CA's word on whose certificate is revoked; from then on every proposal needs its CRL: "
+		   "{certificate}.",
+	  .clause = "practice statement 6.7" },
+	{ .name = "instance.enrol",
+	  REGISTER,
+	  .seat = TWO(CONTROL_IS(AUTHORITY_MEMBER) | CONTROL_IS(SECURITY_MANAGER)),
+	  .parameter = { { "name", CONTROL_TYPE_ID, CONTROL_ONCE }, { "key", CONTROL_TYPE_KEY, CONTROL_ONCE } },
+	  .words = "Let {name}, which proves itself with the key {key}, carry out operations and receive shares.",
+	  .clause = "practice statement 6.2.2" },
+	{ .name = "instance.retire",
+	  REGISTER,
+	  .seat = TWO(CONTROL_IS(AUTHORITY_MEMBER) | CONTROL_IS(SECURITY_MANAGER)),
+	  .parameter = { { "name", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words = "Let {name} carry out nothing any more.",
+	  .clause = "practice statement 6.2.2" },
+
+	{ .name = "group.create",
+	  KEYD,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "threshold", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
+			 { "custodian", CONTROL_TYPE_ID, CONTROL_REPEATED },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Initialise a token for the key group {group}, by decision {decision}. Its PIN is random and known to nobody; "
+		  "{threshold} of these custodians together can activate the group: {custodian}.",
+	  .clause = "practice statement 6.1.1, 6.2.8" },
+	{ .name = "key.generate",
+	  KEYD,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "key", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "type", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "purpose", CONTROL_TYPE_ID, CONTROL_REPEATED },
+			 { "backup", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "issuer", CONTROL_TYPE_OCTETS, CONTROL_OPTIONAL },
+			 { "issues-to-cas", CONTROL_TYPE_ID, CONTROL_OPTIONAL },
+			 { "policy", CONTROL_TYPE_ID, CONTROL_REPEATED },
+			 { "validity-days", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "rate", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "accuracy-ms", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Generate the key {key} ({type}) in the key group {group}, for {purpose}, backup {backup}, by decision {decision}. "
+		  "Limits: issues to CAs {issues-to-cas}, issuer {issuer}, policies {policy}, at most {validity-days} days, "
+		  "{rate} signatures a second, accuracy {accuracy-ms} ms.",
+	  .clause = "practice statement 6.1.1" },
+	{ .name = "group.activate",
+	  KEYD,
+	  .seat = { { 2, OPENERS }, { 2, CONTROL_IS(KEY_CUSTODIAN) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words = "Activate the key group {group}: from then on its keys sign, until it is deactivated or this keyd stops.",
+	  .clause = "practice statement 6.2.8" },
+	{ .name = "group.deactivate",
+	  KEYD,
+	  .seat = { { 2, OPENERS | CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE }, { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
+	  .words = "Deactivate the key group {group}: {reason}. Nothing is signed with its keys until it is activated again.",
+	  .clause = "practice statement 6.2.8, 6.2.9" },
+	{ .name = "key.destroy",
+	  KEYD,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "key", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "fingerprint", CONTROL_TYPE_DIGEST, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Destroy the private key {key}, whose public key has the SHA-256 {fingerprint}, for good, by decision {decision}.",
+	  .clause = "practice statement 6.2.10" },
+};
+
+const struct control_operation *control_operation_at(size_t i)
+{
+	return i < sizeof rows / sizeof rows[0] ? &rows[i] : NULL;
+}
+
+const struct control_operation *control_operation_named(span name)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (span_is(name, rows[i].name))
+			return &rows[i];
+	return NULL;
+}
+
+const struct control_seat *control_seat_of(const struct control_operation *operation, enum control_role role)
+{
+	for (size_t i = 0; i < CONTROL_SEATS_MAX; i++)
+		if ((operation->seat[i].roles & UINT32_C(1) << role) != 0)
+			return &operation->seat[i];
+	return NULL;
+}
+
+/* ---- the page ---- */
+
+static const char *const executors[CONTROL_EXECUTOR_COUNT] = { [CONTROL_BY_REGISTER] = "register", [CONTROL_BY_KEYD] = "keyd" };
+
+__attribute__((format(printf, 2, 3))) static void put(struct buf *out, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+	va_start(args, format);
+	int len = vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	if (len < 0 || (size_t)len >= sizeof text || !buf_append(out, span_str(text)))
+		log_die("the page of operations does not fit its buffer");
+}
+
+static void put_row(struct scope *s, struct buf *out, const struct control_operation *row)
+{
+	put(out, "| `%s` | %s | ", row->name, executors[row->executor]);
+	for (size_t i = 0; i < CONTROL_SEATS_MAX && row->seat[i].roles != 0; i++) {
+		char count[16];
+		(void)snprintf(count, sizeof count, "%u", row->seat[i].count);
+		put(out, "%s%s of: %s", i == 0 ? "" : "; and ", row->seat[i].count == 0 ? "the authority's quorum" : count,
+		    control_roles_text(s, row->seat[i].roles));
+	}
+	put(out, " | %lld h | ", (long long)(row->life / MOMENT_HOUR));
+	for (size_t i = 0; i < CONTROL_PARAMETERS && row->parameter[i].name != NULL; i++)
+		put(out, "%s`%s`%s", i == 0 ? "" : ", ", row->parameter[i].name,
+		    row->parameter[i].presence == CONTROL_ONCE       ? ""
+		    : row->parameter[i].presence == CONTROL_OPTIONAL ? "?"
+								     : "*");
+	put(out, " | %s |\n", row->clause);
+}
+
+void control_operation_reference(struct buf *out)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	put(out,
+	    "# Operations with quorum\n\n"
+	    "Printed from the rows of `src/control/control_operation.c` by `chancery reference operations`; do not edit.\n\n"
+	    "Approvals are given by distinct persons, each in a role held at that moment; whoever carries the operation out "
+	    "verifies them itself.\n`?` marks parameters that may be left out, `*` those that may be repeated or left out.\n\n"
+	    "| operation | carried out by | approved by | proposal lives | parameters | clause |\n|---|---|---|---|---|---|\n");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		put_row(&s, out, &rows[i]);
+}
