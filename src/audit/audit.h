@@ -73,3 +73,12 @@ struct audit_leaf {
 };
 st audit_read(struct scope *s, struct audit *a, uint64_t from, size_t max, struct audit_leaf **out, size_t *out_count,
 	      uint64_t *out_size);
+/* The records of class control (register of persons, operations with quorum), in the order of the log, from the `from`-th of them on,
+ * counted from 0; at most `max` and at most one frame's worth. `out_total` is how many there are. auditd keeps an index of them, so
+ * that nobody reads the whole log. With a journal instead of auditd: those of the journal. */
+st audit_control_read(struct scope *s, struct audit *a, uint64_t from, size_t max, struct audit_leaf **out, size_t *out_count,
+		      uint64_t *out_total);
+/* Does the log that auditd has now contain the tree of `size` leaves with this root (RFC 6962 consistency proof to the newest checkpoint,
+ * verified here)? E_CRYPTO when it does not: the log was cut, forked or put back from a copy. */
+st audit_consistent(struct scope *s, struct audit *a, uint64_t size, const uint8_t root[32], uint64_t *out_size,
+		    uint8_t out_root[32]);

@@ -1,0 +1,44 @@
+/*
+ * control_share.h - activation data in parts: a secret is split so that any `threshold` of `count` custodians have it together and fewer
+ * have nothing, and each share is sealed to one custodian's token (practice statement 6.2.2, 6.2.8, 6.4).
+ */
+#pragma once
+#include "buf.h"
+
+#define CONTROL_SECRET_MAX 64 /* octets of a secret */
+#define CONTROL_SHARES_MAX 16
+#define CONTROL_SEALED_MAX 512
+#define CONTROL_COMMITMENT 32
+
+/* One point of the polynomials over GF(256), one for each octet of the secret. */
+struct control_share {
+	uint8_t index; /* 1 to count */
+	uint8_t threshold;
+	uint8_t octets[CONTROL_SECRET_MAX];
+	size_t len;
+};
+/* `out` has room for `count` shares; the caller keeps them in locked memory and wipes them. 2 <= threshold <= count <=
+ * CONTROL_SHARES_MAX, else E_INPUT. The coefficients come from the scope's randomness. */
+//= tsps#6.2.2 two custodians at least
+st control_split(struct scope *s, span secret, unsigned threshold, unsigned count, struct control_share *out);
+/* Any `threshold` of the shares or more; all must be of one secret. E_INPUT when there are too few, two have one index, or lengths or
+ * thresholds differ. What comes out of wrong shares is another secret: compare with the commitments first. `out` is wiped by its owner. */
+st control_join(struct scope *s, const struct control_share *share, size_t count, struct buf *out_secret);
+/* What a share can be recognised by without saying anything of it: SHA-256 over the context and the share, which has as many random octets as
+ * the secret. Secrets are 16 octets at least, else E_INPUT. */
+st control_share_commitment(struct scope *s, const struct control_share *share, span context, uint8_t out[CONTROL_COMMITMENT]);
+/* As octets: version, index, threshold, octets. */
+st control_share_write(struct scope *s, const struct control_share *share, struct buf *out);
+st control_share_read(struct scope *s, span octets, struct control_share *out);
+
+/* Seals to a P-256 key: ephemeral ECDH, HKDF-SHA256 with the context as info, AES-256-GCM with the context as associated data. As octets:
+ * version, the ephemeral key's uncompressed point, ciphertext, tag. */
+st control_seal(struct scope *s, span recipient_spki, span context, span secret, struct buf *out);
+/* Who holds the private key: the x coordinate of the shared point (PKCS#11 CKM_ECDH1_DERIVE with CKD_NULL, or libcrypto). */
+struct control_opener {
+	span spki; /* of the same key */
+	st (*derive)(struct scope *s, void *state, span peer_point, uint8_t out[32]);
+	void *state;
+};
+/* E_CRYPTO when it was sealed to another key, with another context, or changed. */
+st control_unseal(struct scope *s, const struct control_opener *opener, span context, span sealed, struct buf *out_secret);
