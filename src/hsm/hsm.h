@@ -35,9 +35,14 @@ st hsm_token_create(struct scope *s, struct hsm *h, const char *label, span pin,
 
 /* ---- a token in use ---- */
 struct hsm_token;
-/* Keeps the PIN in locked memory that no dump shows. Does not need the token to be there yet. */
+/* Keeps the PIN in locked memory that no dump shows. Does not need the token to be there yet. With an empty PIN the token is locked. */
 st hsm_token_new(struct scope *s, struct hsm *h, const char *label, span pin, struct hsm_token **out);
 void hsm_token_free(struct hsm_token *t);
+/* Locked: signatures under way end (they are waited for, 10 s at most), all sessions are logged out and closed, the PIN is wiped. Keys found
+ * before stay known and fail with E_STATE. Locking what is locked is fine. */
+void hsm_token_lock(struct hsm_token *t);
+/* E_CONFLICT when it is not locked; E_DENIED when the PIN is refused: then it is locked as before. */
+st hsm_token_unlock(struct scope *s, struct hsm_token *t, span pin);
 const char *hsm_token_label(const struct hsm_token *t);
 /* There and logged in to, now; opens it when it was not. E_UNAVAILABLE when it is not there (tried at most once a second),
  * E_DENIED when its PIN was refused (never tried twice with the same PIN: tokens lock). */

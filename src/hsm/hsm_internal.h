@@ -40,11 +40,12 @@ st hsm_sync(struct scope *s, const struct hsm *h);
 struct hsm_token {
 	struct hsm *module;
 	char label[33];
-	char *pin; /* a page of its own */
-	size_t pin_len;
+	char *pin;      /* a page of its own */
+	size_t pin_len; /* 0: locked */
 	pthread_mutex_t lock;
 	pthread_cond_t returned;
 	bool ready;
+	bool locking; /* no session is handed out, those that are out are waited for */
 	bool pin_refused;
 	int64_t retry_at;               /* monotonic */
 	char reason[SCOPE_MESSAGE_MAX]; /* why it is not ready */

@@ -273,6 +273,80 @@ static void a_probe_tells_what_the_token_can_do(void **state)
 	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "chancery-probe", &left));
 }
 
+static void a_locked_token_signs_nothing_until_it_has_its_pin_again(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_report report;
+	struct hsm_key *key;
+	uint8_t digest[32] = { 7 };
+	span signature;
+	const struct alg_signature *algorithm = alg_signature_named(span_str("ecdsa-sha256"));
+	assert_ok(&s, hsm_generate(&s, token, "lockable", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
+	assert_fails(&s, E_CONFLICT, hsm_token_unlock(&s, token, span_str("1234")));
+	hsm_token_lock(token);
+	hsm_token_lock(token);
+	assert_fails(&s, E_STATE, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
+	assert_fails(&s, E_STATE, hsm_token_ready(&s, token));
+	assert_fails(&s, E_DENIED, hsm_token_unlock(&s, token, span_str("4321")));
+	assert_fails(&s, E_STATE, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
+	assert_ok(&s, hsm_token_unlock(&s, token, span_str("1234")));
+	assert_ok(&s, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
+	assert_ok(&s, hsm_verify(&s, hsm_key_spki(key), algorithm, SPAN_ARRAY(digest), signature));
+	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+}
+
+struct signing {
+	struct hsm_key *key;
+	_Atomic int made, refused, other;
+};
+
+static void *sign_until_locked(void *state)
+{
+	struct signing *work = state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	uint8_t digest[32] = { 8 };
+	span signature;
+	while (work->refused == 0) {
+		st status =
+			hsm_sign(&s, work->key, alg_signature_named(span_str("ecdsa-sha256")), SPAN_ARRAY(digest), &signature);
+		work->made += status.code == E_OK;
+		work->refused += status.code == E_STATE;
+		if (status.code != E_OK && status.code != E_STATE) {
+			print_error("%s\n", s.message);
+			work->other++;
+			return NULL;
+		}
+		scope_reset(&s);
+	}
+	return NULL;
+}
+
+static void signatures_under_way_end_before_the_token_is_locked(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_report report;
+	struct signing work = { .made = 0 };
+	pthread_t thread[4];
+	assert_ok(&s, hsm_generate(&s, token, "busy", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &work.key));
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, sign_until_locked, &work), 0);
+	while (work.made < 50 && work.other == 0)
+		(void)usleep(1000);
+	hsm_token_lock(token);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	assert_int_equal(work.other, 0);
+	assert_ok(&s, hsm_token_unlock(&s, token, span_str("1234")));
+	assert_ok(&s, hsm_destroy(&s, work.key));
+	hsm_key_free(work.key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +359,8 @@ int main(void)
 		cmocka_unit_test(many_threads_sign_at_once),
 		cmocka_unit_test(a_token_that_went_away_signs_again_when_it_returns),
 		cmocka_unit_test(a_probe_tells_what_the_token_can_do),
+		cmocka_unit_test(a_locked_token_signs_nothing_until_it_has_its_pin_again),
+		cmocka_unit_test(signatures_under_way_end_before_the_token_is_locked),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }

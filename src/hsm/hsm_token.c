@@ -8,13 +8,17 @@
 #define SESSIONS_MAX   128
 #define PIN_MAX        255
 #define RETRY_INTERVAL MOMENT_SECOND
+#define LOCK_GRACE     (10 * MOMENT_SECOND)
+
+static st check_pin(struct scope *s, span pin)
+{
+	return pin.len > 0 && pin.len <= PIN_MAX ? OK : fail(s, E_INPUT, "a PIN has 1 to %d bytes", PIN_MAX);
+}
 
 /* A page that is never swapped and in no dump, for one PIN. */
-static st pin_page(struct scope *s, span pin, char **out)
+static st pin_page(struct scope *s, char **out)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	if (pin.len == 0 || pin.len > PIN_MAX)
-		return fail(s, E_INPUT, "a PIN has 1 to %d bytes", PIN_MAX);
 	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return fail_errno(s, E_IO, "reserving a page for a PIN");
@@ -23,7 +27,6 @@ static st pin_page(struct scope *s, span pin, char **out)
 		return fail_errno(s, E_IO,
 				  "locking the page for a PIN in memory; raise the limit of locked memory (ulimit -l)");
 	}
-	memcpy(page, pin.data, pin.len);
 	*out = page;
 	return OK;
 }
@@ -40,7 +43,11 @@ st hsm_token_new(struct scope *s, struct hsm *h, const char *label, span pin, st
 	if (label[0] == 0 || strlen(label) > 32)
 		return fail(s, E_INPUT, "a token's label has 1 to 32 bytes (PKCS#11, CK_TOKEN_INFO)");
 	char *page = NULL;
-	TRY(pin_page(s, pin, &page));
+	if (pin.len > 0)
+		TRY(check_pin(s, pin));
+	TRY(pin_page(s, &page));
+	if (pin.len > 0)
+		memcpy(page, pin.data, pin.len);
 	struct hsm_token *t = heap_alloc(sizeof *t);
 	t->module = h;
 	t->pin = page;
@@ -133,13 +140,22 @@ static st refused_pin(struct scope *s, const struct hsm_token *t)
 		    t->label, t->reason);
 }
 
+static st being_locked(struct scope *s, const struct hsm_token *t)
+{
+	return fail(s, E_STATE, "token \"%s\" is being locked", t->label);
+}
+
 /* With the lock held: make the token ready, or say why not. */
 static st ensure_ready(struct scope *s, struct hsm_token *t)
 {
+	if (t->locking)
+		return being_locked(s, t);
 	if (t->ready && t->generation == t->module->generation)
 		return OK;
 	if (t->ready)
 		forget_sessions(t);
+	if (t->pin_len == 0)
+		return fail(s, E_STATE, "token \"%s\" is locked: its PIN is not here", t->label);
 	if (t->pin_refused)
 		return refused_pin(s, t);
 	int64_t now = moment_monotonic();
@@ -157,8 +173,10 @@ static st ensure_ready(struct scope *s, struct hsm_token *t)
 static st pick_session(struct scope *s, struct hsm_token *t, struct hsm_session *out)
 {
 	unsigned epoch = t->epoch;
-	while (t->idle_count == 0 && t->open_count >= t->max && t->ready && t->epoch == epoch)
+	while (t->idle_count == 0 && t->open_count >= t->max && t->ready && t->epoch == epoch && !t->locking)
 		(void)pthread_cond_wait(&t->returned, &t->lock);
+	if (t->locking)
+		return being_locked(s, t);
 	if (!t->ready || t->epoch != epoch)
 		return fail(s, E_UNAVAILABLE, "token \"%s\" went away", t->label);
 	out->epoch = epoch;
@@ -236,10 +254,60 @@ void hsm_session_give(struct hsm_token *t, const struct hsm_session *session, bo
 		hsm_loss(t->module);
 	} else if (session->epoch == t->epoch) {
 		t->idle[t->idle_count++] = session->handle;
-		(void)pthread_cond_signal(&t->returned);
+		(void)pthread_cond_broadcast(&t->returned); /* signers, or who wants to lock it */
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	(void)pthread_rwlock_unlock(&t->module->running);
+}
+
+/* With the lock held: who is signing may end, for a while. */
+static void wait_for_sessions(struct hsm_token *t)
+{
+	int64_t deadline = moment_monotonic() + LOCK_GRACE;
+	while (t->ready && t->idle_count < t->open_count)
+		if (!moment_wait(&t->returned, &t->lock, deadline))
+			return;
+}
+
+void hsm_token_lock(struct hsm_token *t)
+{
+	(void)pthread_rwlock_rdlock(&t->module->running);
+	(void)pthread_mutex_lock(&t->lock);
+	t->locking = true;
+	(void)pthread_cond_broadcast(&t->returned);
+	wait_for_sessions(t);
+	if (t->ready && t->idle_count > 0 && t->generation == t->module->generation)
+		(void)t->module->p11->C_Logout(t->idle[0]);
+	forget_sessions(t);
+	wipe(t->pin, PIN_MAX);
+	t->pin_len = 0;
+	t->locking = false;
+	(void)pthread_mutex_unlock(&t->lock);
+	(void)pthread_rwlock_unlock(&t->module->running);
+}
+
+static st take_pin(struct scope *s, struct hsm_token *t, span pin)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	bool locked = t->pin_len == 0 && !t->locking;
+	if (locked) {
+		memcpy(t->pin, pin.data, pin.len);
+		t->pin_len = pin.len;
+		t->pin_refused = false;
+		t->retry_at = 0;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return locked ? OK : fail(s, E_CONFLICT, "token \"%s\" is not locked", t->label);
+}
+
+st hsm_token_unlock(struct scope *s, struct hsm_token *t, span pin)
+{
+	TRY(check_pin(s, pin));
+	TRY(take_pin(s, t, pin));
+	st status = hsm_token_ready(s, t);
+	if (status.code != E_OK)
+		hsm_token_lock(t);
+	return status;
 }
 
 st hsm_token_ready(struct scope *s, struct hsm_token *t)
