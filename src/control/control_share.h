@@ -42,3 +42,10 @@ struct control_opener {
 };
 /* E_CRYPTO when it was sealed to another key, with another context, or changed. */
 st control_unseal(struct scope *s, const struct control_opener *opener, span context, span sealed, struct buf *out_secret);
+
+/* A pair of this process's own, for who opens without a token: it lives for one activation. The scalar stays in the caller's locked
+ * memory, and the caller wipes it. */
+#define CONTROL_SCALAR 32
+st control_pair_new(struct scope *s, uint8_t out_scalar[CONTROL_SCALAR], span *out_spki);
+/* `derive` of such a pair; the state is the scalar. E_CRYPTO when the peer's point does not lie on the curve. */
+st control_pair_derive(struct scope *s, void *scalar, span peer_point, uint8_t out[32]);
