@@ -1,6 +1,6 @@
 /*
  * Replies of auditd: a peer on a socket answers whatever is asked with these bytes. The first octet chooses what is asked: a commit, the
- * condition, leaves, the import of a journal.
+ * condition, leaves, the import of a journal, the records of class control, a proof of consistency.
  */
 #include "audit_client.h"
 #include "audit_local.h"
@@ -8,7 +8,8 @@
 #include "fuzz_peer.h"
 #include "log.h"
 
-static const uint16_t kinds[] = { AUDIT_KIND_APPEND, AUDIT_KIND_READ, AUDIT_KIND_STATUS, AUDIT_KIND_IMPORT };
+static const uint16_t kinds[] = { AUDIT_KIND_APPEND, AUDIT_KIND_READ,    AUDIT_KIND_STATUS,
+				  AUDIT_KIND_IMPORT, AUDIT_KIND_CONTROL, AUDIT_KIND_CONSISTENCY };
 static const char *peer;
 static struct audit *audit;
 
@@ -62,6 +63,34 @@ static void import(struct scope *s, span reply)
 		check(fresh + known == 2);
 }
 
+static void controls(struct scope *s, span reply)
+{
+	struct audit_leaf *leaf;
+	size_t count, total = 12;
+	uint64_t there;
+	if (audit_control_read(s, audit, 7, 100, &leaf, &count, &there).code != E_OK)
+		return;
+	check(count <= 100);
+	for (size_t i = 0; i < count; i++) {
+		check(i == 0 || leaf[i - 1].index < leaf[i].index);
+		total += 12 + leaf[i].bytes.len;
+	}
+	check(total == reply.len);
+}
+
+/* Of one leaf, whose root is its hash, to whatever the checkpoint says: only a proof shows it. */
+static void consistency(struct scope *s, span reply)
+{
+	struct audit_hash one = audit_leaf_hash(SPAN_LITERAL("one"));
+	uint64_t size;
+	uint8_t root[32];
+	(void)reply;
+	if (audit_consistent(s, audit, 1, one.octets, &size, root).code == E_OK)
+		check(size > 1 || memcmp(root, one.octets, sizeof root) == 0);
+	else
+		check(s->message[0] != 0);
+}
+
 static void set_up(struct scope *s)
 {
 	log_init("fuzz", LOG_LEVEL_ERROR);
@@ -83,7 +112,7 @@ static void set_up(struct scope *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const asks[])(struct scope *, span) = { commit, status, leaves, import };
+	static void (*const asks[])(struct scope *, span) = { commit, status, leaves, import, controls, consistency };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (peer == NULL)

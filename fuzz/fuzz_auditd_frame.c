@@ -8,8 +8,7 @@
 
 static void judge(struct scope *s, struct tail_record *r)
 {
-	enum audit_class class;
-	st status = frame_record_check(s, r, &class);
+	st status = frame_record_check(s, r);
 	r->code = status.code;
 	if (status.code != E_OK) {
 		check(s->message[0] != 0);
@@ -18,7 +17,7 @@ static void judge(struct scope *s, struct tail_record *r)
 		return;
 	}
 	struct audit_record parsed;
-	check(audit_record_read(s, r->json, &parsed).code == E_OK && parsed.component.len > 0 && parsed.row->class == class);
+	check(audit_record_read(s, r->json, &parsed).code == E_OK && parsed.component.len > 0 && parsed.row->class == r->class);
 	check(memcmp(parsed.id, r->id, AUDIT_ID_LEN) == 0);
 }
 

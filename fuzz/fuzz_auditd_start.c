@@ -1,6 +1,7 @@
 /*
- * What auditd finds when it starts: the first octet chooses the last segment of the tail, the list of what was imported, or a journal
- * left in incoming; the rest is the file. A tail that is taken has its leaves, each with the hash it is known by.
+ * What auditd finds when it starts: the first octet chooses the last segment of the tail, the list of what was imported, a journal
+ * left in incoming, or the index of records of class control; the rest is the file. A tail that is taken has its leaves, each with the
+ * hash it is known by.
  */
 #include "auditd.h"
 #include "fuzz_directory.h"
@@ -8,11 +9,21 @@
 
 #define SEGMENT "tail/00000000000000000000"
 
+static struct indexed *indexed;
+
 static struct tail *open_tail(struct scope *s, struct audit_log **out_log)
 {
 	struct tail *tail;
 	check(audit_log_open(s, fuzz_directory(), out_log).code == E_OK);
-	return tail_open(s, fuzz_directory(), 0, *out_log, &tail).code == E_OK ? tail : NULL;
+	check(indexed_open(s, fuzz_directory(), *out_log, 0, &indexed).code == E_OK);
+	return tail_open(s, fuzz_directory(), 0, *out_log, indexed, &tail).code == E_OK ? tail : NULL;
+}
+
+static void close_tail(struct tail *tail, struct audit_log *log)
+{
+	tail_close(tail);
+	indexed_close(indexed);
+	audit_log_close(log);
 }
 
 static void segment(struct scope *s, span file)
@@ -32,8 +43,7 @@ static void segment(struct scope *s, span file)
 		check(audit_hash_equal(&hash, &kept) && audit_envelope_read(s, buf_span(&leaf), &envelope).code == E_OK);
 		check(envelope.seq == i && tail_has(tail, envelope.record.id, &index));
 	}
-	tail_close(tail);
-	audit_log_close(log);
+	close_tail(tail, log);
 }
 
 static void imported(struct scope *s, span file)
@@ -58,13 +68,58 @@ static void incoming(struct scope *s, span file)
 	if (status.code != E_OK)
 		check(s->message[0] != 0);
 	imported_close(rows);
-	tail_close(tail);
+	close_tail(tail, log);
+}
+
+/* 300 leaves in bundles, of which 3, 103 and 299 are of class control; the same bytes every time. */
+static void make_small_log(void)
+{
+	static const char record[] = "{\"v\":1,\"id\":\"%032x\",\"time\":\"2026-01-02T03:04:05.000006Z\",\"event\":\"%s\","
+				     "\"component\":\"fuzz\",\"tx\":\"%032x\",%s}";
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct audit_log *log;
+	struct tree *tree;
+	fuzz_make_directory("small");
+	char *dir = scope_printf(&s, "%s", fuzz_path("small"));
+	check(audit_log_open(&s, dir, &log).code == E_OK && tree_open(&s, dir, log, 0, &tree).code == E_OK);
+	for (unsigned i = 0; i < 300; i++) {
+		bool control = i == 3 || i == 103 || i == 299;
+		AUTO_BUF leaf = { .cap = AUDIT_LEAF_MAX };
+		char *json = scope_printf(&s, record, i, control ? "operation.refused" : "log.stopped", i,
+					  control ? "\"instance\":\"x\",\"reason\":\"y\"" : "\"size\":1");
+		check(audit_envelope_write(&leaf, i, 0, "fuzz", span_str(json)));
+		struct audit_hash hash = audit_leaf_hash(buf_span(&leaf));
+		check(tree_add(&s, tree, buf_span(&leaf), &hash).code == E_OK);
+	}
+	check(tree_flush(&s, tree).code == E_OK);
+	tree_close(tree);
+	audit_log_close(log);
+}
+
+/* Whatever the file says: what comes of it are leaves of this log, in order; from a file without good rows, those that there are. */
+static void control_index(struct scope *s, span file)
+{
+	struct audit_log *log;
+	uint64_t *leaf, total;
+	size_t count;
+	fuzz_file("small/control-index", file);
+	char *dir = scope_printf(s, "%s", fuzz_path("small"));
+	check(audit_log_open(s, dir, &log).code == E_OK);
+	check(indexed_open(s, dir, log, 300, &indexed).code == E_OK);
+	indexed_read(s, indexed, 0, SIZE_MAX, &leaf, &count, &total);
+	check(count == total);
+	for (size_t i = 0; i < count; i++)
+		check(leaf[i] < 300 && (i == 0 || leaf[i - 1] < leaf[i]));
+	if (file.len < 10 + 25)
+		check(count == 3 && leaf[0] == 3 && leaf[1] == 103 && leaf[2] == 299);
+	indexed_close(indexed);
 	audit_log_close(log);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const files[])(struct scope *, span) = { segment, imported, incoming };
+	static void (*const files[])(struct scope *, span) = { segment, imported, incoming, control_index };
 	static bool made;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
@@ -72,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		log_init("fuzz", LOG_LEVEL_ERROR);
 		fuzz_make_directory("tail");
 		fuzz_make_directory("incoming");
+		make_small_log();
 		made = true;
 	}
 	if (size >= 1 && data[0] < sizeof files / sizeof files[0])

@@ -17,8 +17,8 @@ enum audit_code {
 #undef EVENT
 	AUDIT_CODE_COUNT
 };
-/* `class` of an event: what auditd refuses when checkpoints are overdue (AUDIT_ISSUANCE), and what it never refuses. */
-enum audit_class { AUDIT_ISSUANCE, AUDIT_OPERATION, AUDIT_SYSTEM };
+/* `class` of an event: what auditd refuses when checkpoints are overdue (AUDIT_ISSUANCE), what it keeps an index of (AUDIT_CONTROL). */
+enum audit_class { AUDIT_ISSUANCE, AUDIT_OPERATION, AUDIT_SYSTEM, AUDIT_CONTROL };
 struct audit_row {
 	const char *name;
 	enum audit_class class;
@@ -75,10 +75,12 @@ st audit_read(struct scope *s, struct audit *a, uint64_t from, size_t max, struc
 	      uint64_t *out_size);
 /* The records of class control (register of persons, operations with quorum), in the order of the log, from the `from`-th of them on,
  * counted from 0; at most `max` and at most one frame's worth. `out_total` is how many there are. auditd keeps an index of them, so
- * that nobody reads the whole log. With a journal instead of auditd: those of the journal. */
+ * that nobody reads the whole log. With a journal instead of auditd: those of the journal, `at` the time that their records have. */
 st audit_control_read(struct scope *s, struct audit *a, uint64_t from, size_t max, struct audit_leaf **out, size_t *out_count,
 		      uint64_t *out_total);
 /* Does the log that auditd has now contain the tree of `size` leaves with this root (RFC 6962 consistency proof to the newest checkpoint,
- * verified here)? E_CRYPTO when it does not: the log was cut, forked or put back from a copy. */
+ * verified here)? E_CRYPTO when it does not: the log was cut, forked or put back from a copy. Size and root of the newest checkpoint come
+ * out, to be kept for the next time: 0 leaves before there is any checkpoint. A journal has no checkpoints: 0 leaves, and E_STATE when
+ * `size` is another. Size 0 is contained in every log. */
 st audit_consistent(struct scope *s, struct audit *a, uint64_t size, const uint8_t root[32], uint64_t *out_size,
 		    uint8_t out_root[32]);

@@ -16,6 +16,9 @@ static const struct class_row {
 					 "nobody signs." },
 	[AUDIT_OPERATION] = { "operation", "What people and services did." },
 	[AUDIT_SYSTEM] = { "system", "Start, stop and condition of the system itself." },
+	[AUDIT_CONTROL] = { "control",
+			    "The register of persons and operations with quorum. auditd keeps an index of them: whoever has the "
+			    "founding document and these can verify every critical operation." },
 };
 
 const struct audit_row *audit_row(enum audit_code code)

@@ -7,13 +7,24 @@
  * read     request: u64 from, u32 max. Reply: u64 leaves in the log, u32 count, then per leaf u32 length, leaf.
  * status   reply: u64 leaves in the log, u64 leaves under the newest checkpoint, i64 time of that checkpoint (0: none yet), i64
  *          microseconds that the oldest leaf not under it has waited, u32 length, the newest checkpoint.
+ * control  the records of class control: request u64 how many of them to pass over, u32 max. Reply: u64 how many there are, u32 count,
+ *          then per leaf u64 index, u32 length, leaf.
+ * consistency  request: u64 size of an older tree. Reply: u32 length, the newest checkpoint (empty: there is none yet); u32 length, the
+ *          proof that its tree extends the older one, hashes one after the other (empty also when the older one is larger).
  * import   as append, for records of an off-line journal; only for administrators.
  */
 #pragma once
 #include "audit_record.h"
 #include "wire.h"
 
-enum audit_kind { AUDIT_KIND_APPEND = 1, AUDIT_KIND_READ = 2, AUDIT_KIND_STATUS = 3, AUDIT_KIND_IMPORT = 4 };
+enum audit_kind {
+	AUDIT_KIND_APPEND = 1,
+	AUDIT_KIND_READ = 2,
+	AUDIT_KIND_STATUS = 3,
+	AUDIT_KIND_IMPORT = 4,
+	AUDIT_KIND_CONTROL = 5,
+	AUDIT_KIND_CONSISTENCY = 6
+};
 #define AUDIT_ID_LEN 16
 /* What one leaf, its length and the numbers around it may take of a reply. */
 #define AUDIT_READ_ROOM (WIRE_BODY_MAX - 64)

@@ -91,7 +91,9 @@ static st open_log(struct scope *s, struct auditd *a, struct tree **out_tree)
 	TRY(tail_first(s, a->conf->log, &first));
 	uint64_t base = first > signer_size(a->signer) ? first : signer_size(a->signer);
 	TRY(tree_open(s, a->conf->log, a->log, base, out_tree));
-	st status = tail_open(s, a->conf->log, base, a->log, &a->tail);
+	st status = indexed_open(s, a->conf->log, a->log, base, &a->indexed);
+	if (status.code == E_OK)
+		status = tail_open(s, a->conf->log, base, a->log, a->indexed, &a->tail);
 	if (status.code != E_OK) {
 		tree_close(*out_tree);
 		*out_tree = NULL;
@@ -169,7 +171,7 @@ static st put_own_record(struct scope *s, struct auditd *a, struct audit_event *
 	if (!buf_append(&json, span_first(bytes, cut)) || !buf_append(&json, SPAN_LITERAL(",\"component\":\"auditd\"")) ||
 	    !buf_append(&json, span_from(bytes, cut)))
 		return fail(s, E_LIMIT, "auditd's own record is too large");
-	struct tail_record record = { .id = e->id, .json = buf_span(&json) };
+	struct tail_record record = { .id = e->id, .json = buf_span(&json), .class = audit_row(e->code)->class };
 	tail_append(s, a->tail, "auditd", &record, 1);
 	return record.code == E_OK ? OK : fail(s, record.code, "%s", record.message);
 }
@@ -205,6 +207,7 @@ static void stop(void *state)
 	signer_stop(a->signer);
 	signer_free(a->signer);
 	tail_close(a->tail);
+	indexed_close(a->indexed);
 	imported_close(a->imported);
 	writers_free(a->writers);
 	audit_log_close(a->log);
@@ -234,7 +237,7 @@ static st bring_up(struct scope *s, struct auditd *a)
 		tree_close(tree);
 		return status;
 	}
-	signer_start(a->signer, a->tail, tree);
+	signer_start(a->signer, a->tail, tree, a->indexed);
 	return socket_serve(s, a);
 }
 

@@ -24,6 +24,7 @@ struct auditd {
 	const struct auditd_conf *conf;
 	int directory_lock;
 	struct audit_log *log; /* the signer's, once it runs */
+	struct indexed *indexed;
 	struct tail *tail;
 	struct writers *writers; /* read by connections while a reload puts a newer list there */
 	struct imported *imported;
@@ -38,7 +39,7 @@ uint64_t signer_size(struct signer *g);
 /* Interval and age of checkpoints as this configuration has them, from the next round on. */
 void signer_reload(struct signer *g, const struct auditd_conf *conf);
 /* Go on from the tail that was opened. */
-void signer_start(struct signer *g, struct tail *tail, struct tree *tree);
+void signer_start(struct signer *g, struct tail *tail, struct tree *tree, struct indexed *indexed);
 /* A last round, then ends its thread. */
 void signer_stop(struct signer *g);
 void signer_free(struct signer *g);

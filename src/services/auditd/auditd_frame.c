@@ -17,7 +17,7 @@ st frame_records_read(struct scope *s, struct rd *body, struct tail_record **out
 	return OK;
 }
 
-st frame_record_check(struct scope *s, const struct tail_record *r, enum audit_class *out_class)
+st frame_record_check(struct scope *s, struct tail_record *r)
 {
 	struct audit_record parsed;
 	TRY(audit_record_read(s, r->json, &parsed));
@@ -25,7 +25,7 @@ st frame_record_check(struct scope *s, const struct tail_record *r, enum audit_c
 		return fail(s, E_INPUT, "a record carries another id than its frame");
 	if (parsed.component.len == 0)
 		return fail(s, E_INPUT, "a record does not say which component wrote it");
-	*out_class = parsed.row->class;
+	r->class = parsed.row->class;
 	return OK;
 }
 

@@ -9,6 +9,6 @@
 /* The records of a frame; their spans point into the body. E_INPUT unless it has 1 to AUDIT_BATCH_MAX of them, and nothing else. */
 st frame_records_read(struct scope *s, struct rd *body, struct tail_record **out, size_t *out_count);
 /* E_INPUT unless this is a record of the catalogue that carries the id of its frame and says which component wrote it. */
-st frame_record_check(struct scope *s, const struct tail_record *r, enum audit_class *out_class);
+st frame_record_check(struct scope *s, struct tail_record *r);
 /* The reply's head: what became of each record. */
 void frame_outcomes_write(struct wr *reply, const struct tail_record *record, size_t count);

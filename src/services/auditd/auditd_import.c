@@ -157,8 +157,9 @@ static bool take_record(void *state, uint64_t index, span record)
 		f->status = append_read(f);
 	if (f->status.code != E_OK)
 		return false;
-	f->record[f->count++] =
-		(struct tail_record){ .id = scope_copy(f->s, SPAN_ARRAY(parsed.id)).data, .json = scope_copy(f->s, record) };
+	f->record[f->count++] = (struct tail_record){ .id = scope_copy(f->s, SPAN_ARRAY(parsed.id)).data,
+						      .json = scope_copy(f->s, record),
+						      .class = parsed.row->class };
 	return true;
 }
 

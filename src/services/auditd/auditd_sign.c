@@ -21,6 +21,7 @@ struct signer {
 	atomic_bool stopping;
 	struct tail *tail;
 	struct tree *tree;
+	struct indexed *indexed;
 	struct audit_log *log;
 	/* This thread's own: */
 	struct key_client *keyd;
@@ -129,6 +130,7 @@ static st integrate(struct scope *s, struct signer *g, uint64_t *out_size, int64
 	TRY(tree_flush(s, g->tree));
 	FAILPOINT("auditd.integrated");
 	tail_trim(g->tail, *out_size);
+	indexed_keep(g->indexed, g->log, *out_size);
 	return OK;
 }
 
@@ -266,8 +268,9 @@ static void *signer_main(void *argument)
 	return NULL;
 }
 
-void signer_start(struct signer *g, struct tail *tail, struct tree *tree)
+void signer_start(struct signer *g, struct tail *tail, struct tree *tree, struct indexed *indexed)
 {
+	g->indexed = indexed;
 	g->tail = tail;
 	g->tree = tree;
 	if (pthread_create(&g->thread, NULL, signer_main, g) != 0)

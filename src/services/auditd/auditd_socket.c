@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define CONTROLS_MAX 4096u /* of one answer */
+
 /* ---- who may write, and under which name ---- */
 
 struct writer {
@@ -177,9 +179,8 @@ static void close_session(struct wire_peer *peer)
 /* Every record is read before it becomes a leaf: what is not a record of the catalogue never gets into the log. */
 static void check_record(struct scope *s, const struct auditd *a, struct tail_record *r, bool may_be_refused)
 {
-	enum audit_class class = AUDIT_SYSTEM;
-	st status = frame_record_check(s, r, &class);
-	if (status.code == E_OK && may_be_refused && class == AUDIT_ISSUANCE)
+	st status = frame_record_check(s, r);
+	if (status.code == E_OK && may_be_refused && r->class == AUDIT_ISSUANCE)
 		status = signer_check(s, a->signer);
 	r->code = status.code;
 	if (status.code == E_OK)
@@ -268,6 +269,13 @@ static st read_leaves(struct scope *s, struct auditd *a, uint64_t from, struct r
 	return OK;
 }
 
+/* The count that stands before what was written since. */
+static void put_count(struct wr *reply, size_t at, uint32_t count)
+{
+	for (size_t i = 0; i < 4; i++)
+		reply->out->data[at + i] = (uint8_t)(count >> (24 - 8 * i));
+}
+
 static st handle_read(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
 {
 	struct auditd *a = peer->service;
@@ -280,9 +288,111 @@ static st handle_read(struct scope *s, struct wire_peer *peer, struct rd *body, 
 	wr_u32(reply, 0);
 	if (from < r.size)
 		TRY(read_leaves(s, a, from, &r));
-	for (size_t i = 0; i < 4; i++)
-		reply->out->data[count_at + i] = (uint8_t)(r.count >> (24 - 8 * i));
+	put_count(reply, count_at, r.count);
 	return OK;
+}
+
+/* ---- records of class control ---- */
+
+struct controls {
+	struct auditd *a;
+	struct audit_log *log;
+	struct buf bundle; /* the one that was read last; neighbours lie in it too */
+	uint64_t number;
+	unsigned width;
+};
+
+static st bundled_leaf(struct scope *s, struct controls *c, uint64_t index, span *out)
+{
+	unsigned within = (unsigned)(index % AUDIT_TILE_WIDTH);
+	if (c->width <= within || c->number != index / AUDIT_TILE_WIDTH) {
+		c->number = index / AUDIT_TILE_WIDTH;
+		c->width = 0;
+		TRY(audit_log_bundle(s, c->log, c->number, within + 1, &c->bundle));
+		c->width = within + 1;
+	}
+	struct rd r = rd_of(buf_span(&c->bundle));
+	for (unsigned i = 0; i <= within; i++)
+		if (!audit_bundle_next(&r, out))
+			return fail(s, E_IO, "leaf %llu is not in its bundle", (unsigned long long)index);
+	return OK;
+}
+
+/* A leaf moves from tail to bundle, never back: who does not find it in the tail finds it in its bundle. */
+static st control_leaf(struct scope *s, struct controls *c, uint64_t index, struct buf *room, span *out)
+{
+	room->len = 0;
+	st status = tail_leaf(s, c->a->tail, index, room);
+	*out = buf_span(room);
+	if (status.code != E_NOTFOUND)
+		return status;
+	scope_clear_error(s);
+	return bundled_leaf(s, c, index, out);
+}
+
+static st write_controls(struct scope *s, struct controls *c, const uint64_t *index, size_t count, struct wr *reply)
+{
+	AUTO_BUF room;
+	buf_init(&room, AUDIT_LEAF_MAX);
+	size_t written = 0, count_at = reply->out->len;
+	wr_u32(reply, 0);
+	for (; written < count; written++) {
+		span leaf;
+		TRY(control_leaf(s, c, index[written], &room, &leaf));
+		if (reply->out->len + leaf.len + 12 > AUDIT_READ_ROOM)
+			break;
+		wr_u64(reply, index[written]);
+		wr_bytes(reply, leaf);
+	}
+	put_count(reply, count_at, (uint32_t)written);
+	return wr_end(s, reply);
+}
+
+static st handle_control(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct controls c = { .a = peer->service };
+	uint64_t from = rd_u64(body), total, *index;
+	uint32_t max = rd_u32(body);
+	size_t count;
+	TRY(rd_end(s, body, "a request for records of class control"));
+	indexed_read(s, c.a->indexed, from, max < CONTROLS_MAX ? max : CONTROLS_MAX, &index, &count, &total);
+	wr_u64(reply, total);
+	TRY(audit_log_open(s, c.a->conf->log, &c.log));
+	buf_init(&c.bundle, AUDIT_BUNDLE_MAX);
+	st status = write_controls(s, &c, index, count, reply);
+	buf_free(&c.bundle);
+	audit_log_close(c.log);
+	return status;
+}
+
+/* ---- consistency ---- */
+
+static st prove(struct scope *s, const struct auditd *a, uint64_t older, uint64_t newer, struct audit_proof *out)
+{
+	struct audit_log *log;
+	TRY(audit_log_open(s, a->conf->log, &log));
+	struct audit_source source = { .node = audit_log_node, .state = log };
+	st status = audit_prove_consistency(s, &source, older, newer, out);
+	audit_log_close(log);
+	return status;
+}
+
+/* A proof that cannot be is empty: who asked sees from the checkpoint that its tree is the smaller one. */
+static st handle_consistency(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct auditd *a = peer->service;
+	struct audit_proof *proof = scope_new(s, struct audit_proof);
+	AUTO_BUF note;
+	int64_t time;
+	buf_init(&note, AUDIT_NOTE_MAX);
+	uint64_t older = rd_u64(body);
+	TRY(rd_end(s, body, "a request for a consistency proof"));
+	uint64_t newer = signer_checkpoint(a->signer, UINT64_MAX, &note, &time);
+	if (older <= newer)
+		TRY(prove(s, a, older, newer, proof));
+	wr_bytes(reply, buf_span(&note));
+	wr_bytes(reply, audit_proof_span(proof));
+	return wr_end(s, reply);
 }
 
 static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
@@ -308,6 +418,12 @@ static const struct wire_route routes[] = {
 	  .permit = may_write,
 	  .handle = handle_append },
 	{ .kind = AUDIT_KIND_READ, .name = "read", .max_body = 12, .permit = may_read, .handle = handle_read },
+	{ .kind = AUDIT_KIND_CONTROL, .name = "control", .max_body = 12, .permit = may_read, .handle = handle_control },
+	{ .kind = AUDIT_KIND_CONSISTENCY,
+	  .name = "consistency",
+	  .max_body = 8,
+	  .permit = may_read,
+	  .handle = handle_consistency },
 	{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .permit = may_read, .handle = handle_status },
 	{ .kind = AUDIT_KIND_IMPORT,
 	  .name = "import",

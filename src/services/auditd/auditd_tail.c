@@ -56,6 +56,7 @@ struct tail {
 	uint64_t base, size, signed_size;
 	int64_t waiting_since; /* of the oldest leaf not under a checkpoint, 0: none */
 	struct ids *ids;
+	struct indexed *indexed;
 	/* The leader's own: */
 	struct audit_group group;
 	struct entry *fresh;
@@ -151,6 +152,13 @@ static void refuse_group(struct tail *t, struct request *batch, const char *why)
 		}
 }
 
+static void know_fresh(struct tail *t, const struct tail_record *r)
+{
+	ids_add(t->ids, r->id, r->index);
+	if (r->class == AUDIT_CONTROL)
+		indexed_add(t->indexed, r->index);
+}
+
 /* Under the lock, after the sync: the group is part of the log. */
 static void accept_group(struct tail *t, struct request *batch, uint64_t offset)
 {
@@ -171,7 +179,7 @@ static void accept_group(struct tail *t, struct request *batch, uint64_t offset)
 	for (struct request *q = batch; q != NULL; q = q->next)
 		for (size_t i = 0; i < q->next_record; i++)
 			if (q->record[i].code == E_OK && q->record[i].index >= t->group.first)
-				ids_add(t->ids, q->record[i].id, q->record[i].index);
+				know_fresh(t, &q->record[i]);
 }
 
 static st write_group(struct scope *s, struct tail *t, uint64_t *out_offset)
@@ -431,6 +439,8 @@ static st load_leaf(struct scope *s, void *state, uint64_t index, span leaf, uin
 	ids_add(t->ids, envelope.record.id, index);
 	if (index < l->base)
 		return check_known_leaf(s, l, index, &hash);
+	if (envelope.record.row->class == AUDIT_CONTROL)
+		indexed_add(t->indexed, index);
 	size_t have = (size_t)(t->size - t->base);
 	if (have == t->room) {
 		t->room = t->room == 0 ? 1024 : 2 * t->room;
@@ -446,12 +456,13 @@ st tail_first(struct scope *s, const char *dir, uint64_t *out)
 	return segments_first(s, dir, out);
 }
 
-st tail_open(struct scope *s, const char *dir, uint64_t base, struct audit_log *log, struct tail **out)
+st tail_open(struct scope *s, const char *dir, uint64_t base, struct audit_log *log, struct indexed *indexed, struct tail **out)
 {
 	struct tail *t = heap_alloc(sizeof *t);
 	t->dir = heap_copy_str(dir);
 	t->last = &t->first;
 	t->base = t->size = base;
+	t->indexed = indexed;
 	t->ids = ids_new();
 	t->slot = heap_alloc(GROUP_SLOTS * sizeof *t->slot);
 	t->pending_wanted = UINT64_MAX;

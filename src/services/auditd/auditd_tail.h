@@ -6,11 +6,13 @@
 #include "audit_log.h"
 #include "audit_record.h"
 #include "auditd_ids.h"
+#include "auditd_indexed.h"
 
 /* One record on its way in. `code` other than E_OK on entry: refused already, passed over. */
 struct tail_record {
 	const uint8_t *id;
 	span json;
+	enum audit_class class;
 	enum code code;
 	const char *message; /* in the scope given to tail_append */
 	uint64_t index;
@@ -18,8 +20,9 @@ struct tail_record {
 
 struct tail;
 /* Reads the tail that is there. `base`: so many leaves are in bundles and tiles (auditd_tree); what the tail has of them must be the
- * same leaves. */
-st tail_open(struct scope *s, const char *dir, uint64_t base, struct audit_log *log, struct tail **out);
+ * same leaves. Leaves of class control behind them go to `indexed`, now and as they come. */
+st tail_open(struct scope *s, const char *dir, uint64_t base, struct audit_log *log, struct indexed *indexed,
+	     struct tail **out);
 void tail_close(struct tail *t);
 /* First index the tail on disk begins with: everything before it is in bundles. E_STATE when a log without any tail has leaves. */
 st tail_first(struct scope *s, const char *dir, uint64_t *out);
