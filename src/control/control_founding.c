@@ -40,14 +40,6 @@ st control_founding_write(struct scope *s, const struct control_founding *f, str
 
 /* ---- reading ---- */
 
-static const char *get_id(struct control_rd *r, struct scope *s, const char *name)
-{
-	span id = control_get(r, name);
-	if (r->problem[0] == 0 && control_id_problem(id) != NULL)
-		control_refuse(r, "(%s): a name %s", name, control_id_problem(id));
-	return scope_cstr(s, id);
-}
-
 static void read_founder(struct control_rd *r, struct scope *s, struct control_founding *f)
 {
 	if (f->founders == CONTROL_FOUNDERS_MAX) {
@@ -55,7 +47,7 @@ static void read_founder(struct control_rd *r, struct scope *s, struct control_f
 		return;
 	}
 	struct control_founder *founder = &f->founder[f->founders++];
-	founder->id = get_id(r, s, "founder");
+	founder->id = scope_cstr(s, control_get_id(r, "founder"));
 	founder->spki = control_get_base64(r, s, "key");
 	if (control_next_is(r, "share-key"))
 		founder->share_spki = control_get_base64(r, s, "share-key");
@@ -69,7 +61,7 @@ static void read_instance(struct control_rd *r, struct scope *s, struct control_
 		return;
 	}
 	struct control_instance *instance = &f->instance[f->instances++];
-	instance->name = get_id(r, s, "instance");
+	instance->name = scope_cstr(s, control_get_id(r, "instance"));
 	instance->spki = control_get_base64(r, s, "instance-key");
 }
 
@@ -99,22 +91,10 @@ static st verify(struct scope *s, span text, const struct control_founder *found
 	return fail_context(s, status, "founder %s", founder->id);
 }
 
-/* The blank line behind the text. */
-static bool cut(span document, span *out_text, span *out_rest)
-{
-	for (size_t i = 1; i < document.len; i++)
-		if (document.data[i] == '\n' && document.data[i - 1] == '\n') {
-			*out_text = span_first(document, i);
-			*out_rest = span_from(document, i + 1);
-			return true;
-		}
-	return false;
-}
-
 st control_founding_read(struct scope *s, span document, struct control_founding *out)
 {
 	span text, rest;
-	if (document.len > CONTROL_TEXT_MAX || !cut(document, &text, &rest))
+	if (document.len > CONTROL_TEXT_MAX || !control_cut(document, &text, &rest))
 		return fail(s, E_INPUT, "a founding document is a text, a blank line and the founders' signatures");
 	*out = (struct control_founding){ .quorum = 0 };
 	struct control_rd r = control_read(text, KIND, "founding document");

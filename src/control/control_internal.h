@@ -22,6 +22,12 @@ struct control_register {
 	uint8_t (*used)[CONTROL_HASH_LEN]; /* hashes of the proposals carried out, one each entry */
 };
 
+/* A name of ours; an error of the cursor when it is none. */
+span control_get_id(struct control_rd *r, const char *name);
+/* The line "approval: PERSON ROLE TIME BASE64"; the signature's octets are in the scope. */
+void control_get_approval(struct control_rd *r, struct scope *s, struct control_approval *out);
+void control_put_approval(struct control_wr *w, struct scope *s, const struct control_approval *a);
+
 struct control_person *control_find_person(const struct control_register *r, span id);
 /* For who signs in the name of nobody yet: the founders. */
 st control_verify(struct scope *s, const struct pki_key *key, span text, span signature);

@@ -1,5 +1,5 @@
 #include "alg.h"
-#include "control_operation.h"
+#include "control_internal.h"
 #include "digest.h"
 #include "moment.h"
 #include "text.h"
@@ -148,7 +148,7 @@ static void read_operation(struct control_rd *r, struct control_proposal *p)
 			       (const char *)name.data);
 }
 
-static span read_id(struct control_rd *r, const char *name)
+span control_get_id(struct control_rd *r, const char *name)
 {
 	span id = control_get(r, name);
 	if (r->problem[0] == 0 && control_id_problem(id) != NULL)
@@ -166,7 +166,7 @@ static void read_crl(struct control_rd *r, struct control_proposal *p)
 
 static void read_times(struct control_rd *r, struct control_proposal *p)
 {
-	p->proposed_by = read_id(r, "proposed-by");
+	p->proposed_by = control_get_id(r, "proposed-by");
 	p->proposed = control_get_moment(r, "proposed");
 	p->expires = control_get_moment(r, "expires");
 	if (r->problem[0] == 0 && (p->expires <= p->proposed || p->expires - p->proposed > p->operation->life))
@@ -207,7 +207,7 @@ st control_proposal_read(struct scope *s, span text, struct control_proposal *ou
 	struct control_proposal p = { .text = text };
 	struct control_rd r = control_read(text, KIND, "proposal");
 	read_operation(&r, &p);
-	p.instance = read_id(&r, "instance");
+	p.instance = control_get_id(&r, "instance");
 	control_get_hex(&r, "nonce", p.nonce, sizeof p.nonce);
 	read_numbered_hash(&r, "register", control_get(&r, "register"), &p.entries, p.head);
 	read_crl(&r, &p);

@@ -28,49 +28,50 @@ static st parse_approval(struct scope *s, span value, struct control_approval *o
 	return base64_parse(s, value, &out->signature);
 }
 
-static void read_approval(struct scope *s, struct control_rd *r, struct control_signed *o)
+void control_get_approval(struct control_rd *r, struct scope *s, struct control_approval *out)
 {
 	AUTO_SCOPE aside;
 	scope_init(&aside, NULL);
-	struct control_approval *a = &o->approval[o->count];
 	span value = control_get(r, "approval");
-	if (r->problem[0] != 0)
-		return;
-	if (o->count == CONTROL_APPROVALS_MAX) {
-		control_refuse(r, "is more than the %d approvals that an operation may have", CONTROL_APPROVALS_MAX);
-		return;
-	}
-	if (parse_approval(&aside, value, a).code != E_OK) {
+	if (r->problem[0] == 0 && parse_approval(&aside, value, out).code != E_OK)
 		control_refuse(r, "(approval): %s", aside.message);
-		return;
+	if (r->problem[0] == 0)
+		out->signature = scope_copy(s, out->signature);
+}
+
+static void read_approvals(struct scope *s, struct control_rd *r, struct control_signed *o)
+{
+	while (control_next_is(r, "approval") && o->count < CONTROL_APPROVALS_MAX)
+		control_get_approval(r, s, &o->approval[o->count++]);
+	if (control_next_is(r, "approval")) {
+		(void)control_get(r, "approval");
+		control_refuse(r, "is more than the %d approvals that an operation may have", CONTROL_APPROVALS_MAX);
 	}
-	a->signature = scope_copy(s, a->signature);
-	o->count++;
 }
 
 st control_signed_read(struct scope *s, span file, struct control_signed *out)
 {
-	size_t cut = 1;
+	span text = file, behind = { 0 };
 	if (file.len > CONTROL_SIGNED_MAX)
 		return fail(s, E_LIMIT, "an operation with its approvals is at most %d octets", CONTROL_SIGNED_MAX);
-	while (cut < file.len && !(file.data[cut] == '\n' && file.data[cut - 1] == '\n'))
-		cut++;
+	(void)control_cut(file, &text, &behind);
 	out->count = 0;
 	out->crl = (span){ 0 };
-	TRY(control_proposal_read(s, span_first(file, cut), &out->proposal));
-	struct control_rd r = { .rest = span_from(file, cut + 1), .line = 1, .what = "behind the proposal" };
-	while (control_next_is(&r, "approval"))
-		read_approval(s, &r, out);
+	TRY(control_proposal_read(s, text, &out->proposal));
+	struct control_rd r = { .rest = behind, .line = 1, .what = "behind the proposal" };
+	read_approvals(s, &r, out);
 	if (control_next_is(&r, "crl"))
 		out->crl = control_get_base64(&r, s, "crl");
 	return control_end(s, &r);
 }
 
-static const char *approval_value(struct scope *s, const struct control_approval *a)
+void control_put_approval(struct control_wr *w, struct scope *s, const struct control_approval *a)
 {
 	char time[MOMENT_TEXT_MAX];
-	return scope_printf(s, "%.*s %s %s %s", (int)a->person.len, (const char *)a->person.data,
-			    control_role_row(a->role)->name, moment_text(a->approved, time), base64_text(s, a->signature));
+	control_put_str(w, "approval",
+			scope_printf(s, "%.*s %s %s %s", (int)a->person.len, (const char *)a->person.data,
+				     control_role_row(a->role)->name, moment_text(a->approved, time),
+				     base64_text(s, a->signature)));
 }
 
 st control_signed_write(struct scope *s, const struct control_signed *o, struct buf *out)
@@ -79,7 +80,7 @@ st control_signed_write(struct scope *s, const struct control_signed *o, struct 
 	struct control_wr w = { .out = out };
 	w.bad = !buf_append(out, o->proposal.text) || !buf_append(out, SPAN_LITERAL("\n"));
 	for (size_t i = 0; i < o->count; i++)
-		control_put_str(&w, "approval", approval_value(s, &o->approval[i]));
+		control_put_approval(&w, s, &o->approval[i]);
 	if (o->crl.len > 0)
 		control_put_base64(&w, "crl", o->crl);
 	return control_written(s, &w);

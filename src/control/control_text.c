@@ -101,6 +101,17 @@ struct control_rd control_read(span text, const char *kind, const char *what)
 	return r;
 }
 
+bool control_cut(span file, span *out_text, span *out_behind)
+{
+	for (size_t i = 1; i < file.len; i++)
+		if (file.data[i] == '\n' && file.data[i - 1] == '\n') {
+			*out_text = span_first(file, i);
+			*out_behind = span_from(file, i + 1);
+			return true;
+		}
+	return false;
+}
+
 bool control_get_any(struct control_rd *r, span *out_name, span *out_value)
 {
 	span line = { 0 };

@@ -20,6 +20,8 @@ struct control_rd control_read(span text, const char *kind, const char *what);
 /* Value of the next line, which must have this name. Values are UTF-8 without control characters, without characters that turn
  * the direction of writing, and without space at their ends; never empty. Empty after an error. */
 span control_get(struct control_rd *r, const char *name);
+/* The text before the first blank line, and what stands behind that; false when there is none. */
+bool control_cut(span file, span *out_text, span *out_behind);
 /* Does the next line have this name? */
 bool control_next_is(const struct control_rd *r, const char *name);
 /* The next line, whatever its name; false at the end. */
