@@ -140,9 +140,9 @@ static st check_distinct(struct scope *s, const struct control_signed *o)
 	return OK;
 }
 
-static st check_quorum(struct scope *s, const struct control_register *r, const struct control_signed *o)
+static st check_quorum(struct scope *s, const struct control_register *r, const struct control_signed *o, size_t seats)
 {
-	for (size_t i = 0; i < CONTROL_SEATS_MAX && o->proposal.operation->seat[i].roles != 0; i++) {
+	for (size_t i = 0; i < seats && o->proposal.operation->seat[i].roles != 0; i++) {
 		const struct control_seat *seat = &o->proposal.operation->seat[i];
 		unsigned have = 0, want = seat->count == 0 ? r->quorum : seat->count;
 		for (size_t k = 0; k < o->count; k++)
@@ -179,13 +179,25 @@ static st check_proposal(struct scope *s, const struct control_register *r, cons
 	return OK;
 }
 
-st control_check(struct scope *s, const struct control_register *r, const struct control_signed *o, const char *instance,
-		 int64_t at)
+static st check(struct scope *s, const struct control_register *r, const struct control_signed *o, const char *instance,
+		int64_t at, size_t seats)
 {
 	TRY(check_proposal(s, r, &o->proposal, instance, at));
 	TRY(control_crl_check(s, r, o, at));
 	TRY(check_distinct(s, o));
 	for (size_t i = 0; i < o->count; i++)
 		TRY(check_approval(s, r, o, &o->approval[i], at));
-	return check_quorum(s, r, o);
+	return check_quorum(s, r, o, seats);
+}
+
+st control_check(struct scope *s, const struct control_register *r, const struct control_signed *o, const char *instance,
+		 int64_t at)
+{
+	return check(s, r, o, instance, at, CONTROL_SEATS_MAX);
+}
+
+st control_check_opening(struct scope *s, const struct control_register *r, const struct control_signed *o,
+			 const char *instance, int64_t at)
+{
+	return check(s, r, o, instance, at, 1);
 }

@@ -62,6 +62,23 @@ static void four_distinct_persons_activate_a_group(void **state)
 	assert_ok(&s, control_check(&s, r, &again, "keyd/ca", UNIT_NOW));
 }
 
+static void two_open_the_interface_and_nothing_more(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct control_proposal p = activation(&s);
+	struct control_signed *o = unit_signed(&s, &p);
+	approve_by(&s, o, four, 1);
+	assert_fails(&s, E_DENIED, control_check_opening(&s, r, o, "keyd/ca", UNIT_NOW));
+	approve_by(&s, o, four + 1, 1);
+	assert_ok(&s, control_check_opening(&s, r, o, "keyd/ca", UNIT_NOW));
+	assert_fails(&s, E_DENIED, control_check(&s, r, o, "keyd/ca", UNIT_NOW));
+	o->count = 0;
+	approve_by(&s, o, four + 2, 2); /* custodians alone do not */
+	assert_fails(&s, E_DENIED, control_check_opening(&s, r, o, "keyd/ca", UNIT_NOW));
+}
+
 static void fewer_or_others_do_not(void **state)
 {
 	(void)state;
@@ -296,6 +313,7 @@ int main(void)
 {
 	const struct CMUnitTest all[] = {
 		cmocka_unit_test(four_distinct_persons_activate_a_group),
+		cmocka_unit_test(two_open_the_interface_and_nothing_more),
 		cmocka_unit_test(fewer_or_others_do_not),
 		cmocka_unit_test(a_role_that_has_no_say_is_refused_beside_a_quorum),
 		cmocka_unit_test(time_place_and_register_must_fit),

@@ -96,6 +96,9 @@ st control_approval_text(struct scope *s, const struct control_proposal *p, cons
  * rule, and what to do. */
 st control_check(struct scope *s, const struct control_register *r, const struct control_signed *o, const char *instance,
 		 int64_t at);
+/* The same with the first seat alone: who approves there opens an operation for which the others come with something in their hands. */
+st control_check_opening(struct scope *s, const struct control_register *r, const struct control_signed *o,
+			 const char *instance, int64_t at);
 /* An operation of the register: checked, and carried out. Nothing changes when it fails. E_CONFLICT when it is in the register. */
 st control_register_apply(struct scope *s, struct control_register *r, span file, int64_t at);
 /* No CRL below this number is taken any more. */
