@@ -1,3 +1,4 @@
+#include "key_internal.h"
 #include "key_protocol.h"
 #include <stdlib.h>
 
@@ -33,12 +34,12 @@ static st call(struct scope *s, struct key_client *c, enum key_kind kind, const 
 }
 
 /* For what must not happen twice: no second try on a new connection. */
-static st call_once(struct scope *s, struct key_client *c, enum key_kind kind, const struct wr *w, span *out_reply)
+st key_call_once(struct scope *s, struct key_client *c, uint16_t kind, const struct wr *w, span *out_reply)
 {
 	TRY(wr_end(s, w));
 	struct wire_client *connection;
 	TRY(wire_pool_take(s, c->pool, &connection));
-	st status = wire_call(s, connection, (uint16_t)kind, buf_span(w->out), out_reply);
+	st status = wire_call(s, connection, kind, buf_span(w->out), out_reply);
 	wire_pool_give(c->pool, connection);
 	return status;
 }
@@ -96,7 +97,7 @@ st key_token_create(struct scope *s, struct key_client *c, const char *token, sp
 	const struct key_token_request request = { token, pin, officer_pin };
 	key_token_request_write(&w, &request);
 	span reply;
-	return call_once(s, c, KEY_KIND_TOKEN_CREATE, &w, &reply);
+	return key_call_once(s, c, KEY_KIND_TOKEN_CREATE, &w, &reply);
 }
 
 st key_generate(struct scope *s, struct key_client *c, const struct key_info *want, struct key_info *out)
@@ -105,7 +106,7 @@ st key_generate(struct scope *s, struct key_client *c, const struct key_info *wa
 	struct wr w = wr_into(&body);
 	key_info_write(&w, want);
 	span reply;
-	TRY(call_once(s, c, KEY_KIND_GENERATE, &w, &reply));
+	TRY(key_call_once(s, c, KEY_KIND_GENERATE, &w, &reply));
 	struct rd r = rd_of(reply);
 	struct key_info info;
 	TRY(key_info_read(s, &r, &info));
@@ -152,7 +153,7 @@ static st ask(struct scope *s, struct key_client *c, struct key_item *item, size
 		key_sign_item_write(&w, &one);
 	}
 	span reply;
-	TRY(call_once(s, c, KEY_KIND_SIGN, &w, &reply));
+	TRY(key_call_once(s, c, KEY_KIND_SIGN, &w, &reply));
 	struct rd r = rd_of(reply);
 	for (; *out_answered < count; ++*out_answered)
 		TRY(read_outcome(s, &r, &item[*out_answered]));

@@ -111,3 +111,25 @@ void key_stream_drop(struct key_stream *stream);
 st key_log_head(struct scope *s, struct key_client *c, const char *label, uint64_t *out_size, uint8_t out_root[32]);
 st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size,
 		       const uint8_t root[32], span proof, span *out_signature);
+
+/* ---- operations with quorum (docs/dev/operations.md) ---- */
+#define KEY_SHARES_MAX 16
+#define KEY_NONCE_LEN  16
+struct key_challenge {
+	const char *instance; /* who this keyd is in proposals: "keyd/ca" */
+	uint8_t nonce[KEY_NONCE_LEN];
+	uint64_t entries; /* of the register of persons, as this keyd knows it */
+	uint8_t head[32];
+	uint64_t crl_number; /* of the management CA; no CRL below it is taken */
+};
+/* A nonce for one proposal: good once, for a day, and until this keyd is restarted. E_STATE when keyd carries out no operations, and why. */
+st key_challenge(struct scope *s, struct key_client *c, struct key_challenge *out);
+struct key_opening {
+	span statement; /* the activation statement, signed */
+	span share[KEY_SHARES_MAX];
+	size_t count; /* the custodians' sealed shares */
+};
+/* An operation with the approvals of its first seat: keyd makes a key that shares can be sealed to. */
+st key_open_operation(struct scope *s, struct key_client *c, span operation, struct key_opening *out);
+/* An operation with all its approvals, and what custodians have sealed for it (may be none). `out_words`: what was done. */
+st key_execute(struct scope *s, struct key_client *c, span operation, const span *share, size_t count, const char **out_words);

@@ -16,6 +16,9 @@ enum key_kind {
 	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */
 	KEY_KIND_STREAM_END = 0x0114,   /* - / signature */
 	KEY_KIND_LOG_HEAD = 0x0120,     /* label / u64 size, 32 octets root */
+	KEY_KIND_CHALLENGE = 0x0130,    /* - / struct key_challenge */
+	KEY_KIND_OPEN = 0x0131,         /* an operation / struct key_opening */
+	KEY_KIND_EXECUTE = 0x0132,      /* struct key_execution / words */
 	KEY_KIND_CHECKPOINT = 0x0121,   /* struct key_checkpoint_request / payload of the signature line */
 };
 
@@ -83,3 +86,17 @@ st key_token_request_read(struct scope *s, struct rd *r, struct key_token_reques
 st key_label_read(struct scope *s, struct rd *r, const char **out);
 /* A label is also a file name: letters, digits, '-', '_' and '.', not first. E_INPUT otherwise. */
 st key_label_check(struct scope *s, const char *label);
+/* ---- operations with quorum (key_operation.c) ---- */
+#define KEY_OPERATION_MAX (64u << 10)
+#define KEY_SHARE_MAX     4096u
+struct key_execution {
+	span operation;
+	span share[KEY_SHARES_MAX];
+	size_t count;
+};
+void key_challenge_write(struct wr *w, const struct key_challenge *v);
+st key_challenge_read(struct scope *s, struct rd *r, struct key_challenge *out);
+void key_opening_write(struct wr *w, const struct key_opening *v);
+st key_opening_read(struct scope *s, struct rd *r, struct key_opening *out);
+void key_execution_write(struct wr *w, const struct key_execution *v);
+st key_execution_read(struct scope *s, struct rd *r, struct key_execution *out);
