@@ -2,7 +2,7 @@
  * chancery-keyd - holds the keys of one zone in its PKCS#11 tokens. It sees what it signs, knows what each key may sign, and has
  * it on record before the module does.
  */
-#include "keyd.h"
+#include "keyd_control.h"
 #include "daemon.h"
 #include "file.h"
 #include "log.h"
@@ -115,6 +115,7 @@ static st open_all(struct scope *s, struct keyd *d)
 	TRY(open_audit(s, d));
 	TRY(keyd_load_keys(s, d));
 	TRY(open_tokens(s, d));
+	TRY(keyd_control_start(s, d));
 	(void)keyd_recorder_start(d);
 	keyd_watch_tokens(d);
 	look_for_keys(s, d);
@@ -140,6 +141,7 @@ static void stop(void *state)
 		wire_server_stop(d->server, STOP_GRACE_MS);
 	if (d->recorder != NULL)
 		keyd_recorder_stop(d->recorder);
+	keyd_control_stop(d);
 	keyd_free_keys(d);
 	if (d->audit != NULL)
 		audit_close(d->audit);
@@ -208,6 +210,10 @@ static const struct daemon_command commands[] = {
 	  keyd_probe },
 	{ "tokens", "the tokens that PINs are wanted for, one a line", print_tokens },
 	{ "head", "LABEL: size of the log under the last checkpoint that this key signed", keyd_head },
+	{ "rebuild-control",
+	  "take the number of the last operation from the log at the next start, after the state was put back from a copy; only while "
+	  "keyd is stopped",
+	  keyd_rebuild_control },
 	{ "forget-head",
 	  "LABEL: move the last tree head aside, so that a log restored with a loss is signed again; only while keyd is stopped",
 	  keyd_forget_head },

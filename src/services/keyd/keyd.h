@@ -33,6 +33,7 @@ struct keyd_conf {
 	struct conf_list administrators;
 	const char *audit_socket;
 	const char *audit_journal;
+	const char *founding, *founding_hash;
 	struct conf_group peers;
 };
 extern const struct conf_schema keyd_schema;
@@ -83,6 +84,7 @@ struct keyd_ocsp {
 struct keyd_token {
 	char label[KEY_LABEL_MAX + 1];
 	struct hsm_token *hsm; /* NULL: no PIN */
+	bool group;            /* a key group that custodians activate: its PIN is nobody's */
 	bool ready;
 	char reason[SCOPE_MESSAGE_MAX];
 	struct keyd_token *next;
@@ -100,6 +102,7 @@ struct keyd_key {
 };
 
 struct keyd_recorder;
+struct keyd_control;
 struct wire_server;
 
 struct keyd {
@@ -107,6 +110,7 @@ struct keyd {
 	struct hsm *hsm;
 	struct audit *audit;
 	struct keyd_recorder *recorder;
+	struct keyd_control *control; /* NULL: no operations with quorum */
 	struct wire_server *server;
 	pthread_rwlock_t registry; /* of the two lists; keys stay where they are until the end */
 	pthread_mutex_t generating;
@@ -122,10 +126,24 @@ void keyd_free_keys(struct keyd *d);
 st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd_key **out);
 /* The key on its token; looks for it again when the token was not there so far. */
 st keyd_hsm_key(struct scope *s, struct keyd *d, struct keyd_key *k, struct hsm_key **out);
+/* What can be said before it is generated: purposes, policy of algorithms, label. */
+st keyd_check_wanted(struct scope *s, struct keyd *d, const struct key_info *want);
 st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out);
 /* As key.h shows it. */
 void keyd_describe(struct keyd *d, const struct keyd_key *k, struct key_info *out);
 st keyd_add_token(struct scope *s, struct keyd *d, const char *label, span pin);
+/* E_CONFLICT when a token with this label is there. */
+st keyd_require_free_token(struct scope *s, struct keyd *d, const char *label);
+/* On record, then made; it is not opened. */
+st keyd_initialise_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin);
+/* ---- key groups: tokens that are locked until custodians activate them ---- */
+st keyd_add_group(struct scope *s, struct keyd *d, const char *label);
+/* E_NOTFOUND: no such group. E_STATE: it is active, or it is not. */
+st keyd_require_group(struct scope *s, struct keyd *d, const char *label);
+st keyd_require_active(struct scope *s, struct keyd *d, const char *label);
+st keyd_require_locked(struct scope *s, struct keyd *d, const char *label);
+st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pin);
+st keyd_lock_group(struct scope *s, struct keyd *d, const char *label);
 st keyd_create_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin);
 struct keyd_token *keyd_token_named(struct keyd *d, const char *label); /* with the registry locked */
 /* Try every token; what changed is logged and goes on record. */

@@ -39,6 +39,13 @@ static const struct conf_row head_rows[] = {
 	CONF_ROW(CONF_PATH, struct keyd_conf, audit_journal, "audit-journal", .access = CONF_REPLACES, .standard = "",
 		 .help = "For founding and off-line work instead of audit-socket: a local file of records, imported into the "
 			 "log later."),
+	CONF_ROW(
+		CONF_PATH, struct keyd_conf, founding, "founding", .access = CONF_OPENS, .standard = "",
+		.help = "Founding document of the provider: from it on keyd verifies who may do what. Without it keyd carries out no "
+			"operations with quorum, and its administrators make keys of a CA.",
+		.clause = "practice statement 5.2.2, 6.2.2"),
+	CONF_ROW(CONF_STRING, struct keyd_conf, founding_hash, "founding-hash", .standard = "",
+		 .help = "SHA-256 of the founding document, 64 hexadecimal digits, as the founders have read it out."),
 };
 
 static const struct conf_row peer_rows[] = {
@@ -106,6 +113,8 @@ st keyd_conf_check(struct scope *s, const struct keyd_conf *conf)
 		return fail(s, E_CONFIG,
 			    "keyd records every signature: name audit-socket, or audit-journal for founding and off-line work, "
 			    "not both");
+	if ((conf->founding == NULL) != (conf->founding_hash == NULL))
+		return fail(s, E_CONFIG, "founding and founding-hash go together: the hash is what the founders have read out");
 	TRY(fail_context(s, key_label_check(s, conf->zone), "zone"));
 	for (size_t i = 0; i < conf->tokens.count; i++)
 		TRY(fail_context(s, key_label_check(s, conf->tokens.item[i]), "token %s", conf->tokens.item[i]));
@@ -151,6 +160,8 @@ st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct 
 		{ "connections", now->connections == next->connections },
 		{ "audit-socket", same_text(now->audit_socket, next->audit_socket) },
 		{ "audit-journal", same_text(now->audit_journal, next->audit_journal) },
+		{ "founding", same_text(now->founding, next->founding) },
+		{ "founding-hash", same_text(now->founding_hash, next->founding_hash) },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (!rows[i].same)

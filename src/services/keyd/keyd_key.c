@@ -245,7 +245,7 @@ static st check_token_group(struct scope *s, struct keyd *d, const struct key_in
 		    want->token, other->info.label);
 }
 
-static st check_wanted(struct scope *s, struct keyd *d, const struct key_info *want)
+st keyd_check_wanted(struct scope *s, struct keyd *d, const struct key_info *want)
 {
 	if (!purposes_fit(want->purposes) && want->purposes != KEY_FOR_REQUEST)
 		return fail(s, E_DENIED, "these purposes do not go together on one key (EN 319 411-1 GEN-6.5.3-03)");
@@ -342,7 +342,7 @@ static st enter_generated(struct scope *s, struct keyd *d, const struct key_info
 
 static st generate_locked(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out)
 {
-	TRY(check_wanted(s, d, want));
+	TRY(keyd_check_wanted(s, d, want));
 	struct hsm_token *token;
 	TRY(hsm_token_of(s, d, want->token, &token));
 	struct hsm_report report;

@@ -1,4 +1,4 @@
-#include "keyd.h"
+#include "keyd_control.h"
 #include "wire.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +96,14 @@ static st handle_token_create(struct scope *s, struct wire_peer *peer, struct rd
 	return keyd_create_token(s, peer->service, request.token, request.pin, request.officer_pin);
 }
 
+//= tsps#6.1.1 no one person makes a key of a CA
+static st require_no_quorum(struct scope *s, const struct keyd *d, const struct key_info *want)
+{
+	if (d->control == NULL || (want->purposes & (KEY_FOR_CERTIFICATE | KEY_FOR_CRL)) == 0)
+		return OK;
+	return fail(s, E_DENIED, "a key of a CA is made by the operation key.generate (practice statement 6.1.1)");
+}
+
 static st handle_generate(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
 {
 	struct keyd *d = peer->service;
@@ -103,6 +111,7 @@ static st handle_generate(struct scope *s, struct wire_peer *peer, struct rd *bo
 	struct keyd_key *k;
 	TRY(key_info_read(s, body, &want));
 	TRY(rd_end(s, body, "the description of a key"));
+	TRY(require_no_quorum(s, d, &want));
 	TRY(keyd_generate(s, d, &want, &k));
 	keyd_describe(d, k, &info);
 	info.usable = true;
@@ -231,6 +240,37 @@ static st handle_checkpoint(struct scope *s, struct wire_peer *peer, struct rd *
 	return answer(s, peer->service, request.label, KEY_FOR_LOG, status, payload, reply);
 }
 
+/* ---- operations with quorum ---- */
+
+static st handle_challenge(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_challenge challenge;
+	TRY(rd_end(s, body, "a request for a challenge"));
+	TRY(keyd_challenge(s, peer->service, &challenge));
+	key_challenge_write(reply, &challenge);
+	return OK;
+}
+
+static st handle_open(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_opening *opening = scope_new(s, struct key_opening);
+	span operation = rd_bytes(body, KEY_OPERATION_MAX);
+	TRY(rd_end(s, body, "an operation to open"));
+	TRY(keyd_open_operation(s, peer->service, operation, opening));
+	key_opening_write(reply, opening);
+	return OK;
+}
+
+static st handle_execute(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_execution *execution = scope_new(s, struct key_execution);
+	const char *words;
+	TRY(key_execution_read(s, body, execution));
+	TRY(keyd_execute(s, peer->service, execution, &words));
+	wr_str(reply, words);
+	return OK;
+}
+
 static const struct wire_route routes[] = {
 	{ .kind = KEY_KIND_STATUS, .name = "status", .max_body = 0, .handle = handle_status },
 	{ .kind = KEY_KIND_LIST, .name = "list of keys", .max_body = 0, .handle = handle_list },
@@ -253,6 +293,12 @@ static const struct wire_route routes[] = {
 	  .silent = true,
 	  .handle = handle_stream_data },
 	{ .kind = KEY_KIND_STREAM_END, .name = "end a stream", .max_body = 0, .handle = handle_stream_end },
+	{ .kind = KEY_KIND_CHALLENGE, .name = "a challenge", .max_body = 0, .handle = handle_challenge },
+	{ .kind = KEY_KIND_OPEN, .name = "open an operation", .max_body = KEY_OPERATION_MAX + 4, .handle = handle_open },
+	{ .kind = KEY_KIND_EXECUTE,
+	  .name = "carry out an operation",
+	  .max_body = KEY_OPERATION_MAX + KEY_SHARES_MAX * (KEY_SHARE_MAX + 4) + 8,
+	  .handle = handle_execute },
 	{ .kind = KEY_KIND_LOG_HEAD, .name = "log head", .max_body = 256, .handle = handle_log_head },
 	{ .kind = KEY_KIND_CHECKPOINT, .name = "sign a checkpoint", .max_body = 8192, .handle = handle_checkpoint },
 };

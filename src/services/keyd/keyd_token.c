@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const char activation_hint[] =
+	"two of pki-manager, pki-administrator and pki-operator propose and open group.activate, the key "
+	"custodians bring their shares (chancery op propose group.activate)";
+
 struct keyd_token *keyd_token_named(struct keyd *d, const char *label)
 {
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
@@ -70,6 +74,10 @@ static void watch(struct scope *s, struct keyd *d, struct keyd_token *t)
 {
 	st status = hsm_token_ready(s, t->hsm);
 	(void)pthread_mutex_lock(&d->watching);
+	if (t->group && status.code == E_STATE) {
+		(void)pthread_mutex_unlock(&d->watching);
+		return; /* locked, and says so */
+	}
 	bool ready = status.code == E_OK;
 	bool known = t->ready || t->reason[0] != 0;
 	if (!ready)
@@ -113,7 +121,7 @@ static st record_initialised(struct scope *s, struct keyd *d, const char *label)
 }
 
 /* Asked before the record is made: it should not tell of a token that cannot be. */
-static st require_free_label(struct scope *s, struct keyd *d, const char *label)
+st keyd_require_free_token(struct scope *s, struct keyd *d, const char *label)
 {
 	struct hsm_token_info *tokens;
 	size_t count;
@@ -124,12 +132,99 @@ static st require_free_label(struct scope *s, struct keyd *d, const char *label)
 	return OK;
 }
 
+st keyd_initialise_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin)
+{
+	TRY(keyd_require_free_token(s, d, label));
+	TRY(record_initialised(s, d, label));
+	return hsm_token_create(s, d->hsm, label, pin, officer_pin);
+}
+
 st keyd_create_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin)
 {
-	TRY(require_free_label(s, d, label));
-	TRY(record_initialised(s, d, label));
-	TRY(hsm_token_create(s, d->hsm, label, pin, officer_pin));
+	TRY(keyd_initialise_token(s, d, label, pin, officer_pin));
 	TRY(keyd_add_token(s, d, label, pin));
 	keyd_watch_tokens(d);
+	return OK;
+}
+
+/* ---- key groups ---- */
+
+st keyd_add_group(struct scope *s, struct keyd *d, const char *label)
+{
+	struct hsm_token *hsm = NULL;
+	TRY(hsm_token_new(s, d->hsm, label, (span){ 0 }, &hsm));
+	(void)pthread_rwlock_wrlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	bool taken = t != NULL && t->hsm != NULL;
+	if (t == NULL)
+		t = enter(d, label);
+	if (!taken) {
+		t->hsm = TAKE(hsm);
+		t->group = true;
+		(void)snprintf(t->reason, sizeof t->reason, "locked: %s", activation_hint);
+	}
+	(void)pthread_rwlock_unlock(&d->registry);
+	hsm_token_free(hsm);
+	return taken ? fail(s, E_CONFLICT, "token \"%s\" is open already", label) : OK;
+}
+
+static st find_group(struct scope *s, struct keyd *d, const char *label, struct keyd_token **out)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	(void)pthread_rwlock_unlock(&d->registry);
+	if (t == NULL || !t->group)
+		return fail(s, E_NOTFOUND, "zone %s has no key group \"%s\" that custodians activate", d->conf->zone, label);
+	*out = t;
+	return OK;
+}
+
+static bool is_active(struct keyd *d, const struct keyd_token *t)
+{
+	(void)pthread_mutex_lock(&d->watching);
+	bool ready = t->ready;
+	(void)pthread_mutex_unlock(&d->watching);
+	return ready;
+}
+
+st keyd_require_group(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	return find_group(s, d, label, &t);
+}
+
+st keyd_require_active(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	TRY(find_group(s, d, label, &t));
+	return is_active(d, t) ? OK : fail(s, E_STATE, "the key group \"%s\" is locked: %s", label, activation_hint);
+}
+
+st keyd_require_locked(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	TRY(find_group(s, d, label, &t));
+	return is_active(d, t) ? fail(s, E_STATE, "the key group \"%s\" is active", label) : OK;
+}
+
+st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pin)
+{
+	struct keyd_token *t;
+	TRY(find_group(s, d, label, &t));
+	TRY(hsm_token_unlock(s, t->hsm, pin));
+	keyd_watch_tokens(d);
+	return OK;
+}
+
+st keyd_lock_group(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	TRY(find_group(s, d, label, &t));
+	hsm_token_lock(t->hsm);
+	(void)pthread_mutex_lock(&d->watching);
+	t->ready = false;
+	(void)snprintf(t->reason, sizeof t->reason, "locked: %s", activation_hint);
+	(void)pthread_mutex_unlock(&d->watching);
+	log_put(LOG_LEVEL_NOTICE, "key group \"%s\" is locked", label);
 	return OK;
 }

@@ -1,0 +1,192 @@
+/*
+ * keyd_control.c - the register of persons as this keyd knows it, and the comparison of what it kept with the log.
+ */
+#include "keyd_control.h"
+#include "audit_record.h"
+#include "digest.h"
+#include "file.h"
+#include "log.h"
+#include "text.h"
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+#define LOCKED_HEAP   65536
+#define LOCKED_LEAST  32
+#define READ_AT_ONCE  64
+#define FOUNDING_HASH (2 * CONTROL_HASH_LEN)
+
+/* ---- the founding document ---- */
+
+static st check_hash(struct scope *s, const struct keyd_conf *conf, span document)
+{
+	uint8_t room[DIGEST_MAX];
+	const char *hash = hex_text(s, digest_of(DIGEST_SHA256, document, room));
+	if (strcmp(hash, conf->founding_hash) != 0)
+		return fail(
+			s, E_CONFIG,
+			"%s has the SHA-256 %s, founding-hash says %s: this is not the founding document that this keyd was set up "
+			"for",
+			conf->founding, hash, conf->founding_hash);
+	return OK;
+}
+
+static st read_founding(struct scope *s, struct keyd *d)
+{
+	span document;
+	TRY(file_read(s, d->conf->founding, CONTROL_TEXT_MAX, &document));
+	TRY(check_hash(s, d->conf, document));
+	return fail_context(s, control_register_new(s, document, &d->control->persons), "%s", d->conf->founding);
+}
+
+/* The private halves of the keys that shares are sealed to lie there. */
+static st lock_heap(struct scope *s)
+{
+	if (CRYPTO_secure_malloc_initialized() == 1 || CRYPTO_secure_malloc_init(LOCKED_HEAP, LOCKED_LEAST) == 1)
+		return OK;
+	return fail(s, E_UNAVAILABLE,
+		    "%d octets of memory cannot be locked for the keys of activations; raise the limit of locked "
+		    "memory (ulimit -l)",
+		    LOCKED_HEAP);
+}
+
+st keyd_control_start(struct scope *s, struct keyd *d)
+{
+	if (d->conf->founding == NULL)
+		return OK;
+	TRY(lock_heap(s));
+	d->control = heap_alloc(sizeof *d->control);
+	d->control->instance = scope_printf(s, "keyd/%s", d->conf->zone); /* lives as long as the configuration */
+	if (pthread_mutex_init(&d->control->lock, NULL) != 0)
+		log_die("no lock for operations");
+	TRY(read_founding(s, d));
+	return keyd_load_groups(s, d);
+}
+
+void keyd_control_stop(struct keyd *d)
+{
+	if (d->control == NULL)
+		return;
+	control_register_free(d->control->persons);
+	keyd_forget_opened(&d->control->opened);
+	(void)pthread_mutex_destroy(&d->control->lock);
+	free(d->control);
+	d->control = NULL;
+}
+
+/* ---- reading on in the log ---- */
+
+static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+{
+	span file;
+	TRY(audit_field_base64(s, &envelope->record, "file", &file));
+	return control_register_apply(s, d->control->persons, file, envelope->at);
+}
+
+static st note_own(struct scope *s, struct keyd *d, const struct audit_record *record)
+{
+	span instance;
+	int64_t sequence;
+	TRY(audit_field_text(s, record, "instance", &instance));
+	if (!span_is(instance, d->control->instance))
+		return OK;
+	TRY(audit_field_number(s, record, "sequence", &sequence));
+	if (sequence > 0 && (uint64_t)sequence > d->control->seen)
+		d->control->seen = (uint64_t)sequence;
+	return OK;
+}
+
+/* What does not hold changes nothing: it is passed over, as everybody else passes over it. */
+static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
+{
+	AUTO_SCOPE aside;
+	scope_init(&aside, NULL);
+	struct audit_envelope envelope;
+	st status = audit_envelope_read(&aside, leaf->bytes, &envelope);
+	if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_REGISTER_CHANGED))
+		status = apply_entry(&aside, d, &envelope);
+	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_EXECUTED))
+		status = note_own(&aside, d, &envelope.record);
+	if (status.code != E_OK)
+		log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)leaf->index,
+			aside.message);
+}
+
+static st read_on(struct scope *s, struct keyd *d)
+{
+	for (;;) {
+		AUTO_SCOPE aside;
+		scope_init(&aside, s->source);
+		struct audit_leaf *leaf;
+		size_t count;
+		uint64_t total;
+		st status = audit_control_read(&aside, d->audit, d->control->read, READ_AT_ONCE, &leaf, &count, &total);
+		if (status.code != E_OK)
+			return fail(s, status.code, "%s", aside.message);
+		if (total < d->control->read)
+			return fail(s, E_STATE,
+				    "the log has fewer records of operations than this keyd has read: it was put back from a "
+				    "copy; restart keyd");
+		for (size_t i = 0; i < count; i++)
+			take_leaf(d, &leaf[i]);
+		d->control->read += count;
+		if (count == 0 || d->control->read >= total)
+			return OK;
+	}
+}
+
+/* ---- what was kept, and the log ---- */
+
+//= control#state a log that does not continue the one that was seen ends all operations
+static st check_log(struct scope *s, struct keyd *d, const struct keyd_control_state *state)
+{
+	uint64_t size;
+	uint8_t root[CONTROL_HASH_LEN];
+	if (state->log_size == 0 || d->conf->audit_socket == NULL)
+		return OK;
+	st status = audit_consistent(s, d->audit, state->log_size, state->log_root, &size, root);
+	if (status.code != E_CRYPTO)
+		return status;
+	scope_clear_error(s);
+	return fail(
+		s, E_STATE,
+		"the log does not continue the one of %llu records that this keyd has seen: it was cut, forked or put back from a "
+		"copy. Nothing is carried out until that is understood",
+		(unsigned long long)state->log_size);
+}
+
+//= control#state a state that is behind the log was put back from a copy
+static st check_sequence(struct scope *s, struct keyd *d, struct keyd_control_state *state, bool found)
+{
+	if (!found && keyd_control_rebuilding(s, d)) {
+		state->sequence = d->control->seen;
+		log_put(LOG_LEVEL_WARNING, "operations go on after number %llu, taken from the log",
+			(unsigned long long)state->sequence);
+		return OK;
+	}
+	if (state->sequence >= d->control->seen)
+		return OK;
+	return fail(
+		s, E_STATE,
+		"what this keyd kept ends with operation %llu, the log has its operation %llu: the file was put back from a copy. "
+		"Nothing is carried out; when that is understood, `chancery-keyd --config FILE rebuild-control` takes it from the log",
+		(unsigned long long)state->sequence, (unsigned long long)d->control->seen);
+}
+
+static st compare(struct scope *s, struct keyd *d)
+{
+	struct keyd_control_state state;
+	bool found;
+	TRY(keyd_control_load(s, d, &state, &found));
+	TRY(check_log(s, d, &state));
+	TRY(check_sequence(s, d, &state, found));
+	control_register_crl_seen(d->control->persons, state.crl_number);
+	d->control->state = state;
+	d->control->sound = true;
+	return OK;
+}
+
+st keyd_control_follow(struct scope *s, struct keyd *d)
+{
+	TRY(read_on(s, d));
+	return d->control->sound ? OK : compare(s, d);
+}

@@ -1,0 +1,109 @@
+/*
+ * keyd_control.h - operations with quorum inside keyd: what it knows of the register of persons, what it keeps between them, and how
+ * an operation goes from its approvals to its effect. docs/dev/operations.md has the messages.
+ *
+ * keyd takes the register from the log, where nobody can withhold an entry, and verifies every entry itself from the founding document
+ * on, whose hash stands in its configuration. Its own part is STATE/control, signed with its identity key: the number of its last
+ * operation and the log as it was then. A log that does not continue that one, and a state that is behind the log (put back from
+ * a copy), end all operations until people have looked.
+ */
+#pragma once
+#include "control_activation.h"
+#include "keyd.h"
+
+#define KEYD_NONCES_MAX 64
+#define KEYD_NONCE_LIFE (24 * INT64_C(3600000000))
+
+struct keyd_nonce {
+	uint8_t octets[CONTROL_NONCE_LEN];
+	int64_t expires; /* 0: free */
+};
+
+/* What is kept between two runs. */
+struct keyd_control_state {
+	uint64_t sequence;   /* of the last operation that was carried out, or about to be */
+	uint64_t signatures; /* that the identity key made for all this */
+	uint64_t crl_number;
+	uint64_t log_size; /* a checkpoint of the log, 0: none seen yet */
+	uint8_t log_root[CONTROL_HASH_LEN];
+};
+
+/* An operation that is open: shares may come for it. */
+struct keyd_opened {
+	bool open;
+	uint8_t proposal[CONTROL_HASH_LEN];
+	int64_t expires;
+	struct buf scalar; /* of the key that shares are sealed to, in a locked page */
+	struct buf spki;
+};
+
+struct keyd_control {
+	pthread_mutex_t lock; /* one operation after the other */
+	const char *instance;
+	struct control_register *persons;
+	uint64_t read; /* records of class control, so far */
+	bool sound;    /* state and log were compared */
+	struct keyd_control_state state;
+	uint64_t seen; /* highest sequence of an operation of this instance in the log */
+	struct keyd_nonce nonce[KEYD_NONCES_MAX];
+	struct keyd_opened opened;
+};
+
+/* Founding document and hash of it; d->control stays NULL when the configuration has none. */
+st keyd_control_start(struct scope *s, struct keyd *d);
+void keyd_control_stop(struct keyd *d);
+/* With the lock held: reads what is new in the log, and at first compares state and log. E_STATE: no operations, and why. */
+st keyd_control_follow(struct scope *s, struct keyd *d);
+
+/* ---- keyd_control_state.c ---- */
+/* `out_found` false: there is none, this keyd has carried out nothing yet. E_CRYPTO when its signature is not this keyd's. */
+st keyd_control_load(struct scope *s, struct keyd *d, struct keyd_control_state *out, bool *out_found);
+/* Durable when it returns; counts its own signature. */
+st keyd_control_keep(struct scope *s, struct keyd *d, struct keyd_control_state *state);
+/* With the identity key of this keyd, which is not a key that a peer can have used. */
+st keyd_identity_sign(struct scope *s, struct keyd *d, span text, span *out_signature);
+/* "rebuild-control": while keyd is stopped; the next start takes the sequence from the log. */
+int keyd_rebuild_control(const void *conf, int argc, char **argv);
+bool keyd_control_rebuilding(struct scope *s, const struct keyd *d);
+void keyd_control_rebuilt(struct scope *s, const struct keyd *d);
+
+/* ---- keyd_operation.c ---- */
+void keyd_forget_opened(struct keyd_opened *opened);
+st keyd_challenge(struct scope *s, struct keyd *d, struct key_challenge *out);
+st keyd_open_operation(struct scope *s, struct keyd *d, span file, struct key_opening *out);
+st keyd_execute(struct scope *s, struct keyd *d, const struct key_execution *request, const char **out_words);
+
+/* An operation under way: what its effect works on. */
+struct keyd_work {
+	struct keyd *d;
+	const struct control_signed *operation;
+	const struct key_execution *request;
+	struct buf secret;   /* locked in memory, wiped: a PIN */
+	bool opened_is_used; /* what was opened is over with this operation */
+	int64_t at;
+};
+/* One row per operation: everything that can be refused is refused in `prepare`, before anything is on record. */
+struct keyd_effect {
+	const char *operation;
+	st (*prepare)(struct scope *s, struct keyd_work *w);
+	st (*carry_out)(struct scope *s, struct keyd_work *w);
+};
+/* E_DENIED when the decision that it cites was not taken. */
+st keyd_require_decision(struct scope *s, const struct keyd_work *w);
+extern const struct keyd_effect keyd_effects[];
+extern const size_t keyd_effect_count;
+
+/* ---- keyd_group.c: key groups whose PIN nobody has ---- */
+/* Every group that was created here, as a locked token. */
+st keyd_load_groups(struct scope *s, struct keyd *d);
+/* The sealed shares of a group, each as the text of its file. */
+st keyd_group_shares(struct scope *s, struct keyd *d, const char *group, span share[KEY_SHARES_MAX], size_t *out_count);
+st keyd_prepare_create(struct scope *s, struct keyd_work *w);
+st keyd_carry_out_create(struct scope *s, struct keyd_work *w);
+st keyd_prepare_activate(struct scope *s, struct keyd_work *w);
+st keyd_carry_out_activate(struct scope *s, struct keyd_work *w);
+st keyd_prepare_deactivate(struct scope *s, struct keyd_work *w);
+st keyd_carry_out_deactivate(struct scope *s, struct keyd_work *w);
+/* Room for a secret that is never swapped and in no dump. */
+st keyd_secret_room(struct scope *s, struct buf *b);
+void keyd_secret_wipe(struct buf *b);

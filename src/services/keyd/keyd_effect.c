@@ -1,0 +1,106 @@
+/*
+ * keyd_effect.c - the table of operations that keyd carries out, and those on single keys.
+ */
+#include "keyd_control.h"
+#include "text.h"
+
+/* ---- key.generate ---- */
+
+static st read_purposes(struct scope *s, const struct control_proposal *p, unsigned *out)
+{
+	span name;
+	*out = 0;
+	for (size_t i = 0; (name = control_parameter(p, "purpose", i)).len > 0; i++) {
+		enum key_purpose purpose = key_purpose_named(name);
+		if (purpose == 0)
+			return fail(s, E_INPUT, "\"%.*s\" is no purpose of a key", (int)name.len, (const char *)name.data);
+		*out |= purpose;
+	}
+	return OK;
+}
+
+static st read_policies(struct scope *s, const struct control_proposal *p, struct key_limits *out)
+{
+	span text;
+	for (size_t i = 0; (text = control_parameter(p, "policy", i)).len > 0; i++) {
+		if (out->policy_count == KEY_POLICIES_MAX)
+			return fail(s, E_LIMIT, "a key is limited to at most %d policies", KEY_POLICIES_MAX);
+		TRY(der_oid_parse(s, text, &out->policies[out->policy_count++]));
+	}
+	return OK;
+}
+
+static st read_choice(struct scope *s, const struct control_proposal *p, const char *name, const char *yes, const char *no,
+		      bool *out)
+{
+	span text = control_parameter(p, name, 0);
+	*out = span_is(text, yes);
+	if (*out || span_is(text, no) || text.len == 0)
+		return OK;
+	return fail(s, E_INPUT, "%s is %s or %s", name, yes, no);
+}
+
+static st read_label(struct scope *s, const struct control_proposal *p, const char *name, char out[KEY_LABEL_MAX + 1])
+{
+	span text = control_parameter(p, name, 0);
+	const char *label = scope_cstr(s, text);
+	TRY(key_label_check(s, label));
+	memcpy(out, label, text.len + 1);
+	return OK;
+}
+
+static st read_wanted(struct scope *s, const struct control_proposal *p, struct key_info *out)
+{
+	bool wrapped;
+	span type = control_parameter(p, "type", 0);
+	*out = (struct key_info){ .type = alg_key_named(type),
+				  .limits = { .issuer = control_parameter_octets(s, p, "issuer"),
+					      .validity_days = (uint32_t)control_parameter_number(p, "validity-days", 0),
+					      .rate = (uint32_t)control_parameter_number(p, "rate", 0),
+					      .accuracy_ms = (uint32_t)control_parameter_number(p, "accuracy-ms", 0) } };
+	if (out->type == NULL)
+		return fail(s, E_INPUT, "\"%.*s\" is no type of key", (int)type.len, (const char *)type.data);
+	TRY(read_label(s, p, "key", out->label));
+	TRY(read_label(s, p, "group", out->token));
+	TRY(read_purposes(s, p, &out->purposes));
+	TRY(read_policies(s, p, &out->limits));
+	TRY(read_choice(s, p, "issues-to-cas", "yes", "no", &out->limits.ca));
+	TRY(read_choice(s, p, "backup", "wrapped", "none", &wrapped));
+	out->backup = wrapped ? KEY_BACKUP_WRAPPED : KEY_BACKUP_NONE;
+	return OK;
+}
+
+st keyd_require_decision(struct scope *s, const struct keyd_work *w)
+{
+	span decision = control_parameter(&w->operation->proposal, "decision", 0);
+	//= tsps#6.1.1 keys are made by consent of the authority
+	if (control_decision_taken(w->d->control->persons, decision))
+		return OK;
+	return fail(s, E_DENIED, "there is no decision %.*s of the authority: decision.take comes first", (int)decision.len,
+		    (const char *)decision.data);
+}
+
+static st prepare_generate(struct scope *s, struct keyd_work *w)
+{
+	struct key_info want;
+	TRY(keyd_require_decision(s, w));
+	TRY(read_wanted(s, &w->operation->proposal, &want));
+	TRY(keyd_require_active(s, w->d, want.token));
+	return keyd_check_wanted(s, w->d, &want);
+}
+
+static st carry_out_generate(struct scope *s, struct keyd_work *w)
+{
+	struct key_info want;
+	struct keyd_key *k;
+	TRY(read_wanted(s, &w->operation->proposal, &want));
+	return keyd_generate(s, w->d, &want, &k);
+}
+
+const struct keyd_effect keyd_effects[] = {
+	{ "group.create", keyd_prepare_create, keyd_carry_out_create },
+	{ "group.activate", keyd_prepare_activate, keyd_carry_out_activate },
+	{ "group.deactivate", keyd_prepare_deactivate, keyd_carry_out_deactivate },
+	{ "key.generate", prepare_generate, carry_out_generate },
+};
+const size_t keyd_effect_count = sizeof keyd_effects / sizeof keyd_effects[0];
