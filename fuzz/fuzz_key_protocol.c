@@ -95,10 +95,37 @@ static st label(struct scope *s, struct rd *r, struct wr *w)
 	return OK;
 }
 
+static st challenge(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_challenge v;
+	TRY(key_challenge_read(s, r, &v));
+	key_challenge_write(w, &v);
+	return OK;
+}
+
+static st opening(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_opening v;
+	TRY(key_opening_read(s, r, &v));
+	check(v.count <= KEY_SHARES_MAX && v.statement.len <= KEY_SHARE_MAX);
+	key_opening_write(w, &v);
+	return OK;
+}
+
+static st execution(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_execution v;
+	TRY(key_execution_read(s, r, &v));
+	check(v.count <= KEY_SHARES_MAX && v.operation.len <= KEY_OPERATION_MAX);
+	key_execution_write(w, &v);
+	return OK;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static st (*const again[])(struct scope *, struct rd *, struct wr *) = {
-		info, status, sign_request, sign_outcome, stream_request, checkpoint_request, token_request, label
+		info,          status, sign_request, sign_outcome, stream_request, checkpoint_request,
+		token_request, label,  challenge,    opening,      execution
 	};
 	if (size < 1 || data[0] >= sizeof again / sizeof again[0])
 		return 0;

@@ -7,7 +7,8 @@
 
 static const uint16_t kinds[] = { KEY_KIND_STATUS,     KEY_KIND_LIST,         KEY_KIND_FIND,       KEY_KIND_GENERATE,
 				  KEY_KIND_SIGN,       KEY_KIND_STREAM_BEGIN, KEY_KIND_STREAM_END, KEY_KIND_LOG_HEAD,
-				  KEY_KIND_CHECKPOINT, KEY_KIND_TOKEN_CREATE };
+				  KEY_KIND_CHECKPOINT, KEY_KIND_TOKEN_CREATE, KEY_KIND_CHALLENGE,  KEY_KIND_OPEN,
+				  KEY_KIND_EXECUTE };
 
 static void ask_descriptions(struct scope *s, struct key_client *c)
 {
@@ -59,10 +60,25 @@ static void ask_log(struct scope *s, struct key_client *c)
 	(void)key_sign_checkpoint(s, c, "a", "log.test/a", 1, root, (span){ 0 }, &signature).code;
 }
 
+static void ask_operations(struct scope *s, struct key_client *c)
+{
+	struct key_challenge challenge;
+	struct key_opening opening;
+	const char *words;
+	const span share = SPAN_LITERAL("share");
+	(void)key_challenge(s, c, &challenge).code;
+	scope_clear_error(s);
+	if (key_open_operation(s, c, SPAN_LITERAL("operation"), &opening).code == E_OK)
+		check(opening.count <= KEY_SHARES_MAX);
+	scope_clear_error(s);
+	if (key_execute(s, c, SPAN_LITERAL("operation"), &share, 1, &words).code == E_OK)
+		check(strlen(words) <= KEY_OPERATION_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const asks[])(struct scope *, struct key_client *) = { ask_descriptions, ask_status, ask_signatures,
-									     ask_log };
+									     ask_log, ask_operations };
 	static struct key_client *client;
 	if (client == NULL)
 		client = key_client_new(fuzz_peer_socket(kinds, sizeof kinds / sizeof kinds[0]));

@@ -1,9 +1,9 @@
 /*
  * What keyd keeps and is given in files: the first octet chooses description of a key, count of OCSP answers, last tree head, PINs on a
- * descriptor or PIN in a file; the rest is the file. What is taken keeps to the limits.
+ * descriptor, PIN in a file or state of operations; the rest is the file. What is taken keeps to the limits.
  */
 #include "fuzz_directory.h"
-#include "keyd.h"
+#include "keyd_control.h"
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -99,9 +99,26 @@ static void pin_in_file(struct scope *s, span file)
 	check(keyd_pin_directory_option(s, NULL).code == E_OK);
 }
 
+/* Nobody here has the identity key that it must be signed with. */
+static void operations(struct scope *s, span file)
+{
+	struct keyd d;
+	struct keyd_control control = { .instance = "keyd/fuzz" };
+	struct keyd_control_state state;
+	bool found;
+	keyd_init(&d);
+	d.control = &control;
+	fuzz_file("control", file);
+	if (file.len == 0)
+		fuzz_forget("control");
+	check((keyd_control_load(s, &d, &state, &found).code == E_OK) == (file.len == 0));
+	(void)pthread_rwlock_destroy(&d.registry);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const files[])(struct scope *, span) = { description, ocsp_count, head, pins_on_descriptor, pin_in_file };
+	static void (*const files[])(struct scope *, span) = { description,        ocsp_count,  head,
+							       pins_on_descriptor, pin_in_file, operations };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (conf.state == NULL) {
