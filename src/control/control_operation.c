@@ -168,6 +168,18 @@ static const struct control_operation rows[] = {
 	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE }, { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
 	  .words = "Deactivate the key group {group}: {reason}. Nothing is signed with its keys until it is activated again.",
 	  .clause = "practice statement 6.2.8, 6.2.9" },
+	{ .name = "ca.certify",
+	  KEYD,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "key", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "subject", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "subject-key", CONTROL_TYPE_DIGEST, CONTROL_ONCE },
+			 { "not-after", CONTROL_TYPE_MOMENT, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Let the key {key} sign one certificate of a certificate authority, within a quarter of an hour, by decision {decision}: for "
+		  "{subject}, whose public key has the SHA-256 {subject-key}, valid until {not-after} at most.",
+	  .clause = "practice statement 6.1.1, 5.2.2" },
 	{ .name = "key.destroy",
 	  KEYD,
 	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },

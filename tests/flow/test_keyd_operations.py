@@ -8,6 +8,7 @@ import time
 import audit_world
 import control_people as cp
 import keyd_client as kc
+import keyd_contents as kd
 import pytest
 
 CHALLENGE, OPEN, EXECUTE = 0x130, 0x131, 0x132
@@ -97,9 +98,9 @@ class World:
         more, opened = self.brought(proposal, statement, shares, custodians)
         return self.execute(self.provider.operation(proposal, lines + more), opened)
 
-    def generate(self, key="issuing", group="issuing"):
+    def generate(self, key="issuing", group="issuing", *limits):
         proposal = self.propose("key.generate", ("group", group), ("key", key), ("type", "ec-p256"), ("purpose", "request"), ("purpose", "certificate"),
-                                ("backup", "none"), ("decision", "d1"))
+                                ("backup", "none"), *limits, ("decision", "d1"))
         return self.execute(self.provider.operation(proposal, [("p4", "pki-administrator"), ("p8", "security-and-quality-manager")]))
 
     def state_of(self, group="issuing"):
@@ -324,6 +325,43 @@ def test_a_key_of_a_ca_is_not_made_by_an_administrator(world):
     with pytest.raises(kc.Refused) as failure:
         client.generate("plain", purposes=kc.CERTIFICATE | kc.REQUEST)
     assert failure.value.code == "DENIED"
+    client.close()
+
+
+def test_a_certificate_of_a_ca_is_signed_once_for_each_operation_that_allows_it(world):
+    world.create_group()
+    world.activate()
+    world.generate("issuing", "issuing", ("issues-to-cas", "yes"))
+    client = world.keyd.client()
+    public = client.find("issuing")["spki"]
+    subject_key = cp.spki(kd.THROWAWAY)
+    tbs = kd.certificate(ca=True)
+
+    def sign(content):
+        return client.sign("issuing", kc.CERTIFICATE, "ecdsa-sha256", content)
+
+    def certify(not_after=cp.now() + 400 * 24 * cp.HOUR, key=subject_key, subject="C=BE, CN=Subject TEST"):
+        proposal = world.propose("ca.certify", ("key", "issuing"), ("subject", subject), ("subject-key", cp.hashlib.sha256(key).hexdigest()),
+                                 ("not-after", cp.moment(not_after)), ("decision", "d1"))
+        return world.execute(world.provider.operation(proposal, GOOD))
+
+    assert "ca.certify" in refused("DENIED", sign, tbs)
+    sign(kd.certificate())  # of a subject that is no CA: no operation is needed
+    certify(key=public)
+    refused("DENIED", sign, tbs)  # another key was approved
+    certify(subject="CN=Somebody Else")
+    refused("DENIED", sign, tbs)
+    certify(not_after=cp.now() + cp.HOUR)
+    refused("DENIED", sign, tbs)  # it would be valid for longer
+    certify()
+    cp.serialization.load_der_public_key(public).verify(sign(tbs), tbs, cp.ec.ECDSA(cp.hashes.SHA256()))
+    refused("DENIED", sign, tbs)  # used up
+    certify()
+    assert world.keyd.stop() == 0
+    world.keyd.start()
+    world.activate()
+    client = world.keyd.client()
+    refused("DENIED", sign, tbs)  # what was allowed does not outlive the process
     client.close()
 
 

@@ -160,6 +160,8 @@ void keyd_sign(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign
 /* The end of a stream: rate, record, signature. The item has no content. */
 void keyd_sign_crl(struct scope *s, struct keyd *d, const struct key_sign_item *item, struct keyd_key *k,
 		   const struct keyd_found *found, span digest, struct key_sign_outcome *out);
+/* With a founding document: E_DENIED unless an operation ca.certify that was carried out allows this one certificate, which uses it up. */
+st keyd_take_permit(struct scope *s, struct keyd *d, const struct keyd_key *k, const struct keyd_found *found);
 st keyd_check_rate(struct scope *s, struct keyd_key *k);
 /* Count a refusal and put it on record, not more than some a second. */
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status);

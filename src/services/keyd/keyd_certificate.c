@@ -54,7 +54,8 @@ static st read_basic_constraints(struct scope *s, const struct keyd_extension *e
 	return OK;
 }
 
-static st check_ca(struct scope *s, const struct keyd_rules *rules, const struct keyd_extension *extensions, size_t count)
+static st check_ca(struct scope *s, const struct keyd_rules *rules, const struct keyd_extension *extensions, size_t count,
+		   bool *out_ca)
 {
 	bool ca;
 	TRY(read_basic_constraints(s, keyd_extension_of(extensions, count, SPAN_ARRAY(oid_basic_constraints)), &ca));
@@ -70,6 +71,7 @@ static st check_ca(struct scope *s, const struct keyd_rules *rules, const struct
 		return fail(s, E_DENIED, "keyCertSign without cA (RFC 5280 4.2.1.3)");
 	if (!rules->key->limits.ca && (ca || (usage & USAGE_CRL_SIGN) != 0))
 		return fail(s, E_DENIED, "key \"%s\" may not sign certificates of certificate authorities", rules->key->label);
+	*out_ca = ca || (usage & USAGE_CRL_SIGN) != 0;
 	return OK;
 }
 
@@ -91,7 +93,7 @@ static st check_policies(struct scope *s, const struct keyd_rules *rules, const 
 	return der_done(s, &d, "certificatePolicies");
 }
 
-static st check_extensions(struct scope *s, const struct keyd_rules *rules, struct der_rd *d)
+static st check_extensions(struct scope *s, const struct keyd_rules *rules, struct der_rd *d, bool *out_ca)
 {
 	struct der_rd wrapper = der_enter(d, DER_CONTEXT_CONSTRUCTED(3));
 	struct der_rd list = der_enter(&wrapper, DER_SEQUENCE);
@@ -100,7 +102,7 @@ static st check_extensions(struct scope *s, const struct keyd_rules *rules, stru
 	TRY(keyd_read_extensions(s, &list, "a TBSCertificate", extensions, &count));
 	der_leave(&wrapper, &list);
 	der_leave(d, &wrapper);
-	TRY(check_ca(s, rules, extensions, count));
+	TRY(check_ca(s, rules, extensions, count, out_ca));
 	return check_policies(s, rules, keyd_extension_of(extensions, count, SPAN_ARRAY(oid_certificate_policies)));
 }
 
@@ -116,19 +118,21 @@ st keyd_check_certificate(struct scope *s, const struct keyd_rules *rules, span 
 	int64_t not_before = der_get_time(&validity);
 	int64_t not_after = der_get_time(&validity);
 	der_leave(&d, &validity);
-	(void)der_get_whole(&d, DER_SEQUENCE); /* subject */
-	(void)der_get_whole(&d, DER_SEQUENCE); /* subjectPublicKeyInfo */
+	span subject = der_get_whole(&d, DER_SEQUENCE);
+	span spki = der_get_whole(&d, DER_SEQUENCE);
 	if (d.bad)
 		return fail(s, E_INPUT, "this is no TBSCertificate (RFC 5280 4.1)");
 	TRY(check_serial(s, serial));
 	TRY(keyd_check_algorithm(s, rules, algorithm, "the TBSCertificate"));
 	TRY(keyd_check_issuer(s, rules, issuer, "the TBSCertificate"));
 	TRY(keyd_check_life(s, rules, not_before, not_after, "the certificate"));
-	TRY(check_extensions(s, rules, &d));
+	TRY(check_extensions(s, rules, &d, &out->ca));
 	der_leave(&outer, &d);
 	TRY(der_done(s, &outer, "the TBSCertificate"));
 	out->serial = serial;
 	out->not_after = not_after;
+	out->subject = subject;
+	out->spki = spki;
 	return OK;
 }
 

@@ -17,7 +17,9 @@ struct keyd_rules {
 struct keyd_found {
 	span serial; /* content octets of the INTEGER */
 	int64_t not_after;
-	int64_t number; /* CRL number */
+	bool ca;            /* certificates: of a certificate authority, or of who signs CRLs */
+	span subject, spki; /* certificates: whole */
+	int64_t number;     /* CRL number */
 	uint64_t entries;
 	int64_t this_update;
 	int64_t next_update;

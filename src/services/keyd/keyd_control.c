@@ -56,7 +56,7 @@ st keyd_control_start(struct scope *s, struct keyd *d)
 	TRY(lock_heap(s));
 	d->control = heap_alloc(sizeof *d->control);
 	d->control->instance = scope_printf(s, "keyd/%s", d->conf->zone); /* lives as long as the configuration */
-	if (pthread_mutex_init(&d->control->lock, NULL) != 0)
+	if (pthread_mutex_init(&d->control->lock, NULL) != 0 || pthread_mutex_init(&d->control->permitting, NULL) != 0)
 		log_die("no lock for operations");
 	TRY(read_founding(s, d));
 	return keyd_load_groups(s, d);
@@ -69,6 +69,7 @@ void keyd_control_stop(struct keyd *d)
 	control_register_free(d->control->persons);
 	keyd_forget_opened(&d->control->opened);
 	(void)pthread_mutex_destroy(&d->control->lock);
+	(void)pthread_mutex_destroy(&d->control->permitting);
 	free(d->control);
 	d->control = NULL;
 }

@@ -37,6 +37,17 @@ struct keyd_opened {
 	struct buf spki;
 };
 
+/* What ca.certify allows: one certificate of a certificate authority. */
+#define KEYD_PERMITS_MAX 16
+#define KEYD_PERMIT_LIFE (15 * INT64_C(60000000))
+struct keyd_permit {
+	int64_t expires; /* 0: free */
+	char key[KEY_LABEL_MAX + 1];
+	char subject[1025];
+	uint8_t spki[CONTROL_HASH_LEN];
+	int64_t not_after;
+};
+
 struct keyd_control {
 	pthread_mutex_t lock; /* one operation after the other */
 	const char *instance;
@@ -47,6 +58,8 @@ struct keyd_control {
 	uint64_t seen; /* highest sequence of an operation of this instance in the log */
 	struct keyd_nonce nonce[KEYD_NONCES_MAX];
 	struct keyd_opened opened;
+	pthread_mutex_t permitting; /* of the permits: signing does not wait for operations */
+	struct keyd_permit permit[KEYD_PERMITS_MAX];
 };
 
 /* Founding document and hash of it; d->control stays NULL when the configuration has none. */
@@ -92,6 +105,10 @@ struct keyd_effect {
 st keyd_require_decision(struct scope *s, const struct keyd_work *w);
 extern const struct keyd_effect keyd_effects[];
 extern const size_t keyd_effect_count;
+
+/* ---- keyd_permit.c ---- */
+st keyd_prepare_certify(struct scope *s, struct keyd_work *w);
+st keyd_carry_out_certify(struct scope *s, struct keyd_work *w);
 
 /* ---- keyd_group.c: key groups whose PIN nobody has ---- */
 /* Every group that was created here, as a locked token. */

@@ -102,5 +102,6 @@ const struct keyd_effect keyd_effects[] = {
 	{ "group.activate", keyd_prepare_activate, keyd_carry_out_activate },
 	{ "group.deactivate", keyd_prepare_deactivate, keyd_carry_out_deactivate },
 	{ "key.generate", prepare_generate, carry_out_generate },
+	{ "ca.certify", keyd_prepare_certify, keyd_carry_out_certify },
 };
 const size_t keyd_effect_count = sizeof keyd_effects / sizeof keyd_effects[0];

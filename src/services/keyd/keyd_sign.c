@@ -174,6 +174,8 @@ static st describe(struct scope *s, struct keyd *d, struct signing *g)
 static st prepare_record(struct scope *s, struct keyd *d, struct signing *g)
 {
 	TRY(keyd_hsm_key(s, d, g->key, &g->hsm));
+	if (g->found.ca)
+		TRY(keyd_take_permit(s, d, g->key, &g->found));
 	TRY(keyd_check_rate(s, g->key));
 	return g->row->describe != NULL ? describe(s, d, g) : keyd_ocsp_count(s, d, g->key, g->digest);
 }
