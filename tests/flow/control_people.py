@@ -109,6 +109,7 @@ class Provider:
         self.hash = hashlib.sha256(self.founding.encode()).hexdigest()
         self.head = bytes.fromhex(self.hash)
         self.entries = 0
+        self.file = "chancery register 1\n"
 
     def proposal(self, operation, *parameters, instance="register", nonce=None, proposed=None, life=HOUR, by=None, entries=None, head=None, crl="none"):
         proposed = proposed or now()
@@ -125,6 +126,7 @@ class Provider:
         """It is in the register now."""
         self.head = hashlib.sha256(b"chancery register 1\n" + self.head + hashlib.sha256(operation.encode()).digest()).digest()
         self.entries += 1
+        self.file += f"entry: {self.entries} {moment(now())} {len(operation.encode())}\n{operation}\n"
 
     def enrol(self, person, trained=None):
         self.people[person.name] = person

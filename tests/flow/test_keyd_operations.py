@@ -365,6 +365,35 @@ def test_a_certificate_of_a_ca_is_signed_once_for_each_operation_that_allows_it(
     client.close()
 
 
+def test_off_line_the_register_comes_as_a_file_and_is_verified_as_well(world):
+    entries = os.path.join(world.keyd.directory, "register")
+    assert world.keyd.stop() == 0
+    with open(entries, "w", encoding="utf-8") as f:
+        f.write(world.provider.file)
+    with open(world.keyd.config, encoding="utf-8") as f:
+        online = f.read()
+    with open(world.keyd.config, "w", encoding="utf-8") as f:
+        f.write(online.replace(f"audit-socket = {world.audit.socket}", f"audit-journal = {world.keyd.journal}") + f"register = {entries}\n")
+    world.keyd.start()
+    assert world.challenge()["entries"] == world.provider.entries
+    world.create_group()
+    world.activate()
+    assert world.state_of()[0]
+    assert world.keyd.stop() == 0
+    with open(entries, "w", encoding="utf-8") as f:
+        f.write(world.provider.file.replace("role: key-custodian", "role: pki-administrator", 1))
+    with pytest.raises(AssertionError, match="the register"):
+        world.keyd.start()
+    # on line again, with the file still there: what is in both is taken once
+    with open(entries, "w", encoding="utf-8") as f:
+        f.write(world.provider.file)
+    with open(world.keyd.config, "w", encoding="utf-8") as f:
+        f.write(online + f"register = {entries}\n")
+    world.keyd.start()
+    assert world.challenge()["entries"] == world.provider.entries
+    assert "passed over" not in world.keyd.log()
+
+
 def test_a_state_put_back_from_yesterday_ends_all_operations(world):
     state = os.path.join(world.keyd.directory, "state", "control")
     world.create_group()

@@ -33,7 +33,7 @@ struct keyd_conf {
 	struct conf_list administrators;
 	const char *audit_socket;
 	const char *audit_journal;
-	const char *founding, *founding_hash;
+	const char *founding, *founding_hash, *persons;
 	struct conf_group peers;
 };
 extern const struct conf_schema keyd_schema;

@@ -46,6 +46,10 @@ static const struct conf_row head_rows[] = {
 		.clause = "practice statement 5.2.2, 6.2.2"),
 	CONF_ROW(CONF_STRING, struct keyd_conf, founding_hash, "founding-hash", .standard = "",
 		 .help = "SHA-256 of the founding document, 64 hexadecimal digits, as the founders have read it out."),
+	CONF_ROW(
+		CONF_PATH, struct keyd_conf, persons, "register", .access = CONF_OPENS, .standard = "",
+		.help = "For off-line work: the register of persons as a file (`chancery role export`), read at start before the records. "
+			"Compare its head, which is logged, with the one on line."),
 };
 
 static const struct conf_row peer_rows[] = {
@@ -113,6 +117,9 @@ st keyd_conf_check(struct scope *s, const struct keyd_conf *conf)
 		return fail(s, E_CONFIG,
 			    "keyd records every signature: name audit-socket, or audit-journal for founding and off-line work, "
 			    "not both");
+	if (conf->persons != NULL && conf->founding == NULL)
+		return fail(s, E_CONFIG,
+			    "register is verified from the founding document on: name founding and founding-hash as well");
 	if ((conf->founding == NULL) != (conf->founding_hash == NULL))
 		return fail(s, E_CONFIG, "founding and founding-hash go together: the hash is what the founders have read out");
 	TRY(fail_context(s, key_label_check(s, conf->zone), "zone"));
@@ -162,6 +169,7 @@ st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct 
 		{ "audit-journal", same_text(now->audit_journal, next->audit_journal) },
 		{ "founding", same_text(now->founding, next->founding) },
 		{ "founding-hash", same_text(now->founding_hash, next->founding_hash) },
+		{ "register", same_text(now->persons, next->persons) },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (!rows[i].same)

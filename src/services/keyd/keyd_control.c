@@ -3,6 +3,7 @@
  */
 #include "keyd_control.h"
 #include "audit_record.h"
+#include "control_entries.h"
 #include "digest.h"
 #include "file.h"
 #include "log.h"
@@ -38,6 +39,19 @@ static st read_founding(struct scope *s, struct keyd *d)
 	return fail_context(s, control_register_new(s, document, &d->control->persons), "%s", d->conf->founding);
 }
 
+static st read_register(struct scope *s, struct keyd *d)
+{
+	span file;
+	if (d->conf->persons == NULL)
+		return OK;
+	TRY(file_read(s, d->conf->persons, CONTROL_ENTRIES_MAX, &file));
+	TRY(fail_context(s, control_entries_apply(s, d->control->persons, file), "%s", d->conf->persons));
+	const struct control_head head = control_register_head(d->control->persons);
+	log_put(LOG_LEVEL_NOTICE, "register of persons: %llu entries from %s, head %s", (unsigned long long)head.entries,
+		d->conf->persons, hex_text(s, SPAN_ARRAY(head.hash)));
+	return OK;
+}
+
 /* The private halves of the keys that shares are sealed to lie there. */
 static st lock_heap(struct scope *s)
 {
@@ -59,6 +73,7 @@ st keyd_control_start(struct scope *s, struct keyd *d)
 	if (pthread_mutex_init(&d->control->lock, NULL) != 0 || pthread_mutex_init(&d->control->permitting, NULL) != 0)
 		log_die("no lock for operations");
 	TRY(read_founding(s, d));
+	TRY(read_register(s, d));
 	return keyd_load_groups(s, d);
 }
 
@@ -107,7 +122,7 @@ static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
 		status = apply_entry(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_EXECUTED))
 		status = note_own(&aside, d, &envelope.record);
-	if (status.code != E_OK)
+	if (status.code != E_OK && status.code != E_CONFLICT) /* known already, from a file */
 		log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)leaf->index,
 			aside.message);
 }
