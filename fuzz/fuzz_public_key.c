@@ -82,6 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct pki_key *key;
 	if (pki_key_new_checked(&s, spki, &key).code == E_OK) {
 		check(pki_key_check(&s, spki).code == E_OK);
+		const char *checks = NULL;
+		check(pki_key_assure(&s, spki, &checks).code == E_OK ? checks[0] != 0 : s.message[0] != 0);
+		scope_clear_error(&s);
 		verify(&s, key, signature);
 		pki_key_free(key);
 	}

@@ -101,6 +101,13 @@ void pki_ecdsa_free(struct pki_ecdsa *key)
 	free(key);
 }
 
+bool pki_ecdsa_has_order(const struct pki_ecdsa *key)
+{
+	bool good = EC_KEY_check_key(key->key) == 1;
+	ERR_clear_error();
+	return good;
+}
+
 /* ---- the table ---- */
 
 static EC_GROUP *with_generator(const struct curve *curve, const EC_POINT *point)

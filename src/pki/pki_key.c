@@ -1,6 +1,7 @@
 #include "pki_key_rsa.h"
 #include "log.h"
 #include "pki_ecdsa.h"
+#include "pki_key_edwards.h"
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -193,4 +194,31 @@ st pki_key_new_checked(struct scope *s, span spki, struct pki_key **out)
 	if (public.key->family == ALG_RSA)
 		TRY(pki_key_check_modulus(s, public.modulus));
 	return key_of(s, &public, out);
+}
+
+//= requirements#HSM-20 the result is recorded per key
+st pki_key_assure(struct scope *s, span spki, const char **out_checks)
+{
+	static const char *const checks[] = {
+		[ALG_RSA] =
+			"e=65537, exact size, n odd, no factor below 2^16, no close primes (Fermat), no ROCA fingerprint, n no prime "
+			"power (SP 800-89 5.3.3)",
+		[ALG_EC] = "named curve, point on the curve, not infinity, n*Q=O (SP 800-56A 5.6.2.3.3)",
+		[ALG_ED25519] = "canonical point on the curve, not neutral, n*Q=O (SP 800-186 D.1.3)",
+	};
+	struct alg_public public;
+	struct pki_key *key;
+	TRY(alg_public_of_spki(s, spki, &public));
+	TRY(pki_key_new_checked(s, spki, &key));
+	st status = OK;
+	if (key->ec != NULL && !pki_ecdsa_has_order(key->ec))
+		status = fail(s, E_CRYPTO,
+			      "the point of the %s key has not the order of the curve (SP 800-56A 5.6.2.3.3); make a new key",
+			      public.key->name);
+	if (public.key->family == ALG_ED25519)
+		status = pki_key_check_edwards(s, public.point);
+	pki_key_free(key);
+	TRY(status);
+	*out_checks = checks[public.key->family];
+	return OK;
 }

@@ -7,6 +7,9 @@
 /* Key quality for certification (requirements 7.3): RSA modulus size, odd, no small factor, exponent 65537, no Fermat-close
  * primes, no ROCA fingerprint, composite and not the power of a prime; EC point on the named curve and not infinity. E_CRYPTO names the check that failed. */
 st pki_key_check(struct scope *s, span spki);
+/* Full validation of a key of our own after its generation (FIPS 186-5, SP 800-89 5.3.3, SP 800-56A 5.6.2.3.3): what pki_key_check checks, and for
+ * curves n*Q = O computed. `out_checks` says in words what was checked, for the record. */
+st pki_key_assure(struct scope *s, span spki, const char **out_checks);
 /* A decoded public key. Safe for many threads; one that is kept verifies ECDSA on P-256 in half the time after some hundreds of calls. */
 struct pki_key;
 st pki_key_new(struct scope *s, span spki, struct pki_key **out);

@@ -70,6 +70,79 @@ static void good_keys_pass_every_check(void **state)
 	}
 }
 
+static void a_key_of_our_own_is_validated_in_full_and_the_words_say_how(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char *const rows[][2] = { { "ec-p256", "n*Q=O" },    { "ec-p384", "n*Q=O" },
+					       { "ec-p521", "n*Q=O" },    { "ec-brainpoolp512r1", "n*Q=O" },
+					       { "rsa-3072", "e=65537" }, { "ed25519", "n*Q=O" } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		AUTO(EVP_PKEY) *pkey = unit_key_named(rows[i][0]);
+		const char *checks;
+		assert_ok(&s, pki_key_assure(&s, unit_spki(&s, pkey), &checks));
+		assert_non_null(strstr(checks, rows[i][1]));
+	}
+}
+
+static void assurance_refuses(struct scope *s, const uint8_t key[32], const char *why)
+{
+	span spki;
+	const char *checks;
+	assert_ok(s, alg_spki_ed25519(s, span_of(key, 32), &spki));
+	scope_clear_error(s);
+	assert_int_equal(pki_key_assure(s, spki, &checks).code, E_CRYPTO);
+	assert_non_null(strstr(s->message, why));
+}
+
+//= requirements#HSM-20 point on the curve, not the neutral element, n*Q = O
+static void edwards_points_off_the_curve_or_of_another_order_are_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const struct {
+		uint8_t first, middle, last;
+		const char *why;
+	} rows[] = {
+		{ 2, 0, 0, "no point of the curve" },          /* no x has this y */
+		{ 0xee, 0xff, 0x7f, "no point of the curve" }, /* y = p + 1: another spelling of 1 */
+		{ 1, 0, 0x80, "no point of the curve" },       /* x = 0 with the sign of -0 */
+		{ 1, 0, 0, "order" },                          /* the neutral element */
+		{ 0xec, 0xff, 0x7f, "order" },                 /* order 2 */
+		{ 0, 0, 0, "order" },                          /* order 4 */
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint8_t key[32];
+		memset(key, rows[i].middle, sizeof key);
+		key[0] = rows[i].first;
+		key[31] = rows[i].last;
+		assurance_refuses(&s, key, rows[i].why);
+	}
+}
+
+/* Q + (0, -1) = (-x, -y): on the curve, and of twice the order. */
+static void an_edwards_point_with_a_part_of_small_order_is_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO(EVP_PKEY) *pkey = unit_key_named("ed25519");
+	struct alg_public public;
+	uint8_t key[32];
+	assert_ok(&s, alg_public_of_spki(&s, unit_spki(&s, pkey), &public));
+	int borrow = 0;
+	for (size_t i = 0; i < 32; i++) { /* p - y, from the lowest octet up */
+		int p = i == 0 ? 0xed : i == 31 ? 0x7f : 0xff, y = i == 31 ? public.point.data[i] & 0x7f : public.point.data[i];
+		int left = p - y - borrow;
+		borrow = left < 0;
+		key[i] = (uint8_t)left;
+	}
+	key[31] |= (uint8_t) ~public.point.data[31] & 0x80;
+	assurance_refuses(&s, key, "order");
+}
+
 //= sp800-56a#5.6.2.3.4 the point lies on the curve
 static void points_off_the_curve_are_refused(void **state)
 {
@@ -229,6 +302,9 @@ int main(void)
 		cmocka_unit_test(signatures_by_openssl_verify_and_altered_ones_do_not),
 		cmocka_unit_test(a_salt_of_another_length_is_no_signature_of_this_algorithm),
 		cmocka_unit_test(good_keys_pass_every_check),
+		cmocka_unit_test(a_key_of_our_own_is_validated_in_full_and_the_words_say_how),
+		cmocka_unit_test(edwards_points_off_the_curve_or_of_another_order_are_refused),
+		cmocka_unit_test(an_edwards_point_with_a_part_of_small_order_is_refused),
 		cmocka_unit_test(points_off_the_curve_are_refused),
 		cmocka_unit_test(even_moduli_and_small_factors_are_refused),
 		cmocka_unit_test(close_primes_are_refused),
