@@ -95,6 +95,26 @@ static st label(struct scope *s, struct rd *r, struct wr *w)
 	return OK;
 }
 
+static st entry(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_entry v;
+	TRY(key_entry_read(s, r, &v));
+	label_fits(v.info.label);
+	check(v.state < KEY_STATE_COUNT && v.checks != NULL && v.device.copies != NULL);
+	key_entry_write(w, &v);
+	return OK;
+}
+
+static st change_request(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_change_request v;
+	TRY(key_change_request_read(s, r, &v));
+	label_fits(v.label);
+	check(v.to < KEY_STATE_COUNT && v.reason[0] != 0 && strlen(v.reason) <= KEY_REASON_MAX);
+	key_change_request_write(w, &v);
+	return OK;
+}
+
 static st challenge(struct scope *s, struct rd *r, struct wr *w)
 {
 	struct key_challenge v;
@@ -124,8 +144,8 @@ static st execution(struct scope *s, struct rd *r, struct wr *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static st (*const again[])(struct scope *, struct rd *, struct wr *) = {
-		info,          status, sign_request, sign_outcome, stream_request, checkpoint_request,
-		token_request, label,  challenge,    opening,      execution
+		info,  status, sign_request,   sign_outcome, stream_request, checkpoint_request, token_request,
+		label, entry,  change_request, challenge,    opening,	     execution
 	};
 	if (size < 1 || data[0] >= sizeof again / sizeof again[0])
 		return 0;

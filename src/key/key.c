@@ -90,6 +90,27 @@ st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t
 	return OK;
 }
 
+st key_entry(struct scope *s, struct key_client *c, const char *label, struct key_entry *out)
+{
+	span reply;
+	TRY(call_with_label(s, c, KEY_KIND_ENTRY, label, &reply));
+	struct rd r = rd_of(reply);
+	return key_entry_read(s, &r, out);
+}
+
+st key_change(struct scope *s, struct key_client *c, const char *label, enum key_state to, const char *reason,
+	      struct key_entry *out)
+{
+	AUTO_BUF body = { .cap = 4096 };
+	struct wr w = wr_into(&body);
+	const struct key_change_request request = { label, to, reason };
+	key_change_request_write(&w, &request);
+	span reply;
+	TRY(call_once(s, c, KEY_KIND_CHANGE, &w, &reply));
+	struct rd r = rd_of(reply);
+	return key_entry_read(s, &r, out);
+}
+
 st key_token_create(struct scope *s, struct key_client *c, const char *token, span pin, span officer_pin)
 {
 	AUTO_BUF body = { .cap = 4096 };

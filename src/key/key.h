@@ -45,8 +45,47 @@ struct key_info {
 	enum key_backup backup;
 	span spki; /* whole SubjectPublicKeyInfo */
 	int64_t created;
+	int64_t usage_ends;  /* nothing is signed from this moment on; 0: no end. Fixed when the key is generated */
 	bool usable;         /* its token is there and logged in */
 	const char *missing; /* attributes the module does not provide, comma separated; empty when all are */
+};
+
+/* ---- the life of a key (NIST SP 800-57 part 1, 7) ---- */
+enum key_state {
+	KEY_PLANNED,   /* proposed, not on its token yet */
+	KEY_GENERATED, /* on its token; has proved possession at most */
+	KEY_ACTIVE,    /* has signed */
+	KEY_SUSPENDED, /* signs nothing until it is resumed */
+	KEY_EXPIRED,   /* its usage period is over */
+	KEY_DESTROYED, /* no longer on its token; the description stays as the record */
+	KEY_STATE_COUNT
+};
+const char *key_state_name(enum key_state state);
+enum key_state key_state_named(span name); /* KEY_STATE_COUNT when unknown */
+/* E_STATE, naming the key and what is possible instead, unless the table of moves has this one. */
+st key_state_check(struct scope *s, const char *label, enum key_state from, enum key_state to);
+
+/* What the configuration of keyd says of the device a key lies in; empty texts and 0 where it says nothing. */
+struct key_device {
+	const char *scheme;      /* "Common Criteria", "FIPS 140-3" */
+	const char *level;       /* "EAL4+ AVA_VAN.5", "3" */
+	const char *certificate; /* number */
+	const char *copies;      /* where copies of the token are, one after the other */
+	int64_t expires;         /* of the certification */
+};
+
+/* A row of the inventory. Signatures that are put on record one by one: `recorded` are known to be in the log, `offered` are these and
+ * those under way. Counted are OCSP answers, of which `counted_recorded` are in the log's sums, and checkpoints, which are no records. */
+struct key_entry {
+	struct key_info info;
+	enum key_state state;
+	int64_t since;
+	uint64_t recorded, offered;
+	uint64_t counted_recorded, counted;
+	bool at_least;          /* a kill, or a log that was not read yet: there may have been more */
+	const char *checks;     /* what was checked of the public key at generation; empty: by a version that did not note it */
+	const char *attributes; /* as read back at generation */
+	struct key_device device;
 };
 
 struct key_client;
@@ -72,6 +111,11 @@ st key_status(struct scope *s, struct key_client *c, struct key_status *out);
 
 st key_find(struct scope *s, struct key_client *c, const char *label, struct key_info *out);
 st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t *out_count);
+/* The inventory's row of a key. */
+st key_entry(struct scope *s, struct key_client *c, const char *label, struct key_entry *out);
+/* Move a key to another state; administrators only. On record, with the reason, before it happens. E_STATE: not from where it is. */
+st key_change(struct scope *s, struct key_client *c, const char *label, enum key_state to, const char *reason,
+	      struct key_entry *out);
 /* A token (key group) of its own, initialised with this PIN (user) and officer PIN; administrators only. */
 st key_token_create(struct scope *s, struct key_client *c, const char *token, span pin, span officer_pin);
 /* Generate on the token; `want` gives label, token, type, purposes, limits, backup. Administrators only. Audited. */

@@ -1,7 +1,11 @@
 #include "key_protocol.h"
 
-#define INFO_VERSION 1
-#define TOKENS_MAX   1000u
+/* The second is written only for what the first cannot say: an end of usage. */
+#define INFO_VERSION      1
+#define INFO_VERSION_ENDS 2
+#define ENTRY_VERSION     1
+#define DEVICE_TEXT_MAX   1024u
+#define TOKENS_MAX        1000u
 
 static const struct {
 	enum key_purpose purpose;
@@ -97,7 +101,7 @@ static void limits_read(struct scope *s, struct rd *r, struct key_limits *out)
 
 void key_info_write(struct wr *w, const struct key_info *v)
 {
-	wr_u16(w, INFO_VERSION);
+	wr_u16(w, v->usage_ends != 0 ? INFO_VERSION_ENDS : INFO_VERSION);
 	wr_str(w, v->label);
 	wr_str(w, v->token);
 	wr_str(w, v->type != NULL ? v->type->name : "");
@@ -108,15 +112,17 @@ void key_info_write(struct wr *w, const struct key_info *v)
 	wr_i64(w, v->created);
 	wr_u8(w, v->usable);
 	wr_str(w, v->missing);
+	if (v->usage_ends != 0)
+		wr_i64(w, v->usage_ends);
 }
 
 st key_info_read(struct scope *s, struct rd *r, struct key_info *out)
 {
 	struct key_info v = { 0 };
 	uint16_t version = rd_u16(r);
-	if (!r->bad && version != INFO_VERSION)
-		return fail(s, E_INPUT, "the description of a key is of version %u, this program reads version %d", version,
-			    INFO_VERSION);
+	if (!r->bad && version != INFO_VERSION && version != INFO_VERSION_ENDS)
+		return fail(s, E_INPUT, "the description of a key is of version %u, this program reads versions %d and %d",
+			    version, INFO_VERSION, INFO_VERSION_ENDS);
 	text_into(s, r, v.label, sizeof v.label);
 	text_into(s, r, v.token, sizeof v.token);
 	v.type = alg_key_named(rd_bytes(r, 32));
@@ -128,14 +134,101 @@ st key_info_read(struct scope *s, struct rd *r, struct key_info *out)
 	v.created = rd_i64(r);
 	v.usable = rd_bool(r);
 	v.missing = rd_str(s, r, 1024);
+	if (version == INFO_VERSION_ENDS)
+		v.usage_ends = rd_i64(r);
 	if (r->bad)
 		return rd_end(s, r, "the description of a key");
 	if (v.type == NULL)
 		return fail(s, E_CRYPTO, "that type of key is not in the table of algorithms");
 	if (v.purposes == 0 || (v.purposes & ~(unsigned)PURPOSE_ALL) != 0 || backup > KEY_BACKUP_WRAPPED)
 		return fail(s, E_INPUT, "a key needs one or more known purposes, and backup none or wrapped");
+	if (v.usage_ends < 0 || (v.usage_ends == 0) != (version == INFO_VERSION))
+		return fail(s, E_INPUT, "an end of usage is a moment after 1970, or is left out");
 	TRY(key_label_check(s, v.label));
 	TRY(key_label_check(s, v.token));
+	*out = v;
+	return OK;
+}
+
+/* ---- the inventory ---- */
+
+static void device_write(struct wr *w, const struct key_device *v)
+{
+	wr_str(w, v->scheme);
+	wr_str(w, v->level);
+	wr_str(w, v->certificate);
+	wr_str(w, v->copies);
+	wr_i64(w, v->expires);
+}
+
+static void device_read(struct scope *s, struct rd *r, struct key_device *out)
+{
+	out->scheme = rd_str(s, r, DEVICE_TEXT_MAX);
+	out->level = rd_str(s, r, DEVICE_TEXT_MAX);
+	out->certificate = rd_str(s, r, DEVICE_TEXT_MAX);
+	out->copies = rd_str(s, r, DEVICE_TEXT_MAX);
+	out->expires = rd_i64(r);
+}
+
+void key_entry_write(struct wr *w, const struct key_entry *v)
+{
+	wr_u16(w, ENTRY_VERSION);
+	key_info_write(w, &v->info);
+	wr_u8(w, (uint8_t)v->state);
+	wr_i64(w, v->since);
+	wr_u64(w, v->recorded);
+	wr_u64(w, v->offered);
+	wr_u64(w, v->counted_recorded);
+	wr_u64(w, v->counted);
+	wr_u8(w, v->at_least);
+	wr_str(w, v->checks);
+	wr_str(w, v->attributes);
+	device_write(w, &v->device);
+}
+
+st key_entry_read(struct scope *s, struct rd *r, struct key_entry *out)
+{
+	struct key_entry *v = scope_new(s, struct key_entry);
+	uint16_t version = rd_u16(r);
+	if (!r->bad && version != ENTRY_VERSION)
+		return fail(s, E_INPUT, "a row of the inventory is of version %u, this program reads version %d", version,
+			    ENTRY_VERSION);
+	TRY(key_info_read(s, r, &v->info));
+	uint8_t state = rd_u8(r);
+	v->since = rd_i64(r);
+	v->recorded = rd_u64(r);
+	v->offered = rd_u64(r);
+	v->counted_recorded = rd_u64(r);
+	v->counted = rd_u64(r);
+	v->at_least = rd_bool(r);
+	v->checks = rd_str(s, r, 1024);
+	v->attributes = rd_str(s, r, 4096);
+	device_read(s, r, &v->device);
+	TRY(rd_end(s, r, "a row of the inventory"));
+	if (state >= KEY_STATE_COUNT)
+		return fail(s, E_INPUT, "a row of the inventory has no known state");
+	v->state = (enum key_state)state;
+	*out = *v;
+	return OK;
+}
+
+void key_change_request_write(struct wr *w, const struct key_change_request *v)
+{
+	wr_str(w, v->label);
+	wr_str(w, key_state_name(v->to));
+	wr_str(w, v->reason);
+}
+
+st key_change_request_read(struct scope *s, struct rd *r, struct key_change_request *out)
+{
+	struct key_change_request v = { .label = rd_str(s, r, KEY_LABEL_MAX), .to = key_state_named(rd_bytes(r, 32)) };
+	v.reason = rd_str(s, r, KEY_REASON_MAX);
+	TRY(rd_end(s, r, "a request to change a key"));
+	if (v.to == KEY_STATE_COUNT)
+		return fail(s, E_INPUT, "a key can be changed to active, suspended or destroyed");
+	if (v.reason[0] == 0)
+		return fail(s, E_INPUT, "say why: a change of a key goes on record with its reason");
+	TRY(key_label_check(s, v.label));
 	*out = v;
 	return OK;
 }

@@ -63,6 +63,80 @@ static void a_description_of_a_key_survives_writing_and_reading(void **state)
 	}
 }
 
+static struct key_entry sample_entry(int64_t usage_ends)
+{
+	struct key_entry entry = { .info = sample(),
+				   .state = KEY_SUSPENDED,
+				   .since = 18,
+				   .recorded = 5,
+				   .offered = 7,
+				   .counted_recorded = 100,
+				   .counted = 102,
+				   .at_least = true,
+				   .checks = "n*Q=O",
+				   .attributes = "TOKEN=1" };
+	entry.info.usage_ends = usage_ends;
+	entry.device = (struct key_device){
+		.scheme = "FIPS 140-3", .level = "3", .certificate = "4711", .copies = "site B", .expires = 19
+	};
+	return entry;
+}
+
+static void a_row_of_the_inventory_survives_writing_and_reading(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (int64_t ends = 0; ends <= 20; ends += 20) {
+		AUTO_BUF b;
+		buf_init(&b, 4096);
+		struct wr w = wr_into(&b);
+		struct key_entry in = sample_entry(ends), out;
+		key_entry_write(&w, &in);
+		struct rd r = rd_of(buf_span(&b));
+		assert_ok(&s, key_entry_read(&s, &r, &out));
+		assert_int_equal(out.info.usage_ends, ends);
+		assert_int_equal(out.state, KEY_SUSPENDED);
+		assert_int_equal(out.since, 18);
+		assert_int_equal(out.recorded + 10 * out.offered + out.counted_recorded + 10 * out.counted,
+				 5 + 70 + 100 + 1020);
+		assert_true(out.at_least);
+		assert_string_equal(out.checks, "n*Q=O");
+		assert_string_equal(out.device.copies, "site B");
+		assert_int_equal(out.device.expires, 19);
+		for (size_t cut = 0; cut < b.len; cut++) {
+			r = rd_of(span_first(buf_span(&b), cut));
+			assert_int_not_equal(key_entry_read(&s, &r, &out).code, E_OK);
+			scope_reset(&s);
+		}
+	}
+}
+
+static void a_change_without_a_reason_or_to_no_state_is_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *label, *to, *reason;
+		bool good;
+	} rows[] = { { "issuing", "suspended", "ceremony 7", true },
+		     { "issuing", "suspended", "", false },
+		     { "issuing", "asleep", "ceremony 7", false },
+		     { "../keys", "suspended", "ceremony 7", false } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		AUTO_BUF b;
+		buf_init(&b, 4096);
+		struct wr w = wr_into(&b);
+		wr_str(&w, rows[i].label);
+		wr_str(&w, rows[i].to);
+		wr_str(&w, rows[i].reason);
+		struct rd r = rd_of(buf_span(&b));
+		struct key_change_request out;
+		assert_int_equal(key_change_request_read(&s, &r, &out).code, rows[i].good ? E_OK : E_INPUT);
+	}
+}
+
 static void labels_are_fit_for_file_names(void **state)
 {
 	(void)state;
@@ -279,6 +353,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_description_of_a_key_survives_writing_and_reading),
+		cmocka_unit_test(a_row_of_the_inventory_survives_writing_and_reading),
+		cmocka_unit_test(a_change_without_a_reason_or_to_no_state_is_refused),
 		cmocka_unit_test(labels_are_fit_for_file_names),
 		cmocka_unit_test(purposes_have_names_both_ways),
 		cmocka_unit_test(items_of_one_frame_keep_their_order_and_their_askers),
