@@ -1,6 +1,6 @@
 /*
  * What keyd keeps and is given in files: the first octet chooses description of a key, count of OCSP answers, last tree head, PINs on a
- * descriptor, PIN in a file or state of operations; the rest is the file. What is taken keeps to the limits.
+ * descriptor, PIN in a file, state of a key, or state of operations; the rest is the file. What is taken keeps to the limits.
  */
 #include "fuzz_directory.h"
 #include "keyd_control.h"
@@ -22,12 +22,14 @@ static void description(struct scope *s, span file)
 	struct keyd d;
 	keyd_init(&d);
 	fuzz_forget("ocsp/" LABEL);
+	fuzz_forget("life/" LABEL);
 	fuzz_file("keys/" LABEL, file);
 	if (keyd_load_keys(s, &d).code == E_OK) {
 		check(d.keys != NULL && d.keys->next == NULL && strcmp(d.keys->info.label, LABEL) == 0);
 		check(d.keys->info.type != NULL && d.keys->info.spki.len > 0);
 		struct key_info shown;
 		keyd_describe(&d, d.keys, &shown);
+		check(d.keys->checks != NULL && d.keys->attributes != NULL && keyd_life_state(d.keys, 0) == KEY_ACTIVE);
 	} else
 		check(d.keys == NULL && s->message[0] != 0);
 	keyd_free_keys(&d);
@@ -46,6 +48,23 @@ static void ocsp_count(struct scope *s, span file)
 		check(key.ocsp.total == 0 && !key.ocsp.gap);
 	else if (file.len > 0)
 		check(file.len == 51 && key.ocsp.gap == (file.data[2] == 0));
+	(void)pthread_rwlock_destroy(&d.registry);
+}
+
+static void life(struct scope *s, span file)
+{
+	struct keyd d;
+	struct keyd_key key = { .info = { .label = LABEL, .purposes = KEY_FOR_LOG } };
+	keyd_init(&d);
+	keyd_life_init(&key.life);
+	fuzz_file("life/" LABEL, file);
+	if (keyd_life_load(s, &d, &key).code == E_OK) {
+		enum key_state state = keyd_life_state(&key, 0);
+		check(file.len == 46 && state > KEY_PLANNED && state < KEY_STATE_COUNT && key.life.behind);
+		check(key.life.recorded == key.life.offered);
+	} else
+		check(s->message[0] != 0);
+	keyd_life_free(&key.life);
 	(void)pthread_rwlock_destroy(&d.registry);
 }
 
@@ -118,7 +137,8 @@ static void operations(struct scope *s, span file)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const files[])(struct scope *, span) = { description,        ocsp_count,  head,
-							       pins_on_descriptor, pin_in_file, operations };
+							       pins_on_descriptor, pin_in_file, life,
+							       operations };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (conf.state == NULL) {
@@ -127,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_make_directory("ocsp");
 		fuzz_make_directory("heads");
 		fuzz_make_directory("pins");
+		fuzz_make_directory("life");
 	}
 	if (size >= 1 && data[0] < sizeof files / sizeof files[0])
 		files[data[0]](&s, span_of(data + 1, size - 1));

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-STATUS, LIST, FIND, TOKEN_CREATE, GENERATE = 0x100, 0x101, 0x102, 0x103, 0x104
+STATUS, LIST, FIND, TOKEN_CREATE, GENERATE, ENTRY, CHANGE = 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106
 SIGN, STREAM_BEGIN, STREAM_DATA, STREAM_END, LOG_HEAD, CHECKPOINT = 0x110, 0x112, 0x113, 0x114, 0x120, 0x121
 CERTIFICATE, CRL, OCSP, TIME_STAMP, LOG, IDENTITY, REQUEST = 1, 2, 4, 8, 16, 32, 64
 
@@ -108,21 +108,40 @@ class Client:
         self.call(TOKEN_CREATE, counted(token) + counted(pin) + counted(officer_pin))
 
     def generate(self, label, token=None, type="ec-p256", purposes=REQUEST, issuer=b"", ca=False, policies=(), validity_days=0, rate=0,
-                 accuracy_ms=0, origin="", backup=0):
+                 accuracy_ms=0, origin="", backup=0, usage_ends=0):
         limits = counted(issuer) + bytes([ca, len(policies)]) + b"".join(counted(p) for p in policies)
         limits += u32(validity_days) + u32(rate) + u32(accuracy_ms) + counted(origin)
-        body = u16(1) + counted(label) + counted(token or label) + counted(type) + u32(purposes) + limits
-        body += bytes([backup]) + counted(b"") + u64(0) + b"\0" + counted("")
+        body = u16(2 if usage_ends else 1) + counted(label) + counted(token or label) + counted(type) + u32(purposes) + limits
+        body += bytes([backup]) + counted(b"") + u64(0) + b"\0" + counted("") + (u64(usage_ends) if usage_ends else b"")
         return self.info(Reader(self.call(GENERATE, body)))
 
     @staticmethod
     def info(r):
-        assert r.number(2) == 1
+        version = r.number(2)
+        assert version in (1, 2)
         out = {"label": r.text(), "token": r.text(), "type": r.text(), "purposes": r.number(4), "issuer": r.counted(), "ca": r.number(1)}
         out["policies"] = [r.counted() for _ in range(r.number(1))]
         out.update(validity_days=r.number(4), rate=r.number(4), accuracy_ms=r.number(4), origin=r.text(), backup=r.number(1))
         out.update(spki=r.counted(), created=r.number(8), usable=bool(r.number(1)), missing=r.text())
+        out["usage_ends"] = r.number(8) if version == 2 else 0
         return out
+
+    STATES = ["planned", "generated", "active", "suspended", "expired", "destroyed"]
+
+    def row(self, r):
+        assert r.number(2) == 1
+        out = self.info(r)
+        out.update(state=self.STATES[r.number(1)], since=r.number(8))
+        out.update({name: r.number(8) for name in ("recorded", "offered", "counted_recorded", "counted")}, at_least=bool(r.number(1)))
+        out.update(checks=r.text(), attributes=r.text(), scheme=r.text(), level=r.text(), certificate=r.text(), copies=r.text(), expires=r.number(8))
+        assert not r.data
+        return out
+
+    def entry(self, label):
+        return self.row(Reader(self.call(ENTRY, counted(label))))
+
+    def change(self, label, to, reason="because"):
+        return self.row(Reader(self.call(CHANGE, counted(label) + counted(to) + counted(reason))))
 
     def find(self, label):
         return self.info(Reader(self.call(FIND, counted(label))))

@@ -49,8 +49,9 @@ static struct conf_list wanted_tokens(struct scope *s, const struct keyd *d)
 	struct conf_list wanted = { .item = scope_alloc(s, (most + 1) * sizeof *wanted.item) };
 	for (size_t i = 0; i < d->conf->tokens.count; i++)
 		want_token(&wanted, d->conf->tokens.item[i]);
-	for (const struct keyd_key *k = d->keys; k != NULL; k = k->next)
-		want_token(&wanted, k->info.token);
+	for (struct keyd_key *k = d->keys; k != NULL; k = k->next)
+		if (keyd_life_state(k, scope_now(s)) != KEY_DESTROYED)
+			want_token(&wanted, k->info.token);
 	return wanted;
 }
 
@@ -66,11 +67,25 @@ static st open_tokens(struct scope *s, struct keyd *d)
 	return status.code == E_OK ? OK : fail(s, status.code, "%s", secret.message);
 }
 
+/* On record as destroyed, but the end came before the token had done it. */
+static void finish_destroying(struct scope *s, struct keyd *d, struct keyd_key *k)
+{
+	struct hsm_key *hsm;
+	if (keyd_hsm_key(s, d, k, &hsm).code != E_OK)
+		return;
+	if (hsm_destroy(s, hsm).code == E_OK)
+		log_put(LOG_LEVEL_NOTICE, "key \"%s\" was left on its token after its end; it is destroyed now", k->info.label);
+	else
+		log_failure(s, "a key that is on record as destroyed is still on its token");
+}
+
 static void look_for_keys(struct scope *s, struct keyd *d)
 {
 	for (struct keyd_key *k = d->keys; k != NULL; k = k->next) {
 		struct hsm_key *hsm;
-		if (keyd_hsm_key(s, d, k, &hsm).code != E_OK)
+		if (keyd_life_state(k, scope_now(s)) == KEY_DESTROYED)
+			finish_destroying(s, d, k);
+		else if (keyd_hsm_key(s, d, k, &hsm).code != E_OK)
 			log_put(LOG_LEVEL_WARNING, "key \"%s\" cannot be used now: %s", k->info.label, s->message);
 		scope_clear_error(s);
 	}

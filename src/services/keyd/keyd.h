@@ -7,6 +7,7 @@
 #include "hsm.h"
 #include "key_protocol.h"
 #include "keyd_content.h"
+#include "keyd_life.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -17,6 +18,14 @@ struct keyd_peer {
 	int64_t uid;
 	const char *purposes; /* names, space separated; "*" for all */
 	const char *keys;     /* labels, space separated; "*" for all */
+};
+/* What is known of the device that a token is, and of the token's copies. */
+struct keyd_device {
+	const char *label;
+	const char *token; /* or "*" */
+	const char *scheme, *level, *certificate;
+	const char *expires; /* a date */
+	struct conf_list copies;
 };
 struct keyd_conf {
 	const char *zone;
@@ -35,6 +44,7 @@ struct keyd_conf {
 	const char *audit_journal;
 	const char *founding, *founding_hash, *persons;
 	struct conf_group peers;
+	struct conf_group devices;
 };
 extern const struct conf_schema keyd_schema;
 /* What the rows cannot say: names of purposes and labels, one of audit-socket and audit-journal. */
@@ -43,6 +53,8 @@ st keyd_conf_check(struct scope *s, const struct keyd_conf *conf);
 st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct keyd_conf *next);
 /* Where this module keeps its tokens, when that is ours to sync; NULL otherwise. */
 const char *keyd_token_directory(struct scope *s, const struct keyd_conf *conf);
+/* What the configuration says of the device of a token. */
+struct key_device keyd_conf_device(struct scope *s, const struct keyd_conf *conf, const char *token);
 /* SoftHSM finds its tokens by a file named in the environment: written into the state directory, no secret. */
 st keyd_prepare_module(struct scope *s, const struct keyd_conf *conf);
 
@@ -69,6 +81,7 @@ struct keyd_ocsp {
 	bool gap;  /* the run before did not end in order, and that is not on record yet */
 	int64_t gap_since;
 	uint64_t total;
+	uint64_t acknowledged; /* total that the log is known to have */
 	uint8_t chain[32];
 	uint64_t count; /* not yet in a record */
 	int64_t from, to;
@@ -92,12 +105,14 @@ struct keyd_token {
 struct keyd_key {
 	struct scope memory; /* what `info` points to */
 	struct key_info info;
+	const char *attributes, *checks; /* as noted at generation */
 	uint8_t key_hash[20];
 	pthread_mutex_t lock;
 	struct hsm_key *hsm; /* NULL until its token was there once */
 	int64_t allowance;   /* rate: what is left, in millionths of a signature, at `refilled` */
 	int64_t refilled;
 	struct keyd_ocsp ocsp;
+	struct keyd_life life;
 	struct keyd_key *next;
 };
 
@@ -123,6 +138,8 @@ struct keyd {
 
 st keyd_load_keys(struct scope *s, struct keyd *d);
 void keyd_free_keys(struct keyd *d);
+/* Keys are entered before the first and never leave: the list behind it does not change. */
+struct keyd_key *keyd_first_key(struct keyd *d);
 st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd_key **out);
 /* The key on its token; looks for it again when the token was not there so far. */
 st keyd_hsm_key(struct scope *s, struct keyd *d, struct keyd_key *k, struct hsm_key **out);
@@ -165,6 +182,8 @@ st keyd_take_permit(struct scope *s, struct keyd *d, const struct keyd_key *k, c
 st keyd_check_rate(struct scope *s, struct keyd_key *k);
 /* Count a refusal and put it on record, not more than some a second. */
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status);
+/* The same for what is no signature: "generate", "change". */
+void keyd_refused_to(struct scope *s, struct keyd *d, const char *label, const char *what, st status);
 
 st keyd_ocsp_load(struct scope *s, struct keyd *d, struct keyd_key *k);
 /* Into count and chain, before the module sees the digest. */

@@ -130,6 +130,7 @@ static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const s
 	TRY(read_head(s, d->conf, k->info.label, &old));
 	TRY(check_consistent(s, &old, &new, proof));
 	TRY(keyd_check_rate(s, k));
+	TRY(keyd_life_checkpoint(s, d, k));
 	if (new.size != old.size)
 		TRY(keep_head(s, d, k->info.label, &new));
 	FAILPOINT("keyd.recorded");
@@ -151,9 +152,11 @@ st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct
 	struct audit_checkpoint checkpoint = { .size = request->size };
 	memcpy(checkpoint.origin, request->origin, strlen(request->origin) + 1);
 	memcpy(checkpoint.root.octets, request->root.data, AUDIT_HASH_LEN);
+	TRY(keyd_life_begin(s, d, k, KEY_FOR_LOG));
 	(void)pthread_mutex_lock(&k->ocsp.lock);
 	st status = sign_next(s, d, k, &checkpoint, request->proof, out_payload);
 	(void)pthread_mutex_unlock(&k->ocsp.lock);
+	keyd_life_end(k);
 	if (status.code == E_OK)
 		atomic_fetch_add(&d->signatures, 1);
 	return status;

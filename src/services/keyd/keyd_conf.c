@@ -60,6 +60,20 @@ static const struct conf_row peer_rows[] = {
 	CONF_ROW(CONF_STRING, struct keyd_peer, keys, "keys", .standard = "*", .help = "With which keys: labels, or *."),
 };
 
+static const struct conf_row device_rows[] = {
+	CONF_ROW(CONF_STRING, struct keyd_device, token, "token", .standard = "*", .help = "Label of the token, or * for all."),
+	CONF_ROW(CONF_STRING, struct keyd_device, scheme, "scheme",
+		 .help = "Under which scheme the device is certified: Common Criteria, EUCC, FIPS 140-3.",
+		 .clause = "EN 319 411-1 GEN-6.5.2-02"),
+	CONF_ROW(CONF_STRING, struct keyd_device, level, "level", .standard = "", .help = "At which level."),
+	CONF_ROW(CONF_STRING, struct keyd_device, certificate, "certificate", .standard = "",
+		 .help = "Number of its certificate."),
+	CONF_ROW(CONF_STRING, struct keyd_device, expires, "expires", .standard = "",
+		 .help = "Last day of the certification, YYYY-MM-DD; chancery status warns 90 days before."),
+	CONF_ROW(CONF_LIST, struct keyd_device, copies, "copy", .standard = "",
+		 .help = "Where a copy of the token is, repeated.", .clause = "EN 319 411-1 GEN-6.5.2-05"),
+};
+
 static const struct conf_section sections[] = {
 	{ .name = "",
 	  .size = sizeof(struct keyd_conf),
@@ -72,10 +86,17 @@ static const struct conf_section sections[] = {
 	  .offset = offsetof(struct keyd_conf, peers),
 	  ROWS(peer_rows),
 	  .help = "Who may ask for signatures, beside this uid and root." },
+	{ .name = "device",
+	  .many = true,
+	  .size = sizeof(struct keyd_device),
+	  .offset = offsetof(struct keyd_conf, devices),
+	  ROWS(device_rows),
+	  .help = "What is known of the device that a token is: shown with each key." },
 };
-const struct conf_schema keyd_schema = {
-	.service = "keyd", .sections = sections, .section_count = 2, .size = sizeof(struct keyd_conf)
-};
+const struct conf_schema keyd_schema = { .service = "keyd",
+					 .sections = sections,
+					 .section_count = sizeof sections / sizeof sections[0],
+					 .size = sizeof(struct keyd_conf) };
 
 /* The next word of a space separated list; empty at the end. */
 static span next_word(span *rest)
@@ -111,6 +132,38 @@ static st check_peer(struct scope *s, const struct keyd_peer *peer)
 	return OK;
 }
 
+/* Of that day; 0 without one. */
+static st last_moment(struct scope *s, const char *day, int64_t *out)
+{
+	*out = 0;
+	if (day == NULL)
+		return OK;
+	st parsed = moment_parse(s, span_str(scope_printf(s, "%sT23:59:59Z", day)), out);
+	return parsed.code == E_OK ? OK : fail(s, E_CONFIG, "expires = %s is no date; write YYYY-MM-DD", day);
+}
+
+static const char *or_empty(const char *text)
+{
+	return text != NULL ? text : "";
+}
+
+struct key_device keyd_conf_device(struct scope *s, const struct keyd_conf *conf, const char *token)
+{
+	const struct keyd_device *devices = conf->devices.item;
+	const struct keyd_device *found = NULL;
+	for (size_t i = 0; i < conf->devices.count; i++)
+		if (strcmp(devices[i].token, token) == 0 || (found == NULL && strcmp(devices[i].token, "*") == 0))
+			found = &devices[i];
+	struct key_device out = { "", "", "", "", 0 };
+	if (found == NULL)
+		return out;
+	out = (struct key_device){ or_empty(found->scheme), or_empty(found->level), or_empty(found->certificate), "", 0 };
+	(void)last_moment(s, found->expires, &out.expires).code; /* checked when it was read */
+	for (size_t i = 0; i < found->copies.count; i++)
+		out.copies = scope_printf(s, "%s%s%s", out.copies, i > 0 ? "; " : "", found->copies.item[i]);
+	return out;
+}
+
 st keyd_conf_check(struct scope *s, const struct keyd_conf *conf)
 {
 	if ((conf->audit_socket == NULL) == (conf->audit_journal == NULL))
@@ -132,6 +185,10 @@ st keyd_conf_check(struct scope *s, const struct keyd_conf *conf)
 	const struct keyd_peer *peers = conf->peers.item;
 	for (size_t i = 0; i < conf->peers.count; i++)
 		TRY(check_peer(s, &peers[i]));
+	const struct keyd_device *devices = conf->devices.item;
+	int64_t expires;
+	for (size_t i = 0; i < conf->devices.count; i++)
+		TRY(fail_context(s, last_moment(s, devices[i].expires, &expires), "device %s", devices[i].label));
 	return OK;
 }
 
@@ -173,7 +230,8 @@ st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct 
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (!rows[i].same)
-			return fail(s, E_STATE, "%s cannot change while keyd runs: restart it; peers and administrators can",
+			return fail(s, E_STATE,
+				    "%s cannot change while keyd runs: restart it; peers, administrators and devices can",
 				    rows[i].name);
 	return OK;
 }

@@ -4,11 +4,12 @@
 #include "keyd.h"
 #include "file.h"
 #include "log.h"
+#include "pki_key.h"
 #include "text.h"
 #include <stdlib.h>
 
 #define DESCRIPTION_MAX 65536u
-#define FILE_VERSION    1
+#define FILE_VERSION    2 /* the first had no checks */
 
 /* Purposes that may be together on a key, and on a token: whoever may use one key of a token may use all. */
 //= en319411-1#GEN-6.5.3-03 a CA's key signs certificates and their status only
@@ -69,10 +70,18 @@ static void free_key(struct keyd_key *k)
 {
 	hsm_key_free(k->hsm);
 	audit_event_free(&k->ocsp.record);
+	keyd_life_free(&k->life);
 	scope_done(&k->memory);
 	(void)pthread_mutex_destroy(&k->lock);
 	(void)pthread_mutex_destroy(&k->ocsp.lock);
 	free(k);
+}
+
+/* Behind the description, for people: attributes as read back, and what was checked of the public key. */
+static void read_notes(struct rd *r, uint16_t version, struct keyd_key *k)
+{
+	k->attributes = rd_str(&k->memory, r, DESCRIPTION_MAX);
+	k->checks = version == FILE_VERSION ? rd_str(&k->memory, r, DESCRIPTION_MAX) : "";
 }
 
 /* A key from its description; `bytes` is copied into the key's own memory. */
@@ -82,11 +91,12 @@ static st key_of_file(struct scope *s, span bytes, struct keyd_key **out)
 	scope_init(&k->memory, NULL);
 	if (pthread_mutex_init(&k->lock, NULL) != 0 || pthread_mutex_init(&k->ocsp.lock, NULL) != 0)
 		log_die("no lock for a key");
+	keyd_life_init(&k->life);
 	struct rd r = rd_of(scope_copy(&k->memory, bytes));
 	uint16_t version = rd_u16(&r);
-	st status = version == FILE_VERSION ? key_info_read(&k->memory, &r, &k->info)
-					    : fail(&k->memory, E_INPUT, "its version is %u", version);
-	(void)rd_bytes(&r, DESCRIPTION_MAX); /* the attributes as read back: for people */
+	st status = version == 1 || version == FILE_VERSION ? key_info_read(&k->memory, &r, &k->info)
+							    : fail(&k->memory, E_INPUT, "its version is %u", version);
+	read_notes(&r, version, k);
 	if (status.code == E_OK)
 		status = rd_end(&k->memory, &r, "it");
 	if (status.code == E_OK)
@@ -119,6 +129,8 @@ static st load_key(struct scope *s, struct keyd *d, const char *label)
 			    ? keyd_ocsp_load(s, d, k)
 			    : fail(s, E_STATE, "%s describes another key, \"%s\"", path, k->info.label);
 	if (status.code == E_OK)
+		status = keyd_life_load(s, d, k);
+	if (status.code == E_OK)
 		enter(d, k);
 	else
 		free_key(k);
@@ -131,6 +143,7 @@ st keyd_load_keys(struct scope *s, struct keyd *d)
 	TRY(file_make_directory(s, path, 0700));
 	TRY(file_make_directory(s, scope_printf(s, "%s/ocsp", d->conf->state), 0700));
 	TRY(file_make_directory(s, scope_printf(s, "%s/heads", d->conf->state), 0700));
+	TRY(file_make_directory(s, scope_printf(s, "%s/life", d->conf->state), 0700));
 	char **name;
 	size_t count;
 	TRY(file_list(s, path, &name, &count));
@@ -158,6 +171,14 @@ void keyd_free_keys(struct keyd *d)
 		t = next;
 	}
 	d->tokens = NULL;
+}
+
+struct keyd_key *keyd_first_key(struct keyd *d)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_key *k = d->keys;
+	(void)pthread_rwlock_unlock(&d->registry);
+	return k;
 }
 
 st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd_key **out)
@@ -230,12 +251,10 @@ void keyd_describe(struct keyd *d, const struct keyd_key *k, struct key_info *ou
 
 static st check_token_group(struct scope *s, struct keyd *d, const struct key_info *want)
 {
-	(void)pthread_rwlock_rdlock(&d->registry);
-	const struct keyd_key *other = d->keys;
+	const struct keyd_key *other = keyd_first_key(d);
 	while (other != NULL &&
 	       (strcmp(other->info.token, want->token) != 0 || purposes_fit(other->info.purposes | want->purposes)))
 		other = other->next;
-	(void)pthread_rwlock_unlock(&d->registry);
 	if (other == NULL)
 		return OK;
 	return fail(s, E_DENIED,
@@ -257,6 +276,8 @@ st keyd_check_wanted(struct scope *s, struct keyd *d, const struct key_info *wan
 		(void)der_get(&name, DER_SEQUENCE);
 		TRY(fail_context(s, der_done(s, &name, "it"), "the issuer a key is limited to must be a Name"));
 	}
+	if (want->usage_ends != 0 && want->usage_ends <= scope_now(s))
+		return fail(s, E_INPUT, "the usage period of key \"%s\" would end before it began", want->label);
 	struct keyd_key *existing;
 	if (keyd_find_key(s, d, want->label, &existing).code == E_OK)
 		return fail(s, E_CONFLICT, "zone %s has a key \"%s\" already", d->conf->zone, want->label);
@@ -274,14 +295,18 @@ static char *purposes_text(struct scope *s, unsigned purposes)
 	return text;
 }
 
-static st limits_text(struct scope *s, const struct key_limits *limits, span description, char **out)
+static st limits_text(struct scope *s, const struct key_info *info, span description, char **out)
 {
+	const struct key_limits *limits = &info->limits;
+	char ends[MOMENT_TEXT_MAX];
 	uint8_t digest[DIGEST_MAX];
 	char *text = scope_printf(s, "description=sha256:%s ca=%s validity_days=%u rate=%u accuracy_ms=%u",
 				  hex_text(s, digest_of(DIGEST_SHA256, description, digest)), limits->ca ? "yes" : "no",
 				  limits->validity_days, limits->rate, limits->accuracy_ms);
 	if (limits->issuer.len > 0)
 		text = scope_printf(s, "%s issuer=%s", text, hex_text(s, limits->issuer));
+	if (info->usage_ends != 0)
+		text = scope_printf(s, "%s usage_ends=%s", text, moment_text(info->usage_ends, ends));
 	if (limits->origin[0] != 0)
 		text = scope_printf(s, "%s origin=%s", text, limits->origin);
 	for (size_t i = 0; i < limits->policy_count; i++) {
@@ -293,11 +318,18 @@ static st limits_text(struct scope *s, const struct key_limits *limits, span des
 	return OK;
 }
 
-static st record_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report,
-			   span description)
+/* A key pair as it came from its token, with all that was found. */
+struct generated {
+	struct key_info info;
+	struct hsm_report report;
+	const char *checks;
+};
+
+static st record_generated(struct scope *s, struct keyd *d, const struct generated *g, span description, uint64_t *out_index)
 {
+	const struct key_info *info = &g->info;
 	char *limits;
-	TRY(limits_text(s, &info->limits, description, &limits));
+	TRY(limits_text(s, info, description, &limits));
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_KEY_GENERATED);
 	audit_str(&e, "zone", d->conf->zone);
@@ -308,29 +340,32 @@ static st record_generated(struct scope *s, struct keyd *d, const struct key_inf
 	audit_text(&e, "limits", span_str(limits));
 	audit_str(&e, "backup", info->backup == KEY_BACKUP_WRAPPED ? "wrapped" : "none");
 	audit_base64(&e, "spki", info->spki);
-	audit_str(&e, "attributes", report->attributes);
-	if (report->missing[0] != 0)
-		audit_str(&e, "missing", report->missing);
+	audit_str(&e, "attributes", g->report.attributes);
+	if (g->report.missing[0] != 0)
+		audit_str(&e, "missing", g->report.missing);
+	audit_str(&e, "checks", g->checks);
 	TRY(audit_finish(s, &e));
-	uint64_t index;
-	return audit_commit(s, d->audit, &e, &index);
+	return audit_commit(s, d->audit, &e, out_index);
 }
 
 /* Record, then description: a key is used only when it has both. */
-static st enter_generated(struct scope *s, struct keyd *d, const struct key_info *info, const struct hsm_report *report,
-			  struct keyd_key **out)
+static st enter_generated(struct scope *s, struct keyd *d, const struct generated *g, struct keyd_key **out)
 {
 	AUTO_BUF file = { .cap = DESCRIPTION_MAX };
 	struct wr w = wr_into(&file);
 	wr_u16(&w, FILE_VERSION);
-	key_info_write(&w, info);
-	wr_str(&w, report->attributes);
+	key_info_write(&w, &g->info);
+	wr_str(&w, g->report.attributes);
+	wr_str(&w, g->checks);
 	TRY(wr_end(s, &w));
 	struct keyd_key *k;
+	uint64_t index;
 	TRY(key_of_file(s, buf_span(&file), &k));
-	st status = record_generated(s, d, info, report, buf_span(&file));
+	st status = record_generated(s, d, g, buf_span(&file), &index);
 	if (status.code == E_OK)
-		status = file_create(s, key_path(s, d, info->label), buf_span(&file), 0600);
+		status = keyd_life_generated(s, d, k, index);
+	if (status.code == E_OK)
+		status = file_create(s, key_path(s, d, g->info.label), buf_span(&file), 0600);
 	if (status.code != E_OK) {
 		free_key(k);
 		return status;
@@ -340,29 +375,47 @@ static st enter_generated(struct scope *s, struct keyd *d, const struct key_info
 	return OK;
 }
 
+/* The public key as the module gives it is checked by what we know of its family, and not by the module. The pairwise test with every signature
+ * algorithm of the family was part of its generation. */
+//= requirements#HSM-20 checks of the public key and pairwise test, their result on record per key
+static st assure(struct scope *s, struct generated *g)
+{
+	const char *checks;
+	TRY(fail_context(s, pki_key_assure(s, g->info.spki, &checks),
+			 "the token made a key \"%s\" that is not used and was destroyed", g->info.label));
+	g->checks = scope_printf(s, "%s; pairwise test: signed and verified", checks);
+	return OK;
+}
+
+static void discard(struct scope *s, struct hsm_key *hsm)
+{
+	AUTO_SCOPE aside;
+	scope_init(&aside, s->source);
+	if (hsm_destroy(&aside, hsm).code != E_OK)
+		log_failure(&aside, "destroying a key that could not be recorded or is not good");
+	hsm_key_free(hsm);
+}
+
 static st generate_locked(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out)
 {
 	TRY(keyd_check_wanted(s, d, want));
 	struct hsm_token *token;
 	TRY(hsm_token_of(s, d, want->token, &token));
-	struct hsm_report report;
+	struct generated *g = scope_new(s, struct generated);
 	struct hsm_key *hsm;
 	enum hsm_backup backup = want->backup == KEY_BACKUP_WRAPPED ? HSM_BACKUP_WRAPPED : HSM_BACKUP_NONE;
-	TRY(hsm_generate(s, token, want->label, want->type, backup, &report, &hsm));
-	struct key_info info = *want;
-	info.spki = hsm_key_spki(hsm);
-	info.created = scope_now(s);
-	info.usable = true;
-	info.missing = report.missing;
+	TRY(hsm_generate(s, token, want->label, want->type, backup, &g->report, &hsm));
+	g->info = *want;
+	g->info.spki = hsm_key_spki(hsm);
+	g->info.created = scope_now(s);
+	g->info.usable = true;
+	g->info.missing = g->report.missing;
 	struct keyd_key *k = NULL;
-	st status = enter_generated(s, d, &info, &report, &k);
+	st status = assure(s, g);
+	if (status.code == E_OK)
+		status = enter_generated(s, d, g, &k);
 	if (status.code != E_OK) {
-		struct scope aside;
-		scope_init(&aside, s->source);
-		if (hsm_destroy(&aside, hsm).code != E_OK)
-			log_failure(&aside, "destroying a key that could not be recorded");
-		scope_done(&aside);
-		hsm_key_free(hsm);
+		discard(s, hsm);
 		return status;
 	}
 	k->hsm = hsm;

@@ -56,6 +56,7 @@ st keyd_ocsp_load(struct scope *s, struct keyd *d, struct keyd_key *k)
 	k->ocsp.total = total;
 	memcpy(k->ocsp.chain, chain.data, chain.len);
 	k->ocsp.gap = !in_order;
+	k->ocsp.acknowledged = in_order ? total : 0;
 	k->ocsp.gap_since = kept;
 	return OK;
 }
@@ -150,9 +151,11 @@ static st record_gap(struct scope *s, struct keyd *d, struct keyd_key *k)
 	TRY(audit_commit(s, d->audit, &o->record, &index));
 	audit_event_free(&o->record);
 	TRY(keep(s, d, k, true, o->total, o->chain));
+	TRY(keyd_life_lost(s, d, k));
 	log_put(LOG_LEVEL_WARNING, "key \"%s\": the last run did not end in order; the gap is on record", k->info.label);
 	(void)pthread_mutex_lock(&o->lock);
 	o->gap = false;
+	o->acknowledged = o->total;
 	(void)pthread_mutex_unlock(&o->lock);
 	return OK;
 }
@@ -177,6 +180,7 @@ st keyd_ocsp_record(struct scope *s, struct keyd *d, struct keyd_key *k)
 	audit_event_free(&o->record);
 	(void)pthread_mutex_lock(&o->lock);
 	o->pending = false;
+	o->acknowledged = o->pending_total;
 	(void)pthread_mutex_unlock(&o->lock);
 	return OK;
 }

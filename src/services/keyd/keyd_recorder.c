@@ -12,6 +12,7 @@
 #define QUEUE_MAX        64
 #define COUNT_PERIOD     (900 * MOMENT_SECOND / 1000) /* a record at least every second while there are signatures */
 #define WATCH_PERIOD     (2 * MOMENT_SECOND)
+#define CATCH_UP_PAUSE   (100 * MOMENT_SECOND / 1000)
 #define KNOCK_MS         1000
 #define COMPLAINT_PERIOD (30 * MOMENT_SECOND)
 
@@ -50,14 +51,6 @@ static bool sleep_until(struct keyd_recorder *r, int64_t until, bool wake_for_qu
 	return goes_on;
 }
 
-static struct keyd_key *first_key(struct keyd *d)
-{
-	(void)pthread_rwlock_rdlock(&d->registry);
-	struct keyd_key *k = d->keys;
-	(void)pthread_rwlock_unlock(&d->registry);
-	return k; /* keys are entered before the first and never leave: the rest of the list does not change */
-}
-
 static void *count_main(void *argument)
 {
 	struct keyd_recorder *r = argument;
@@ -66,7 +59,7 @@ static void *count_main(void *argument)
 	scope_init(&s, NULL);
 	int64_t next = moment_monotonic();
 	do {
-		for (struct keyd_key *k = first_key(r->d); k != NULL; k = k->next) {
+		for (struct keyd_key *k = keyd_first_key(r->d); k != NULL; k = k->next) {
 			st status = keyd_ocsp_record(&s, r->d, k);
 			if (status.code != E_OK && moment_monotonic() - complained > COMPLAINT_PERIOD) {
 				complained = moment_monotonic();
@@ -108,11 +101,12 @@ static void *watch_main(void *argument)
 	struct keyd_recorder *r = argument;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	int64_t next_watch = 0;
-	bool taken = true, offered = false, started = false;
+	int64_t next_watch = 0, next_turn;
+	bool taken = true, offered = false, started = false, behind = false;
 	do {
 		if (moment_monotonic() >= next_watch) {
 			keyd_watch_tokens(r->d);
+			keyd_life_tick(&s, r->d);
 			next_watch = moment_monotonic() + WATCH_PERIOD;
 		}
 		/* keyd of the log zone starts before auditd: its start goes on record when there is somebody to record it, and
@@ -121,7 +115,12 @@ static void *watch_main(void *argument)
 		started = started || (offered && daemon_record_start(&s, r->d->audit).code == E_OK);
 		taken = started && drain(&s, r).code == E_OK;
 		scope_reset(&s);
-	} while (sleep_until(r, taken ? next_watch : moment_monotonic() + MOMENT_SECOND, taken));
+		bool read = keyd_use_catch_up(&s, r->d, &behind).code == E_OK;
+		scope_reset(&s);
+		int64_t soon = moment_monotonic() + (read ? CATCH_UP_PAUSE : MOMENT_SECOND);
+		next_turn = taken ? next_watch : moment_monotonic() + MOMENT_SECOND;
+		next_turn = behind && soon < next_turn ? soon : next_turn;
+	} while (sleep_until(r, next_turn, taken));
 	return NULL;
 }
 
@@ -170,6 +169,16 @@ static void finish_queue(struct scope *s, struct keyd_recorder *r)
 		r->count);
 }
 
+static void close_lives(struct scope *s, struct keyd *d)
+{
+	if (somebody_records(s, d))
+		keyd_life_tick(s, d);
+	for (struct keyd_key *k = keyd_first_key(d); k != NULL; k = k->next) {
+		keyd_life_close(s, d, k);
+		scope_reset(s);
+	}
+}
+
 void keyd_recorder_stop(struct keyd_recorder *r)
 {
 	(void)pthread_mutex_lock(&r->lock);
@@ -180,10 +189,11 @@ void keyd_recorder_stop(struct keyd_recorder *r)
 	(void)pthread_join(r->watcher, NULL);
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	for (struct keyd_key *k = first_key(r->d); k != NULL; k = k->next) {
+	for (struct keyd_key *k = keyd_first_key(r->d); k != NULL; k = k->next) {
 		keyd_ocsp_close(&s, r->d, k);
 		scope_reset(&s);
 	}
+	close_lives(&s, r->d);
 	put_stop(&s, r);
 	finish_queue(&s, r);
 	for (size_t i = 0; i < r->count; i++)

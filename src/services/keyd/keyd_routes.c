@@ -60,9 +60,7 @@ static st handle_list(struct scope *s, struct wire_peer *peer, struct rd *body, 
 {
 	struct keyd *d = peer->service;
 	TRY(rd_end(s, body, "a request for the list of keys"));
-	(void)pthread_rwlock_rdlock(&d->registry);
-	struct keyd_key *first = d->keys;
-	(void)pthread_rwlock_unlock(&d->registry);
+	struct keyd_key *first = keyd_first_key(d);
 	uint32_t count = 0;
 	for (struct keyd_key *k = first; k != NULL; k = k->next)
 		count++;
@@ -111,11 +109,46 @@ static st handle_generate(struct scope *s, struct wire_peer *peer, struct rd *bo
 	struct keyd_key *k;
 	TRY(key_info_read(s, body, &want));
 	TRY(rd_end(s, body, "the description of a key"));
-	TRY(require_no_quorum(s, d, &want));
-	TRY(keyd_generate(s, d, &want, &k));
+	st status = require_no_quorum(s, d, &want);
+	if (status.code == E_OK)
+		status = keyd_generate(s, d, &want, &k);
+	if (status.code != E_OK)
+		keyd_refused_to(s, d, want.label, "generate", status);
+	TRY(status);
 	keyd_describe(d, k, &info);
 	info.usable = true;
 	key_info_write(reply, &info);
+	return OK;
+}
+
+static st handle_entry(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct keyd *d = peer->service;
+	const char *label;
+	struct keyd_key *k;
+	struct key_entry *entry = scope_new(s, struct key_entry);
+	TRY(key_label_read(s, body, &label));
+	TRY(keyd_find_key(s, d, label, &k));
+	keyd_life_describe(s, d, k, entry);
+	key_entry_write(reply, entry);
+	return OK;
+}
+
+static st handle_change(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct keyd *d = peer->service;
+	struct key_change_request request;
+	struct keyd_key *k;
+	struct key_entry *entry = scope_new(s, struct key_entry);
+	TRY(key_change_request_read(s, body, &request));
+	const struct keyd_why why = { .actor = scope_printf(s, "uid %u", (unsigned)peer->uid), .reason = request.reason };
+	st status = keyd_key_change(s, d, request.label, request.to, &why);
+	if (status.code != E_OK)
+		keyd_refused_to(s, d, request.label, "change", status);
+	TRY(status);
+	TRY(keyd_find_key(s, d, request.label, &k));
+	keyd_life_describe(s, d, k, entry);
+	key_entry_write(reply, entry);
 	return OK;
 }
 
@@ -285,6 +318,8 @@ static const struct wire_route routes[] = {
 	  .max_body = 16384,
 	  .permit = administrator,
 	  .handle = handle_generate },
+	{ .kind = KEY_KIND_ENTRY, .name = "row of the inventory", .max_body = 256, .handle = handle_entry },
+	{ .kind = KEY_KIND_CHANGE, .name = "change a key", .max_body = 1024, .permit = administrator, .handle = handle_change },
 	{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = handle_sign },
 	{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin a stream", .max_body = 1024, .handle = handle_stream_begin },
 	{ .kind = KEY_KIND_STREAM_DATA,

@@ -15,6 +15,7 @@
 struct signing {
 	struct keyd_key *key;
 	struct hsm_key *hsm;
+	bool begun; /* in flight, until keyd_life_end */
 	const struct purpose_row *row;
 	const struct key_sign_item *item;
 	struct keyd_found found;
@@ -123,6 +124,7 @@ st keyd_admit(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign_
 		return fail(s, E_DENIED, "key \"%s\" is not for %s", item->label, purpose);
 	if (item->algorithm->family != k->info.type->family)
 		return fail(s, E_CRYPTO, "a key of type %s cannot sign with %s", k->info.type->name, item->algorithm->name);
+	TRY(keyd_life_check(s, k));
 	//= req2.4 the dated policy is applied whenever something is signed
 	TRY(alg_policy_check(s, k->info.type, item->algorithm, keyd_use(k->info.purposes), false, scope_now(s)));
 	*out = k;
@@ -173,6 +175,8 @@ static st describe(struct scope *s, struct keyd *d, struct signing *g)
 /* All that may be refused without a record, and the record itself, which is not yet on its way. */
 static st prepare_record(struct scope *s, struct keyd *d, struct signing *g)
 {
+	TRY(keyd_life_begin(s, d, g->key, g->item->purpose));
+	g->begun = true;
 	TRY(keyd_hsm_key(s, d, g->key, &g->hsm));
 	if (g->found.ca)
 		TRY(keyd_take_permit(s, d, g->key, &g->found));
@@ -189,14 +193,32 @@ static void refuse(struct scope *s, struct keyd *d, struct signing *g, st status
 	scope_clear_error(s);
 }
 
+static bool has_record(const struct signing *g)
+{
+	return g->outcome->code == E_OK && g->row->describe != NULL;
+}
+
 static st record_all(struct scope *s, struct keyd *d, const struct signing *g, size_t count)
 {
 	const struct audit_event *event[KEY_ITEMS_MAX] = { NULL };
 	size_t recorded = 0;
 	for (size_t i = 0; i < count; i++)
-		if (g[i].outcome->code == E_OK && g[i].row->describe != NULL)
+		if (has_record(&g[i])) {
 			event[recorded++] = &g[i].event;
-	return audit_commit_all(s, d->audit, event, recorded);
+			keyd_life_offer(g[i].key);
+		}
+	st status = audit_commit_all(s, d->audit, event, recorded);
+	for (size_t i = 0; i < count; i++)
+		if (has_record(&g[i]))
+			keyd_life_recorded(g[i].key, status.code == E_OK);
+	return status;
+}
+
+static void end(struct signing *g)
+{
+	audit_event_free(&g->event);
+	if (g->begun)
+		keyd_life_end(g->key);
 }
 
 /* None is signed before all that are going to be are on record. */
@@ -258,7 +280,7 @@ void keyd_sign(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign
 	}
 	record_and_sign(s, d, g, request->count);
 	for (size_t i = 0; i < request->count; i++)
-		audit_event_free(&g[i].event);
+		end(&g[i]);
 }
 
 void keyd_sign_crl(struct scope *s, struct keyd *d, const struct key_sign_item *item, struct keyd_key *k,
@@ -272,7 +294,7 @@ void keyd_sign_crl(struct scope *s, struct keyd *d, const struct key_sign_item *
 	if (prepared.code != E_OK)
 		refuse(s, d, &g, prepared);
 	record_and_sign(s, d, &g, 1);
-	audit_event_free(&g.event);
+	end(&g);
 }
 
 /* ---- refusals ---- */
@@ -297,8 +319,13 @@ static bool refusal_is_recorded(void)
 
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status)
 {
+	keyd_refused_to(s, d, label, key_purpose_name(purpose), status);
+}
+
+void keyd_refused_to(struct scope *s, struct keyd *d, const char *label, const char *what, st status)
+{
 	bool refusal = status.code == E_DENIED || status.code == E_INPUT || status.code == E_LIMIT || status.code == E_CRYPTO ||
-		       status.code == E_NOTFOUND || status.code == E_CONFLICT;
+		       status.code == E_NOTFOUND || status.code == E_CONFLICT || status.code == E_STATE;
 	if (!refusal)
 		return;
 	atomic_fetch_add(&d->refusals, 1);
@@ -311,7 +338,7 @@ void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_p
 	audit_begin(&e, &aside, AUDIT_KEY_REFUSED);
 	audit_str(&e, "zone", d->conf->zone);
 	audit_text(&e, "key", span_first(span_str(label), KEY_LABEL_MAX));
-	audit_str(&e, "purpose", key_purpose_name(purpose));
+	audit_str(&e, "purpose", what);
 	audit_text(&e, "reason", span_str(s->message));
 	if (audit_finish(&aside, &e).code == E_OK)
 		keyd_recorder_put(d->recorder, &e);
