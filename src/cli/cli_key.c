@@ -2,102 +2,11 @@
 #include "cli_key.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
+#include "key_protocol.h"
 #include "moment.h"
-#include "pki_name.h"
-#include "pki_pem.h"
 #include <stdio.h>
 
-static st no_zone(struct scope *s, const struct cli *c, const char *zone)
-{
-	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
-	const char *known = "";
-	for (size_t i = 0; i < c->conf.daemons.count; i++)
-		if (all[i].zone != NULL)
-			known = scope_printf(s, "%s%s%s", known, known[0] == 0 ? "" : ", ", all[i].zone);
-	return fail(s, E_NOTFOUND, "this host has no keyd of a zone %s; there are %s", zone, known[0] == 0 ? "none" : known);
-}
-
-st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_client **out)
-{
-	const struct cli_daemon *keyd = cli_conf_keyd(&c->conf, zone);
-	if (keyd != NULL && keyd->socket != NULL) {
-		*out = key_client_new(keyd->socket);
-		return OK;
-	}
-	return no_zone(s, c, zone);
-}
-
-static json_t *purposes(unsigned bits)
-{
-	json_t *out = json_array();
-	for (unsigned bit = 1; bit <= KEY_FOR_REQUEST; bit <<= 1)
-		if (bits & bit)
-			(void)json_array_append_new(out, json_string(key_purpose_name((enum key_purpose)bit)));
-	return out;
-}
-
-static json_t *key_json(struct scope *s, const char *zone, const struct key_info *key, bool whole)
-{
-	char created[MOMENT_TEXT_MAX];
-	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "zone", zone, "token", key->token, "key", key->label,
-				"type", key->type->name, "backup", key->backup == KEY_BACKUP_WRAPPED ? "wrapped" : "none",
-				"usable", key->usable, "created", moment_text(key->created, created));
-	if (!whole)
-		return out;
-	(void)json_object_set_new(out, "purposes", purposes(key->purposes));
-	(void)json_object_set_new(out, "not provided by the module", json_string(key->missing == NULL ? "" : key->missing));
-	(void)json_object_set_new(out, "ca", json_boolean(key->limits.ca));
-	(void)json_object_set_new(out, "validity days at most", json_integer(key->limits.validity_days));
-	(void)json_object_set_new(out, "signatures per second at most", json_integer(key->limits.rate));
-	char *issuer = NULL;
-	if (key->limits.issuer.len > 0 && pki_name_text(s, key->limits.issuer, &issuer).code == E_OK)
-		(void)json_object_set_new(out, "issuer", json_string(issuer));
-	(void)json_object_set_new(out, "public key", json_string(pki_pem_write(s, "PUBLIC KEY", key->spki)));
-	return out;
-}
-
-static st add_zone(struct scope *s, const struct cli_daemon *daemon, json_t *rows)
-{
-	AUTO(key_client) *client = key_client_new(daemon->socket);
-	struct key_info *keys;
-	size_t count;
-	TRY(key_list(s, client, &keys, &count));
-	for (size_t i = 0; i < count; i++)
-		(void)json_array_append_new(rows, key_json(s, daemon->zone, &keys[i], false));
-	return OK;
-}
-
-/* Zones that are not running (the off-line root) are left out without --zone. */
-st cli_key_rows(struct scope *s, const struct cli *c, const char *zone, json_t *rows)
-{
-	const struct cli_daemon *all = cli_conf_daemons(&c->conf);
-	for (size_t i = 0; i < c->conf.daemons.count; i++) {
-		if (all[i].zone == NULL || (zone != NULL && strcmp(zone, all[i].zone) != 0))
-			continue;
-		st added = add_zone(s, &all[i], rows);
-		if (zone != NULL)
-			TRY(added);
-		scope_clear_error(s);
-	}
-	return OK;
-}
-
-void cli_key_duties(struct scope *s, const json_t *rows, json_t *duties)
-{
-	size_t i;
-	const json_t *row;
-	json_array_foreach(rows, i, row)
-	{
-		if (json_is_true(json_object_get(row, "usable")))
-			continue;
-		char *duty =
-			scope_printf(s,
-				     "key %s of zone %s is not usable: its token is closed or refused its PIN; chancery run "
-				     "--stop, then chancery run with the right PIN (log/keyd-%s.log says more)",
-				     cli_member(row, "key"), cli_member(row, "zone"), cli_member(row, "zone"));
-		(void)json_array_append_new(duties, json_string(duty));
-	}
-}
+#define EXIT_DISAGREES 1
 
 static bool some_keyd_runs(struct scope *s, const struct cli *c)
 {
@@ -108,24 +17,111 @@ static bool some_keyd_runs(struct scope *s, const struct cli *c)
 	return false;
 }
 
+/* The log that was named, or that of the installation; NULL when nobody asked. */
+static const char *wanted_log(const struct cli *c)
+{
+	if (cli_get(c, "log") != NULL)
+		return cli_get(c, "log");
+	return cli_get(c, "reconcile") != NULL ? c->conf.audit_log : NULL;
+}
+
+static st add_verdicts(struct scope *s, struct cli *c, const struct cli_keys *keys, json_t *rows)
+{
+	AUTO(json_t) *verdicts = NULL;
+	bool agree;
+	if (wanted_log(c) == NULL)
+		return OK;
+	TRY(cli_key_reconcile(s, keys, wanted_log(c), &verdicts, &agree));
+	for (size_t i = 0; i < keys->count; i++) {
+		json_t *one = json_array_get(verdicts, i);
+		(void)json_object_set(json_array_get(rows, i), "log", c->json ? one : json_object_get(one, "verdict"));
+	}
+	c->exit_code = agree ? 0 : EXIT_DISAGREES;
+	return OK;
+}
+
+/* In a table: the first of them, and how many more. */
+static json_t *certificates_cell(struct scope *s, const json_t *certificates)
+{
+	size_t count = json_array_size(certificates);
+	if (count == 0)
+		return json_string("-");
+	const json_t *first = json_array_get(certificates, 0);
+	const char *text = scope_printf(s, "%s until %.10s", cli_member(first, "serial"), cli_member(first, "not_after"));
+	return json_string(count == 1 ? text : scope_printf(s, "%s, and %zu more", text, count - 1));
+}
+
 static st list(struct scope *s, struct cli *c)
 {
-	AUTO(json_t) *rows = json_array();
-	if (cli_get(c, "zone") != NULL && cli_conf_keyd(&c->conf, cli_get(c, "zone")) == NULL)
-		return no_zone(s, c, cli_get(c, "zone"));
-	TRY(cli_key_rows(s, c, cli_get(c, "zone"), rows));
-	if (json_array_size(rows) == 0 && !some_keyd_runs(s, c))
+	struct cli_keys keys;
+	struct cli_key_certificates certificates;
+	TRY(cli_key_inventory(s, c, cli_get(c, "zone"), &keys));
+	if (keys.count == 0 && !some_keyd_runs(s, c))
 		return fail(s, E_UNAVAILABLE, "no keyd answers");
+	AUTO(json_t) *rows = json_array();
+	st status = cli_key_certificates(s, c, &certificates);
+	for (size_t i = 0; status.code == E_OK && i < keys.count; i++) {
+		json_t *row = c->json ? cli_key_json(s, &keys.row[i]) : cli_key_row_json(s, &keys.row[i]);
+		AUTO(json_t) *own = cli_key_certificates_of(&certificates, &keys.row[i]);
+		(void)json_object_set_new(row, c->json ? "certificates" : "certificate",
+					  c->json ? json_incref(own) : certificates_cell(s, own));
+		(void)json_array_append_new(rows, row);
+	}
+	cli_key_certificates_free(&certificates);
+	TRY(status);
+	TRY(add_verdicts(s, c, &keys, rows));
+	if (certificates.silent != NULL)
+		cli_progress(c, "%s", certificates.silent);
 	return cli_print(s, c, TAKE(rows));
 }
 
 static st show(struct scope *s, struct cli *c)
 {
+	struct cli_key key;
+	struct cli_key_certificates certificates;
+	TRY(cli_key_named(s, c, cli_get(c, "zone"), c->argument[0], &key));
+	st status = cli_key_certificates(s, c, &certificates);
+	AUTO(json_t) *shown = cli_key_json(s, &key);
+	(void)json_object_set_new(shown, "certificates", cli_key_certificates_of(&certificates, &key));
+	cli_key_certificates_free(&certificates);
+	TRY(status);
+	if (certificates.silent != NULL)
+		(void)json_object_set_new(shown, "certificates not asked for", json_string(certificates.silent));
+	const struct cli_keys one = { &key, 1 };
+	if (wanted_log(c) != NULL) {
+		AUTO(json_t) *verdicts = NULL;
+		bool agree;
+		TRY(cli_key_reconcile(s, &one, wanted_log(c), &verdicts, &agree));
+		(void)json_object_set(shown, "log", json_array_get(verdicts, 0));
+		c->exit_code = agree ? 0 : EXIT_DISAGREES;
+	}
+	return cli_print(s, c, TAKE(shown));
+}
+
+static st change(struct scope *s, struct cli *c, enum key_state to)
+{
 	AUTO(key_client) *client = NULL;
-	TRY(cli_key_open(s, c, cli_get(c, "zone"), &client));
-	struct key_info key;
-	TRY(key_find(s, client, c->argument[0], &key));
-	return cli_print(s, c, key_json(s, cli_get(c, "zone"), &key, true));
+	struct cli_key key = { .zone = cli_get(c, "zone") };
+	if (strlen(cli_get(c, "reason")) > KEY_REASON_MAX)
+		return fail(s, E_LIMIT, "a reason has at most %u characters", KEY_REASON_MAX);
+	TRY(cli_key_open(s, c, key.zone, &client));
+	TRY(key_change(s, client, c->argument[0], to, cli_get(c, "reason"), &key.entry));
+	return cli_print(s, c, cli_key_row_json(s, &key));
+}
+
+static st suspend(struct scope *s, struct cli *c)
+{
+	return change(s, c, KEY_SUSPENDED);
+}
+
+static st resume(struct scope *s, struct cli *c)
+{
+	return change(s, c, KEY_ACTIVE);
+}
+
+static st destroy(struct scope *s, struct cli *c)
+{
+	return change(s, c, KEY_DESTROYED);
 }
 
 static st parse_purposes(struct scope *s, const char *text, unsigned *out)
@@ -144,6 +140,19 @@ static st parse_purposes(struct scope *s, const char *text, unsigned *out)
 	}
 	*out = bits;
 	return OK;
+}
+
+/* The first moment at which nothing is signed any more. */
+static st parse_end(struct scope *s, const char *day, int64_t *out)
+{
+	*out = 0;
+	if (day == NULL)
+		return OK;
+	st parsed = moment_parse(s, span_str(scope_printf(s, "%sT00:00:00Z", day)), out);
+	if (parsed.code == E_OK)
+		return OK;
+	scope_clear_error(s);
+	return fail(s, E_INPUT, "--usage-ends '%s' is no date; write YYYY-MM-DD", day);
 }
 
 static st generate(struct scope *s, struct cli *c)
@@ -167,11 +176,14 @@ static st generate(struct scope *s, struct cli *c)
 	TRY(cli_get_number(s, c, "rate", 0, 1000000, &rate));
 	want.limits.validity_days = (uint32_t)days;
 	want.limits.rate = (uint32_t)rate;
+	TRY(parse_end(s, cli_get(c, "usage-ends"), &want.usage_ends));
 	AUTO(key_client) *client = NULL;
 	TRY(cli_key_open(s, c, cli_get(c, "zone"), &client));
 	struct key_info made;
+	struct cli_key key = { .zone = cli_get(c, "zone") };
 	TRY(key_generate(s, client, &want, &made));
-	return cli_print(s, c, key_json(s, cli_get(c, "zone"), &made, true));
+	TRY(key_entry(s, client, label, &key.entry));
+	return cli_print(s, c, cli_key_json(s, &key));
 }
 
 /* The tool links no PKCS#11: keyd's own probe is run, with the zone's PINs when the installation keeps them. */
@@ -180,7 +192,7 @@ static st probe(struct scope *s, struct cli *c)
 	const char *zone = cli_get_or(c, "zone", "ca");
 	const struct cli_daemon *keyd = cli_conf_keyd(&c->conf, zone);
 	if (keyd == NULL)
-		return no_zone(s, c, zone);
+		return cli_key_no_zone(s, c, zone);
 	const char *arguments[6] = { "probe" };
 	size_t n = 1;
 	if (c->json)
@@ -195,8 +207,18 @@ static st probe(struct scope *s, struct cli *c)
 /* clang-format off */
 #define ZONE(needed) { .name = "zone", .value = "ZONE", .required = needed, .help = "ca, status, time, log or root" }
 /* clang-format on */
-static const struct cli_option list_options[] = { ZONE(false) };
-static const struct cli_option show_options[] = { ZONE(true) };
+#define RECONCILE                                                                                                              \
+	{                                                                                                                      \
+		.name = "reconcile",                                                                                           \
+		.help = "count its signatures in the log of this installation, and say whether keyd counts the same"           \
+	}
+static const struct cli_option probe_options[] = { ZONE(false) };
+static const struct cli_option list_options[] = {
+	ZONE(false), RECONCILE, { .name = "log", .value = "DIR", .help = "the same in this copy of the log" }
+};
+static const struct cli_option change_options[] = {
+	ZONE(true), { .name = "reason", .value = "TEXT", .required = true, .help = "goes on record with the change" }
+};
 static const struct cli_option generate_options[] = {
 	ZONE(true),
 	{ .name = "token", .value = "TOKEN", .required = true, .help = "the token (key group) it is generated on" },
@@ -210,19 +232,38 @@ static const struct cli_option generate_options[] = {
 	{ .name = "backup", .value = "KIND", .help = "none (default) or wrapped; cannot be changed later" },
 	{ .name = "validity-days", .value = "N", .help = "longest validity it may sign" },
 	{ .name = "rate", .value = "N", .help = "most signatures per second" },
+	{ .name = "usage-ends", .value = "DATE", .help = "from this day on (UTC) it signs nothing; cannot be changed later" },
 };
 static const struct cli_command key_commands[] = {
 	{ .verb = "list",
-	  .summary = "List the keys of all zones that run here",
-	  .example = "key list",
+	  .summary = "List the keys of all zones that run here, with state, signatures and certificates",
+	  .example = "key list --reconcile",
 	  CLI_OPTIONS(list_options),
 	  .run = list },
 	{ .verb = "show",
 	  .arguments = "KEY",
-	  .summary = "Show a key with its purposes and limits",
-	  .example = "key show --zone ca issuing",
-	  CLI_OPTIONS(show_options),
+	  .summary = "Show everything about a key: purposes, limits, checks, state, device, certificates, signatures",
+	  .example = "key show issuing --reconcile",
+	  CLI_OPTIONS(list_options),
 	  .run = show },
+	{ .verb = "suspend",
+	  .arguments = "KEY",
+	  .summary = "Suspend a key: it signs nothing until it is resumed",
+	  .example = "key suspend --zone ca --reason 'incident 12' issuing",
+	  CLI_OPTIONS(change_options),
+	  .run = suspend },
+	{ .verb = "resume",
+	  .arguments = "KEY",
+	  .summary = "Let a suspended key sign again",
+	  .example = "key resume --zone ca --reason 'incident 12 closed' issuing",
+	  CLI_OPTIONS(change_options),
+	  .run = resume },
+	{ .verb = "destroy",
+	  .arguments = "KEY",
+	  .summary = "Destroy a key on its token, for good; its description stays as the record",
+	  .example = "key destroy --zone ca --reason 'end of life' issuing-2020",
+	  CLI_OPTIONS(change_options),
+	  .run = destroy },
 	{ .verb = "generate",
 	  .arguments = "KEY",
 	  .summary = "Generate a key on its token; purposes, limits and backup are fixed for good",
@@ -238,7 +279,7 @@ static const struct cli_command hsm_commands[] = {
 	  .summary =
 		  "Tell mechanism by mechanism and attribute by attribute what the PKCS#11 module can do for us, and what is missing",
 	  .example = "hsm probe --zone ca",
-	  CLI_OPTIONS(list_options),
+	  CLI_OPTIONS(probe_options),
 	  .run = probe },
 };
 const struct cli_noun cli_noun_hsm = { "hsm", "the PKCS#11 module behind the keys", CLI_COMMANDS(hsm_commands) };

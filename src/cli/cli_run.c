@@ -384,10 +384,10 @@ static st stop_running(struct scope *s, struct cli *c)
 /* Daemons are ready also with a token closed; whoever typed a wrong PIN is told now. */
 static st say_ready(struct scope *s, struct cli *c)
 {
-	AUTO(json_t) *rows = json_array();
+	struct cli_keys keys;
 	AUTO(json_t) *duties = json_array();
-	TRY(cli_key_rows(s, c, NULL, rows));
-	cli_key_duties(s, rows, duties);
+	TRY(cli_key_inventory(s, c, NULL, &keys));
+	cli_key_duties(s, &keys, duties);
 	if (json_array_size(duties) == 0)
 		return cli_print(s, c, json_pack("{s:s}", "daemons", "ready"));
 	c->exit_code = 1;

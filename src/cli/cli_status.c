@@ -225,20 +225,25 @@ static void add_audit_head(struct scope *s, const struct cli *c, json_t *out, bo
 	(void)json_object_set_new(out, "audit head", json_string(text));
 }
 
+static const char *condition(const struct key_entry *e)
+{
+	bool signs = e->state == KEY_GENERATED || e->state == KEY_ACTIVE;
+	return !signs ? key_state_name(e->state) : e->info.usable ? "usable" : "NOT USABLE";
+}
+
 static void add_keys(struct scope *s, const struct cli *c, json_t *out, json_t *duties)
 {
-	AUTO(json_t) *rows = json_array();
-	(void)cli_key_rows(s, c, NULL, rows).code;
+	struct cli_keys keys = { 0 };
+	(void)cli_key_inventory(s, c, NULL, &keys).code;
 	json_t *shown = json_array();
-	for (size_t i = 0; i < json_array_size(rows); i++) {
-		const json_t *row = json_array_get(rows, i);
-		bool usable = json_is_true(json_object_get(row, "usable"));
-		(void)json_array_append_new(shown, json_pack("{s:s, s:s, s:s, s:s}", "zone", cli_member(row, "zone"), "key",
-							     cli_member(row, "key"), "type", cli_member(row, "type"), "state",
-							     usable ? "usable" : "NOT USABLE"));
+	for (size_t i = 0; i < keys.count; i++) {
+		const struct key_entry *e = &keys.row[i].entry;
+		(void)json_array_append_new(shown, json_pack("{s:s, s:s, s:s, s:s}", "zone", keys.row[i].zone, "key",
+							     e->info.label, "type", e->info.type->name, "state", condition(e)));
 	}
 	scope_clear_error(s);
-	cli_key_duties(s, rows, duties);
+	cli_key_duties(s, &keys, duties);
+	cli_key_warnings(s, &keys, duties);
 	(void)json_object_set_new(out, "keys", shown);
 }
 

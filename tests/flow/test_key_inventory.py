@@ -1,6 +1,10 @@
 """The inventory of keys: states, usage periods, counts over restarts and kills, checks of new keys, and what `chancery key` shows of them."""
+import base64
+import datetime
 import hashlib
+import json
 import os
+import shutil
 import signal
 import time
 
@@ -9,6 +13,7 @@ import pytest
 import keyd_client as kc
 from keyd_client import CERTIFICATE, CRL, LOG, OCSP, REQUEST, Refused, wait_for
 import keyd_contents as make
+from installation import Installation, within
 from test_keyd_life import records
 
 
@@ -232,3 +237,118 @@ def test_a_new_key_is_checked_and_the_words_are_on_record():
             checks = records(keyd, "key.generated")[i]["checks"]
             assert expected in checks and "pairwise test" in checks
             assert client.entry(type)["checks"] == checks and "SENSITIVE=1" in client.entry(type)["attributes"]
+
+
+# ---- chancery key ----
+
+
+@pytest.fixture(scope="module")
+def provider():
+    made = Installation()
+    made.start()
+    yield made
+    made.close()
+
+
+def issue(provider, name):
+    return provider.call("cert", "issue", "--profile", "ncp-plus-n", "--csr", provider.request(name), "--out", provider.work / f"{name}.pem")
+
+
+def status(provider):
+    return json.loads(provider.call("--json", "status").stdout)
+
+
+def row(provider, key, *words):
+    return next(r for r in provider.json("key", "list", *words) if r["key"] == key)
+
+
+def test_the_list_says_of_each_key_what_an_auditor_asks_for(provider):
+    rows = {r["key"]: r for r in provider.json("key", "list")}
+    assert {"log", "issuing", "management", "ocsp-issuing", "tsu"} <= set(rows)
+    issuing = rows["issuing"]
+    pem = issuing["public key"].split("-----")[2]
+    assert issuing["fingerprint"] == hashlib.sha256(base64.b64decode(pem)).hexdigest()
+    assert (issuing["algorithm"], issuing["size"], issuing["state"], issuing["token"]) == ("ECDSA", 256, "active", "issuing")
+    assert "n*Q=O" in issuing["checks"] and issuing["backup"] == "none" and issuing["limits"]["validity days at most"] > 0
+    assert [c["subject"].endswith("CN=TEST Issuing CA") for c in issuing["certificates"]] == [True]
+    assert rows["ocsp-issuing"]["certificates"] and rows["tsu"]["certificates"] and not rows["log"]["certificates"]
+    table = provider.check("key", "list").splitlines()
+    assert all(column in table[0] for column in ("zone", "token", "key", "type", "purposes", "state", "signatures", "certificate"))
+    assert len(table) == len(rows) + 1
+    shown = provider.check("key", "show", "issuing")
+    assert "none is declared" in shown and "BEGIN PUBLIC KEY" in shown and issuing["fingerprint"] in shown
+    assert "has a key \"nothing\"" in provider.call("key", "show", "nothing").stderr
+
+
+def verdicts(provider):
+    done = provider.call("--json", "key", "list", "--reconcile")
+    return done.returncode, {r["key"]: r["log"]["verdict"] for r in json.loads(done.stdout)}
+
+
+def test_counts_agree_with_the_log_whatever_was_killed(provider):
+    before = provider.directory / "log-before"
+    within(20, lambda: row(provider, "issuing")["signatures"].isdigit())
+    count = int(row(provider, "issuing")["signatures"])
+    shutil.copytree(provider.home / "state" / "auditd" / "log", before)
+    for name in ("a", "b", "c"):
+        assert issue(provider, name).returncode == 0
+    assert within(10, lambda: row(provider, "issuing")["signatures"] == str(count + 3))
+    code, said = verdicts(provider)
+    assert code == 0 and said["issuing"] == "agrees", said
+    provider.kill("keyd-ca")
+    within(20, lambda: provider.pid("keyd-ca") and provider.call("key", "list", "--zone", "ca").returncode == 0)
+    within(20, lambda: issue(provider, "d").returncode == 0)
+    within(20, lambda: row(provider, "issuing")["signatures"].isdigit())
+    code, said = verdicts(provider)
+    assert code == 0 and said["issuing"] == "agrees" and said["management"] == "agrees", said
+    assert int(row(provider, "issuing")["signatures"]) >= count + 4
+    done = provider.call("key", "show", "issuing", "--log", before)  # yesterday's log knows less
+    assert done.returncode == 1 and "DOES NOT AGREE: keyd counts" in done.stdout
+    assert provider.call("key", "show", "management", "--log", provider.work).returncode != 0  # that is no log
+
+
+def test_a_suspended_key_issues_nothing_until_it_is_resumed(provider):
+    assert "reason" in provider.call("key", "suspend", "--zone", "ca", "issuing").stderr
+    provider.check("key", "suspend", "--zone", "ca", "--reason", "incident 12", "issuing")
+    done = issue(provider, "suspended")
+    assert done.returncode != 0 and "suspended" in done.stderr, done.stderr
+    assert {"zone": "ca", "key": "issuing", "type": "ec-p256", "state": "suspended"} in status(provider)["keys"]
+    provider.check("key", "resume", "--zone", "ca", "--reason", "incident 12 closed", "issuing")
+    assert issue(provider, "resumed").returncode == 0
+    assert provider.call("key", "resume", "--zone", "ca", "--reason", "again", "issuing").returncode == 7
+    moves = [leaf["record"] for leaf in provider.json("audit", "show", "--event", "key.changed")]
+    assert [(r["to"], r["reason"]) for r in moves if r["key"] == "issuing"][-2:] == [("suspended", "incident 12"), ("active", "incident 12 closed")]
+
+
+def test_a_key_with_a_period_and_its_end_by_command(provider):
+    ends = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30)).strftime("%Y-%m-%d")
+    words = ("key", "generate", "--zone", "ca", "--token", "issuing", "--purposes", "certificate,crl,request")
+    assert "is no date" in provider.call(*words, "--usage-ends", "soon", "spare").stderr
+    assert "would end before it began" in provider.call(*words, "--usage-ends", "2020-01-01", "spare").stderr
+    made = provider.json(*words, "--usage-ends", ends, "spare")
+    assert made["usage ends"].startswith(ends) and made["state"] == "generated"
+    assert any("usage period of key spare" in duty for duty in status(provider)["to do"])
+    provider.check("key", "destroy", "--zone", "ca", "--reason", "not needed", "spare")
+    assert row(provider, "spare")["state"] == "destroyed"
+    assert not any("spare" in duty for duty in status(provider).get("to do", []))
+
+
+#= requirements#C2 alarm on expiry of the certification
+@pytest.mark.parametrize("days,says", [(400, None), (60, "ends"), (-2, "ENDED")])
+def test_the_end_of_a_certification_is_something_to_do(provider, days, says):
+    until = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)).strftime("%Y-%m-%d")
+    conf = provider.conf("keyd-ca")
+    plain = conf.read_text()
+    conf.write_text(plain + f"\n[device one]\ntoken = issuing\nscheme = FIPS 140-3\nlevel = 3\ncertificate = 4711\nexpires = {until}\ncopy = safe A\ncopy = safe B\n")
+    try:
+        provider.kill("keyd-ca", signal.SIGHUP)
+        within(10, lambda: row(provider, "issuing")["device"].get("certificate") == "4711")
+        device = row(provider, "issuing")["device"]
+        assert device["scheme"] == "FIPS 140-3" and device["copies"] == "safe A; safe B" and device["certified until"].startswith(until)
+        assert "none is declared" in row(provider, "management")["device"]["certification"]
+        duties = status(provider).get("to do", [])
+        assert [f"certification of the device of key issuing of zone ca (FIPS 140-3 4711) {says}" in d for d in duties] == ([True] if says else [])
+    finally:
+        conf.write_text(plain)
+        provider.kill("keyd-ca", signal.SIGHUP)
+        within(10, lambda: "certificate" not in row(provider, "issuing")["device"])

@@ -139,7 +139,10 @@ static st last_moment(struct scope *s, const char *day, int64_t *out)
 	if (day == NULL)
 		return OK;
 	st parsed = moment_parse(s, span_str(scope_printf(s, "%sT23:59:59Z", day)), out);
-	return parsed.code == E_OK ? OK : fail(s, E_CONFIG, "expires = %s is no date; write YYYY-MM-DD", day);
+	if (parsed.code == E_OK)
+		return OK;
+	scope_clear_error(s);
+	return fail(s, E_CONFIG, "expires = %s is no date; write YYYY-MM-DD", day);
 }
 
 static const char *or_empty(const char *text)

@@ -95,7 +95,7 @@ st keyd_life_load(struct scope *s, struct keyd *d, struct keyd_key *k)
 {
 	span bytes;
 	const char *path = life_path(s, d, k);
-	k->life.behind = true;
+	k->life.behind = k->info.purposes != KEY_FOR_LOG; /* checkpoints are no records */
 	st status = file_read(s, path, FILE_MAX, &bytes);
 	if (status.code == E_NOTFOUND) {
 		scope_clear_error(s);
