@@ -4,8 +4,11 @@ import datetime
 import hashlib
 import json
 import os
+import pathlib
+import random
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -352,3 +355,55 @@ def test_the_end_of_a_certification_is_something_to_do(provider, days, says):
         conf.write_text(plain)
         provider.kill("keyd-ca", signal.SIGHUP)
         within(10, lambda: "certificate" not in row(provider, "issuing")["device"])
+
+
+# ---- a module that makes weak keys ----
+
+
+def is_prime(n):
+    return all(n % p for p in (3, 5, 7, 11, 13, 17, 19, 23)) and pow(2, n - 1, n) == 1
+
+
+def next_prime(n):
+    n |= 1
+    while not (is_prime(n) and n % 65537 != 1):
+        n += 2
+    return n
+
+
+def numbers(path, p, q):
+    """A key as the module's source includes it."""
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    named = {"modulus": p * q, "private_exponent": d, "prime_1": p, "prime_2": q, "exponent_1": d % (p - 1), "exponent_2": d % (q - 1), "coefficient": pow(q, -1, p)}
+    path.write_text("".join(f"static unsigned char {name}[] = {{ {', '.join(map(str, n.to_bytes((n.bit_length() + 7) // 8, 'big')))} }};\n" for name, n in named.items()))
+
+
+def module_with(directory, p, q):
+    source = pathlib.Path(__file__).parent / "preload" / "given_primes.c"
+    numbers(directory / "numbers.h", p, q)
+    flags = subprocess.run(["pkg-config", "--cflags", "p11-kit-1"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", *flags, f'-DNUMBERS="{directory}/numbers.h"', f'-DREAL="{kc.softhsm()}"', source,
+                    "-o", directory / "module.so"], check=True)
+    return directory / "module.so"
+
+
+#= requirements#HSM-20 Fermat and ROCA test of what the token generated
+@pytest.mark.parametrize("distance,good", [(1 << 1400, True), (2, False)], ids=["apart", "close"])
+def test_a_weak_key_of_the_module_is_destroyed_and_refused(tmp_path, distance, good):
+    p = next_prime(random.Random(1).getrandbits(1536) | 3 << 1534)
+    module = module_with(tmp_path, p, next_prime(p + distance))
+    with kc.Keyd(module=module, extra=f"token-directory = {tmp_path}/tokens\n") as keyd:
+        keyd.environment["SOFTHSM2_CONF"] = str(tmp_path / "softhsm2.conf")
+        keyd.token("ca")
+        client = keyd.client()
+        if good:  # what is refused below is the weakness, not the way it got in
+            made = client.generate("ca", type="rsa-3072", purposes=CERTIFICATE | REQUEST)
+            content = make.request(made["spki"])
+            make.verify(made["spki"], client.sign("ca", REQUEST, "rsa-pss-sha256", content), content, "rsa-pss-sha256")
+            return
+        for _ in range(2):  # the label is free again: nothing was left on the token
+            message = refused("CRYPTO", lambda: client.generate("ca", type="rsa-3072", purposes=CERTIFICATE | REQUEST))
+            assert "lie too close together" in message and "destroyed" in message
+        assert client.list() == [] and not records(keyd, "key.generated")
+        assert wait_for(lambda: any(r["purpose"] == "generate" and "too close" in r["reason"] for r in records(keyd, "key.refused")))
+        client.generate("ca", purposes=CERTIFICATE)  # of another type, which it makes well
