@@ -145,7 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static st (*const again[])(struct scope *, struct rd *, struct wr *) = {
 		info,  status, sign_request,   sign_outcome, stream_request, checkpoint_request, token_request,
-		label, entry,  change_request, challenge,    opening,	     execution
+		label, entry,  change_request, challenge,    opening,        execution
 	};
 	if (size < 1 || data[0] >= sizeof again / sizeof again[0])
 		return 0;

@@ -7,8 +7,8 @@
 
 static const uint16_t kinds[] = { KEY_KIND_STATUS,     KEY_KIND_LIST,         KEY_KIND_FIND,       KEY_KIND_GENERATE,
 				  KEY_KIND_SIGN,       KEY_KIND_STREAM_BEGIN, KEY_KIND_STREAM_END, KEY_KIND_LOG_HEAD,
-				  KEY_KIND_CHECKPOINT, KEY_KIND_TOKEN_CREATE, KEY_KIND_ENTRY,	   KEY_KIND_CHANGE,
-				  KEY_KIND_CHALLENGE,  KEY_KIND_OPEN,	      KEY_KIND_EXECUTE };
+				  KEY_KIND_CHECKPOINT, KEY_KIND_TOKEN_CREATE, KEY_KIND_ENTRY,      KEY_KIND_CHANGE,
+				  KEY_KIND_CHALLENGE,  KEY_KIND_OPEN,         KEY_KIND_EXECUTE };
 
 static void ask_descriptions(struct scope *s, struct key_client *c)
 {
@@ -87,8 +87,8 @@ static void ask_operations(struct scope *s, struct key_client *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const asks[])(struct scope *, struct key_client *) = { ask_descriptions, ask_status, ask_signatures,
-									     ask_log, ask_entries, ask_operations };
+	static void (*const asks[])(struct scope *, struct key_client *) = { ask_descriptions, ask_status,  ask_signatures,
+									     ask_log,          ask_entries, ask_operations };
 	static struct key_client *client;
 	if (client == NULL)
 		client = key_client_new(fuzz_peer_socket(kinds, sizeof kinds / sizeof kinds[0]));

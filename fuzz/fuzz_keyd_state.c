@@ -136,9 +136,8 @@ static void operations(struct scope *s, span file)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const files[])(struct scope *, span) = { description,        ocsp_count,  head,
-							       pins_on_descriptor, pin_in_file, life,
-							       operations };
+	static void (*const files[])(struct scope *, span) = { description, ocsp_count, head,      pins_on_descriptor,
+							       pin_in_file, life,       operations };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (conf.state == NULL) {

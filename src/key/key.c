@@ -106,7 +106,7 @@ st key_change(struct scope *s, struct key_client *c, const char *label, enum key
 	const struct key_change_request request = { label, to, reason };
 	key_change_request_write(&w, &request);
 	span reply;
-	TRY(call_once(s, c, KEY_KIND_CHANGE, &w, &reply));
+	TRY(key_call_once(s, c, KEY_KIND_CHANGE, &w, &reply));
 	struct rd r = rd_of(reply);
 	return key_entry_read(s, &r, out);
 }

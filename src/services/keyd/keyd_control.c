@@ -174,11 +174,17 @@ static st check_log(struct scope *s, struct keyd *d, const struct keyd_control_s
 static st check_sequence(struct scope *s, struct keyd *d, struct keyd_control_state *state, bool found)
 {
 	if (!found && keyd_control_rebuilding(s, d)) {
-		state->sequence = d->control->seen;
+		state->sequence = state->recorded = d->control->seen;
 		log_put(LOG_LEVEL_WARNING, "operations go on after number %llu, taken from the log",
 			(unsigned long long)state->sequence);
 		return OK;
 	}
+	if (d->control->seen < state->recorded)
+		return fail(
+			s, E_STATE,
+			"operation %llu of this keyd was on record, the log ends with its operation %llu: a journal of off-line work is not in it yet "
+			"(`chancery audit import`), or the log was put back from a copy. Nothing is carried out until that is understood",
+			(unsigned long long)state->recorded, (unsigned long long)d->control->seen);
 	if (state->sequence >= d->control->seen)
 		return OK;
 	return fail(

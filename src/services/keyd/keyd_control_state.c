@@ -70,6 +70,7 @@ static st write_text(struct scope *s, const struct keyd *d, const struct keyd_co
 	struct control_wr w = control_write(out, KIND);
 	control_put_str(&w, "instance", d->control->instance);
 	control_put_number(&w, "sequence", state->sequence);
+	control_put_number(&w, "recorded", state->recorded);
 	control_put_number(&w, "signatures", state->signatures);
 	control_put_number(&w, "crl-number", state->crl_number);
 	control_put_number(&w, "log-size", state->log_size);
@@ -99,6 +100,7 @@ static st read_text(struct scope *s, const struct keyd *d, span text, struct key
 	struct control_rd r = control_read(text, KIND, "what keyd keeps of operations");
 	span instance = control_get(&r, "instance");
 	out->sequence = control_get_number(&r, "sequence", INT64_MAX);
+	out->recorded = control_get_number(&r, "recorded", INT64_MAX);
 	out->signatures = control_get_number(&r, "signatures", INT64_MAX);
 	out->crl_number = control_get_number(&r, "crl-number", INT64_MAX);
 	out->log_size = control_get_number(&r, "log-size", INT64_MAX);

@@ -2,6 +2,7 @@
  * keyd_effect.c - the table of operations that keyd carries out, and those on single keys.
  */
 #include "keyd_control.h"
+#include "digest.h"
 #include "text.h"
 
 /* ---- key.generate ---- */
@@ -97,11 +98,92 @@ static st carry_out_generate(struct scope *s, struct keyd_work *w)
 	return keyd_generate(s, w->d, &want, &k);
 }
 
+/* ---- key.suspend, key.resume, key.destroy ---- */
+
+/* Who approved, for the record of the key. */
+static const char *approvers(struct scope *s, const struct control_signed *o)
+{
+	const char *text = o->proposal.operation->name;
+	for (size_t i = 0; i < o->count; i++)
+		text = scope_printf(s, "%s%s%.*s", text, i == 0 ? " by " : ", ", (int)o->approval[i].person.len,
+				    (const char *)o->approval[i].person.data);
+	return text;
+}
+
+static st find_named(struct scope *s, const struct keyd_work *w, struct keyd_key **out)
+{
+	return keyd_find_key(s, w->d, scope_cstr(s, control_parameter(&w->operation->proposal, "key", 0)), out);
+}
+
+static st change(struct scope *s, struct keyd_work *w, enum key_state to, const char *reason)
+{
+	struct keyd_key *k;
+	TRY(find_named(s, w, &k));
+	const struct keyd_why why = { .actor = approvers(s, w->operation), .reason = reason };
+	return keyd_key_change(s, w->d, k->info.label, to, &why);
+}
+
+static st check_move(struct scope *s, struct keyd_work *w, enum key_state to)
+{
+	struct keyd_key *k;
+	TRY(find_named(s, w, &k));
+	return key_state_check(s, k->info.label, keyd_life_state(k, w->at), to);
+}
+
+static const char *reason_of(struct scope *s, const struct keyd_work *w)
+{
+	return scope_cstr(s, control_parameter(&w->operation->proposal, "reason", 0));
+}
+
+static st prepare_suspend(struct scope *s, struct keyd_work *w)
+{
+	return check_move(s, w, KEY_SUSPENDED);
+}
+
+static st carry_out_suspend(struct scope *s, struct keyd_work *w)
+{
+	return change(s, w, KEY_SUSPENDED, reason_of(s, w));
+}
+
+static st prepare_resume(struct scope *s, struct keyd_work *w)
+{
+	return check_move(s, w, KEY_ACTIVE);
+}
+
+static st carry_out_resume(struct scope *s, struct keyd_work *w)
+{
+	return change(s, w, KEY_ACTIVE, reason_of(s, w));
+}
+
+static st prepare_destroy(struct scope *s, struct keyd_work *w)
+{
+	struct keyd_key *k;
+	uint8_t room[DIGEST_MAX];
+	TRY(keyd_require_decision(s, w));
+	TRY(find_named(s, w, &k));
+	span fingerprint = control_parameter_octets(s, &w->operation->proposal, "fingerprint");
+	if (!span_equal(digest_of(DIGEST_SHA256, k->info.spki, room), fingerprint))
+		return fail(s, E_DENIED, "key \"%s\" has another fingerprint than the one that was approved: %s", k->info.label,
+			    hex_text(s, span_of(room, CONTROL_HASH_LEN)));
+	TRY(check_move(s, w, KEY_DESTROYED));
+	struct hsm_key *hsm; /* its token must be there */
+	return keyd_hsm_key(s, w->d, k, &hsm);
+}
+
+static st carry_out_destroy(struct scope *s, struct keyd_work *w)
+{
+	span decision = control_parameter(&w->operation->proposal, "decision", 0);
+	return change(s, w, KEY_DESTROYED, scope_printf(s, "decision %.*s", (int)decision.len, (const char *)decision.data));
+}
+
 const struct keyd_effect keyd_effects[] = {
 	{ "group.create", keyd_prepare_create, keyd_carry_out_create },
 	{ "group.activate", keyd_prepare_activate, keyd_carry_out_activate },
 	{ "group.deactivate", keyd_prepare_deactivate, keyd_carry_out_deactivate },
 	{ "key.generate", prepare_generate, carry_out_generate },
+	{ "key.suspend", prepare_suspend, carry_out_suspend },
+	{ "key.resume", prepare_resume, carry_out_resume },
+	{ "key.destroy", prepare_destroy, carry_out_destroy },
 	{ "ca.certify", keyd_prepare_certify, keyd_carry_out_certify },
 };
 const size_t keyd_effect_count = sizeof keyd_effects / sizeof keyd_effects[0];

@@ -248,6 +248,16 @@ static st take_number(struct scope *s, struct keyd *d, const struct control_prop
 	return kept;
 }
 
+/* When this cannot be kept, a log that loses this operation is found out by its checkpoint only. */
+static void note_recorded(struct scope *s, struct keyd *d)
+{
+	struct keyd_control_state *state = &d->control->state;
+	state->recorded = state->sequence;
+	if (keyd_control_keep(s, d, state).code != E_OK)
+		log_failure(s, "keeping that an operation is on record");
+	scope_clear_error(s);
+}
+
 static st execute(struct scope *s, struct keyd_work *w, struct control_signed *o, bool *out_read)
 {
 	struct keyd *d = w->d;
@@ -262,6 +272,7 @@ static st execute(struct scope *s, struct keyd_work *w, struct control_signed *o
 	TRY(take_number(s, d, &o->proposal));
 	find_nonce(d->control, o->proposal.nonce, w->at)->expires = 0;
 	TRY(record_executed(s, d, o, w->request->operation));
+	note_recorded(s, d);
 	control_register_crl_seen(d->control->persons, d->control->state.crl_number);
 	return fail_context(s, effect->carry_out(s, w), "it is on record, and could not be done");
 }

@@ -142,7 +142,10 @@ static st handle_change(struct scope *s, struct wire_peer *peer, struct rd *body
 	struct key_entry *entry = scope_new(s, struct key_entry);
 	TRY(key_change_request_read(s, body, &request));
 	const struct keyd_why why = { .actor = scope_printf(s, "uid %u", (unsigned)peer->uid), .reason = request.reason };
-	st status = keyd_key_change(s, d, request.label, request.to, &why);
+	st status = d->control == NULL ? keyd_key_change(s, d, request.label, request.to, &why)
+				       : fail(s, E_DENIED,
+					      "keys change by the operations key.suspend, key.resume and key.destroy, which "
+					      "two persons approve (practice statement 6.2.9, 6.2.10)");
 	if (status.code != E_OK)
 		keyd_refused_to(s, d, request.label, "change", status);
 	TRY(status);

@@ -34,12 +34,14 @@ static CK_ULONG begin(CK_ATTRIBUTE *to, CK_OBJECT_CLASS *class, const CK_ATTRIBU
 }
 
 static CK_RV generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public, CK_ULONG public_count,
-		      CK_ATTRIBUTE *private, CK_ULONG private_count, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private)
+		      CK_ATTRIBUTE *private, CK_ULONG private_count, CK_OBJECT_HANDLE *out_public,
+		      CK_OBJECT_HANDLE *out_private)
 {
 	CK_ATTRIBUTE all[MOST];
 	CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
 	if (mechanism->mechanism != CKM_RSA_PKCS_KEY_PAIR_GEN)
-		return real.C_GenerateKeyPair(session, mechanism, public, public_count, private, private_count, out_public, out_private);
+		return real.C_GenerateKeyPair(session, mechanism, public, public_count, private, private_count, out_public,
+					      out_private);
 	CK_ULONG count = begin(all, &class, public, public_count);
 	CK_RV rv = real.C_CreateObject(session, all, count, out_public);
 	if (rv != CKR_OK)
@@ -60,8 +62,8 @@ static CK_RV attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_A
 {
 	CK_RV rv = real.C_GetAttributeValue(session, object, asked, count);
 	for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
-		if (asked[i].pValue != NULL && (asked[i].type == CKA_ALWAYS_SENSITIVE || asked[i].type == CKA_NEVER_EXTRACTABLE ||
-						asked[i].type == CKA_LOCAL))
+		if (asked[i].pValue != NULL && (asked[i].type == CKA_ALWAYS_SENSITIVE ||
+						asked[i].type == CKA_NEVER_EXTRACTABLE || asked[i].type == CKA_LOCAL))
 			*(CK_BBOOL *)asked[i].pValue = CK_TRUE;
 	return rv;
 }
