@@ -61,6 +61,9 @@ struct hsm_report {
  * as requirements 7.1 want it is destroyed and refused (E_CRYPTO). E_CONFLICT when the label is taken. */
 st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
 		struct hsm_report *out_report, struct hsm_key **out);
+/* The same for a key of P-256 that agrees on secrets (hsm_derive) and does nothing else: DERIVE without SIGN, without backup. */
+st hsm_generate_derive(struct scope *s, struct hsm_token *t, const char *label, struct hsm_report *out_report,
+		       struct hsm_key **out);
 /* The private key with this label; E_NOTFOUND, or E_CONFLICT when there are several. */
 st hsm_find(struct scope *s, struct hsm_token *t, const char *label, struct hsm_key **out);
 void hsm_key_free(struct hsm_key *k);
@@ -73,6 +76,10 @@ span hsm_key_id(const struct hsm_key *k);   /* CKA_ID */
 /* Sign a digest made with algorithm->digest, or the message itself when that is DIGEST_NONE. The value is as X.509 carries
  * it. E_CRYPTO: algorithm and key do not fit; E_UNAVAILABLE: no token. Any number of threads at once. */
 st hsm_sign(struct scope *s, struct hsm_key *k, const struct alg_signature *algorithm, span digest, span *out_signature);
+/* ECDH with a peer's uncompressed point: the x coordinate of the shared point, as many octets as a coordinate has
+ * (CKM_ECDH1_DERIVE, CKD_NULL). It goes from the module to `out` and nowhere else; who calls wipes it. The point must have been proved
+ * to lie on the curve. E_CRYPTO: no key for this, or the module gave something else; E_UNAVAILABLE: no token. */
+st hsm_derive(struct scope *s, struct hsm_key *k, span peer_point, uint8_t *out);
 /* The value verifies under the key, decided in this process and not by the module. E_CRYPTO when not. */
 st hsm_verify(struct scope *s, span spki, const struct alg_signature *algorithm, span digest, span signature);
 

@@ -363,12 +363,11 @@ static void attributes_the_module_does_not_know_are_left_out_and_named(void **st
 	m.unknown = CKA_MODIFIABLE;
 	CK_SESSION_HANDLE session = 1;
 	CK_OBJECT_HANDLE public, private;
-	const struct alg_key *type = alg_key_named(span_str("ec-p256"));
-	assert_ok(&s, hsm_generate_pair(&s, module, session, "new", span_str("id"), type, HSM_BACKUP_NONE, true, &public,
-					&private));
+	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")) };
+	assert_ok(&s, hsm_generate_pair(&s, module, session, "new", span_str("id"), &wish, &public, &private));
 	assert_int_equal(m.generates, 3);
 	struct hsm_report report;
-	assert_ok(&s, hsm_read_back(&s, module, session, private, type, HSM_BACKUP_NONE, true, &report));
+	assert_ok(&s, hsm_read_back(&s, module, session, private, &wish, &report));
 	assert_string_equal(report.missing, "MODIFIABLE,ALLOWED_MECHANISMS");
 }
 

@@ -16,26 +16,27 @@ struct attribute_row {
 	bool required; /* must read back as wanted, or the key is refused */
 	bool none;     /* value wanted without backup */
 	bool wrapped;  /* value wanted with wrapped backup */
+	bool derives;  /* value wanted of a key that agrees on secrets */
 };
 
 //= req7.1 attributes of private keys of CA, OCSP, TSU and log
 //= en319411-1#GEN-6.5.2 a wrapped backup needs EXTRACTABLE with WRAP_WITH_TRUSTED; NEVER_EXTRACTABLE is then false
 static const struct attribute_row private_attributes[] = {
-	{ "TOKEN", CKA_TOKEN, true, true, true, true },
-	{ "PRIVATE", CKA_PRIVATE, true, true, true, true },
-	{ "SENSITIVE", CKA_SENSITIVE, true, true, true, true },
-	{ "EXTRACTABLE", CKA_EXTRACTABLE, true, true, false, true },
-	{ "ALWAYS_SENSITIVE", CKA_ALWAYS_SENSITIVE, false, true, true, true },
-	{ "NEVER_EXTRACTABLE", CKA_NEVER_EXTRACTABLE, false, true, true, false },
-	{ "SIGN", CKA_SIGN, true, true, true, true },
-	{ "DECRYPT", CKA_DECRYPT, true, true, false, false },
-	{ "UNWRAP", CKA_UNWRAP, true, true, false, false },
-	{ "DERIVE", CKA_DERIVE, true, true, false, false },
-	{ "SIGN_RECOVER", CKA_SIGN_RECOVER, true, false, false, false },
-	{ "LOCAL", CKA_LOCAL, false, false, true, true },
-	{ "COPYABLE", CKA_COPYABLE, true, false, false, false },
-	{ "MODIFIABLE", CKA_MODIFIABLE, true, false, false, false },
-	{ "WRAP_WITH_TRUSTED", CKA_WRAP_WITH_TRUSTED, true, false, false, true },
+	{ "TOKEN", CKA_TOKEN, true, true, true, true, true },
+	{ "PRIVATE", CKA_PRIVATE, true, true, true, true, true },
+	{ "SENSITIVE", CKA_SENSITIVE, true, true, true, true, true },
+	{ "EXTRACTABLE", CKA_EXTRACTABLE, true, true, false, true, false },
+	{ "ALWAYS_SENSITIVE", CKA_ALWAYS_SENSITIVE, false, true, true, true, true },
+	{ "NEVER_EXTRACTABLE", CKA_NEVER_EXTRACTABLE, false, true, true, false, true },
+	{ "SIGN", CKA_SIGN, true, true, true, true, false },
+	{ "DECRYPT", CKA_DECRYPT, true, true, false, false, false },
+	{ "UNWRAP", CKA_UNWRAP, true, true, false, false, false },
+	{ "DERIVE", CKA_DERIVE, true, true, false, false, true },
+	{ "SIGN_RECOVER", CKA_SIGN_RECOVER, true, false, false, false, false },
+	{ "LOCAL", CKA_LOCAL, false, false, true, true, true },
+	{ "COPYABLE", CKA_COPYABLE, true, false, false, false, false },
+	{ "MODIFIABLE", CKA_MODIFIABLE, true, false, false, false, false },
+	{ "WRAP_WITH_TRUSTED", CKA_WRAP_WITH_TRUSTED, true, false, false, true, false },
 };
 enum { PRIVATE_ATTRIBUTES = sizeof private_attributes / sizeof private_attributes[0] };
 
@@ -92,32 +93,48 @@ span hsm_curve_parameters(struct scope *s, const struct alg_key *type)
 	return span_of(whole, type->curve.len + 2);
 }
 
-static void private_template(struct template *t, const char *label, span id, const struct hsm_family *family,
-			     enum hsm_backup backup, bool token_object)
+static bool wanted(const struct attribute_row *row, const struct hsm_wish *wish)
+{
+	if (row->type == CKA_TOKEN)
+		return !wish->for_session;
+	if (wish->derives)
+		return row->derives;
+	return wish->backup == HSM_BACKUP_WRAPPED ? row->wrapped : row->none;
+}
+
+/* What the key may be used with. */
+static span mechanisms_of(const struct hsm_wish *wish)
+{
+	static const CK_MECHANISM_TYPE derive = CKM_ECDH1_DERIVE;
+	const struct hsm_family *family = hsm_family_of(wish->type);
+	return wish->derives ? span_of(&derive, sizeof derive)
+			     : span_of(family->sign, family->sign_count * sizeof family->sign[0]);
+}
+
+static void private_template(struct template *t, const char *label, span id, const struct hsm_wish *wish)
 {
 	put(t, CKA_LABEL, label, strlen(label), false);
 	put(t, CKA_ID, id.data, id.len, false);
 	for (size_t i = 0; i < PRIVATE_ATTRIBUTES; i++) {
 		const struct attribute_row *row = &private_attributes[i];
-		bool value = backup == HSM_BACKUP_WRAPPED ? row->wrapped : row->none;
-		if (row->type == CKA_TOKEN)
-			value = token_object;
+		bool value = wanted(row, wish);
 		bool redundant = row->type == CKA_WRAP_WITH_TRUSTED && !value;
 		if (row->given && !redundant)
 			put_flag(t, row->type, value, !row->required);
 	}
-	put(t, CKA_ALLOWED_MECHANISMS, family->sign, family->sign_count * sizeof family->sign[0], true);
+	span mechanisms = mechanisms_of(wish);
+	put(t, CKA_ALLOWED_MECHANISMS, mechanisms.data, mechanisms.len, true);
 }
 
-static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct alg_key *type,
-			    bool token_object)
+static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct hsm_wish *wish)
 {
+	const struct alg_key *type = wish->type;
 	static const uint8_t f4[] = { 1, 0, 1 };
 	put(t, CKA_LABEL, label, strlen(label), false);
 	put(t, CKA_ID, id.data, id.len, false);
-	put_flag(t, CKA_TOKEN, token_object, false);
+	put_flag(t, CKA_TOKEN, !wish->for_session, false);
 	put_flag(t, CKA_PRIVATE, false, false);
-	put_flag(t, CKA_VERIFY, true, false);
+	put_flag(t, CKA_VERIFY, !wish->derives, false);
 	put_flag(t, CKA_MODIFIABLE, false, true);
 	if (type->family == ALG_RSA) {
 		CK_ULONG *bits = scope_new(s, CK_ULONG);
@@ -138,21 +155,20 @@ static bool template_refused(CK_RV rv)
 }
 
 st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id,
-		     const struct alg_key *type, enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public,
-		     CK_OBJECT_HANDLE *out_private)
+		     const struct hsm_wish *wish, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private)
 {
-	const struct hsm_family *family = hsm_family_of(type);
-	CK_MECHANISM mechanism = { .mechanism = family->generate };
+	CK_MECHANISM mechanism = { .mechanism = hsm_family_of(wish->type)->generate };
 	struct template private = { .count = 0 }, public = { .count = 0 };
-	private_template(&private, label, id, family, backup, token_object);
-	public_template(s, &public, label, id, type, token_object);
+	private_template(&private, label, id, wish);
+	public_template(s, &public, label, id, wish);
 	CK_RV rv;
 	do
 		rv = h->p11->C_GenerateKeyPair(session, &mechanism, public.item, public.count, private.item, private.count,
 					       out_public, out_private);
 	while (template_refused(rv) && (drop_optional(&private) || drop_optional(&public)));
-	return rv == CKR_OK ? OK
-			    : hsm_fail(s, rv, scope_printf(s, "generating a key of type %s (C_GenerateKeyPair)", type->name));
+	return rv == CKR_OK
+		       ? OK
+		       : hsm_fail(s, rv, scope_printf(s, "generating a key of type %s (C_GenerateKeyPair)", wish->type->name));
 }
 
 static void note_missing(struct buf *missing, const char *name)
@@ -185,17 +201,15 @@ static st read_flag(struct scope *s, const struct attribute_row *row, CK_RV rv, 
 	return OK;
 }
 
-static bool mechanisms_limited(span value, const struct hsm_family *family)
+static bool mechanisms_limited(span value, span allowed)
 {
 	size_t width = sizeof(CK_MECHANISM_TYPE);
 	if (value.len == 0 || value.len % width != 0)
 		return false;
 	for (size_t at = 0; at < value.len; at += width) {
-		CK_MECHANISM_TYPE got;
-		memcpy(&got, value.data + at, width);
 		bool listed = false;
-		for (size_t i = 0; i < family->sign_count; i++)
-			listed = listed || family->sign[i] == got;
+		for (size_t i = 0; i < allowed.len; i += width)
+			listed = listed || memcmp(value.data + at, allowed.data + i, width) == 0;
 		if (!listed)
 			return false;
 	}
@@ -203,23 +217,20 @@ static bool mechanisms_limited(span value, const struct hsm_family *family)
 }
 
 //= req7.1#HSM-01 read back all attributes after generation and refuse the key if any differs
-st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct alg_key *type,
-		 enum hsm_backup backup, bool token_object, struct hsm_report *out)
+st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct hsm_wish *wish,
+		 struct hsm_report *out)
 {
 	AUTO_BUF text = { .cap = 4096 };
 	AUTO_BUF missing = { .cap = 4096 };
 	for (size_t i = 0; i < PRIVATE_ATTRIBUTES; i++) {
 		const struct attribute_row *row = &private_attributes[i];
-		bool want = backup == HSM_BACKUP_WRAPPED ? row->wrapped : row->none;
-		if (row->type == CKA_TOKEN)
-			want = token_object;
 		span value = { 0 };
 		CK_RV rv = hsm_attribute(s, h, session, key, row->type, &value);
-		TRY(read_flag(s, row, rv, value, want, &text, &missing));
+		TRY(read_flag(s, row, rv, value, wanted(row, wish), &text, &missing));
 	}
 	span value = { 0 };
 	CK_RV rv = hsm_attribute(s, h, session, key, CKA_ALLOWED_MECHANISMS, &value);
-	if (rv == CKR_OK && mechanisms_limited(value, hsm_family_of(type)))
+	if (rv == CKR_OK && mechanisms_limited(value, mechanisms_of(wish)))
 		(void)buf_append(&text, span_str(" ALLOWED_MECHANISMS=limited"));
 	else
 		note_missing(&missing, "ALLOWED_MECHANISMS");
@@ -228,8 +239,26 @@ st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_O
 	return OK;
 }
 
+/* The generator of P-256 (sec2v2#2.4.2): agreed on with it, the secret is the x coordinate of the public key. */
+static const uint8_t generator[65] = { 0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5,
+				       0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4,
+				       0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a,
+				       0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33,
+				       0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5 };
+
+static st pairwise_derive(struct scope *s, struct hsm_key *k)
+{
+	uint8_t x[32];
+	struct alg_public public;
+	TRY(alg_public_of_spki(s, hsm_key_spki(k), &public));
+	TRY(hsm_derive(s, k, SPAN_ARRAY(generator), x));
+	if (memcmp(x, public.point.data + 1, sizeof x) != 0)
+		return fail(s, E_CRYPTO, "the halves of the new key \"%s\" do not belong together; it is not used", k->label);
+	return OK;
+}
+
 /* req7.3 HSM-20: pairwise test; decoding the public key proves the point lies on its curve. */
-static st pairwise_test(struct scope *s, struct hsm_key *k)
+static st pairwise_sign(struct scope *s, struct hsm_key *k)
 {
 	const struct alg_signature *algorithm;
 	for (size_t i = 0; (algorithm = alg_signature_at(i)) != NULL; i++) {
@@ -259,36 +288,35 @@ static st require_free_label(struct scope *s, struct hsm *h, CK_SESSION_HANDLE s
 
 /* Generate and read back in a session that may write; what is refused is destroyed again. */
 static st generate_in_session(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE writer, unsigned epoch, const char *label,
-			      const struct alg_key *type, enum hsm_backup backup, struct hsm_report *out_report,
-			      struct hsm_key **out)
+			      const struct hsm_wish *wish, struct hsm_report *out_report, struct hsm_key **out)
 {
 	struct hsm *h = t->module;
 	TRY(require_free_label(s, h, writer, label));
 	uint8_t id[ID_LEN];
 	scope_random(s, id, sizeof id);
 	CK_OBJECT_HANDLE public = CK_INVALID_HANDLE, private = CK_INVALID_HANDLE;
-	TRY(hsm_generate_pair(s, h, writer, label, SPAN_ARRAY(id), type, backup, true, &public, &private));
+	TRY(hsm_generate_pair(s, h, writer, label, SPAN_ARRAY(id), wish, &public, &private));
 	span spki;
 	const struct alg_key *got = NULL;
-	st status = hsm_read_back(s, h, writer, private, type, backup, true, out_report);
+	st status = hsm_read_back(s, h, writer, private, wish, out_report);
 	if (status.code == E_OK)
 		status = hsm_read_public(s, h, writer, public, &spki);
 	if (status.code == E_OK)
 		status = alg_key_of_spki(s, spki, &got);
-	if (status.code == E_OK && got != type)
-		status = fail(s, E_CRYPTO, "a key of type %s was asked for, the token made one of type %s", type->name,
+	if (status.code == E_OK && got != wish->type)
+		status = fail(s, E_CRYPTO, "a key of type %s was asked for, the token made one of type %s", wish->type->name,
 			      got->name);
 	if (status.code != E_OK) {
 		(void)h->p11->C_DestroyObject(writer, private);
 		(void)h->p11->C_DestroyObject(writer, public);
 		return status;
 	}
-	*out = hsm_key_new(t, label, SPAN_ARRAY(id), type, spki, private, epoch);
+	*out = hsm_key_new(t, label, SPAN_ARRAY(id), wish->type, spki, private, epoch);
 	return OK;
 }
 
-st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
-		struct hsm_report *out_report, struct hsm_key **out)
+static st generate(struct scope *s, struct hsm_token *t, const char *label, const struct hsm_wish *wish,
+		   struct hsm_report *out_report, struct hsm_key **out)
 {
 	struct hsm *h = t->module;
 	struct hsm_session session;
@@ -300,12 +328,12 @@ st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const s
 		return hsm_fail(s, rv, "opening a session to generate a key (C_OpenSession)");
 	}
 	struct hsm_key *key = NULL;
-	st status = generate_in_session(s, t, writer, session.epoch, label, type, backup, out_report, &key);
+	st status = generate_in_session(s, t, writer, session.epoch, label, wish, out_report, &key);
 	(void)h->p11->C_CloseSession(writer);
 	hsm_session_give(t, &session, false);
 	if (status.code != E_OK)
 		return status;
-	status = pairwise_test(s, key);
+	status = wish->derives ? pairwise_derive(s, key) : pairwise_sign(s, key);
 	if (status.code == E_OK)
 		status = hsm_sync(s, h);
 	if (status.code != E_OK) {
@@ -316,4 +344,18 @@ st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const s
 	}
 	*out = key;
 	return OK;
+}
+
+st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
+		struct hsm_report *out_report, struct hsm_key **out)
+{
+	const struct hsm_wish wish = { .type = type, .backup = backup };
+	return generate(s, t, label, &wish, out_report, out);
+}
+
+st hsm_generate_derive(struct scope *s, struct hsm_token *t, const char *label, struct hsm_report *out_report,
+		       struct hsm_key **out)
+{
+	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")), .derives = true };
+	return generate(s, t, label, &wish, out_report, out);
 }

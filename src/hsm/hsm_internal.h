@@ -87,6 +87,13 @@ st hsm_read_public(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK
 struct hsm_key *hsm_key_new(struct hsm_token *t, const char *label, span id, const struct alg_key *type, span spki,
 			    CK_OBJECT_HANDLE handle, unsigned epoch);
 
+/* The private key's handle as of this session's opening of the token; found again, and compared, when the token was opened anew.
+ * `*out_lost`: it may be there when the token is opened once more. */
+st hsm_current_handle(struct scope *s, struct hsm_key *k, const struct hsm_session *session, CK_OBJECT_HANDLE *out,
+		      bool *out_lost);
+/* PKCS#11 takes what it only reads without const. */
+CK_BYTE *hsm_bytes(span octets);
+
 /* How a signature algorithm is asked for. */
 struct hsm_mechanism {
 	CK_MECHANISM value;
@@ -106,11 +113,16 @@ struct hsm_family {
 const struct hsm_family *hsm_family_of(const struct alg_key *type);
 /* CKA_EC_PARAMS of a curve, whole DER. */
 span hsm_curve_parameters(struct scope *s, const struct alg_key *type);
-/* Generate a pair with these wishes; optional attributes the module does not know are left out. `token_object` false: a
- * session key for probing. */
+/* What a new key is to be. */
+struct hsm_wish {
+	const struct alg_key *type;
+	enum hsm_backup backup;
+	bool derives;     /* agrees on secrets, and does not sign */
+	bool for_session; /* a session key for probing, not one of the token */
+};
+/* Generate a pair with these wishes; optional attributes the module does not know are left out. */
 st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id,
-		     const struct alg_key *type, enum hsm_backup backup, bool token_object, CK_OBJECT_HANDLE *out_public,
-		     CK_OBJECT_HANDLE *out_private);
+		     const struct hsm_wish *wish, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private);
 /* Read back; E_CRYPTO naming the attribute when one that must match does not. */
-st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct alg_key *type,
-		 enum hsm_backup backup, bool token_object, struct hsm_report *out);
+st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct hsm_wish *wish,
+		 struct hsm_report *out);

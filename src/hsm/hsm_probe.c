@@ -81,18 +81,18 @@ static void probe_backup(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE
 			 struct probe *p)
 {
 	struct hsm *h = t->module;
-	const struct alg_key *type = alg_key_named(span_str("ec-p256"));
+	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")), .backup = backup, .for_session = true };
 	const char *name = backup == HSM_BACKUP_WRAPPED ? "backup=wrapped" : "backup=none";
 	CK_OBJECT_HANDLE public, private;
 	struct hsm_report report = { 0 };
-	st status = hsm_generate_pair(s, h, session, "chancery-probe", SPAN_LITERAL("chancery-probe"), type, backup, false,
-				      &public, &private);
+	st status =
+		hsm_generate_pair(s, h, session, "chancery-probe", SPAN_LITERAL("chancery-probe"), &wish, &public, &private);
 	if (status.code != E_OK) {
 		add(p, "attribute", name, HSM_MISSING, scope_printf(s, "no session key could be made: %s", s->message));
 		scope_clear_error(s);
 		return;
 	}
-	status = hsm_read_back(s, h, session, private, type, backup, false, &report);
+	status = hsm_read_back(s, h, session, private, &wish, &report);
 	(void)h->p11->C_DestroyObject(session, private);
 	(void)h->p11->C_DestroyObject(session, public);
 	if (status.code != E_OK) {

@@ -85,39 +85,46 @@ static size_t raw_len(const struct alg_key *type)
 	return type->family == ALG_RSA ? type->bits / 8 : 64;
 }
 
-static CK_BYTE *input_of(span input)
+CK_BYTE *hsm_bytes(span octets)
 {
 	union {
 		const uint8_t *in;
 		CK_BYTE *out;
-	} u = { .in = input.data };
+	} u = { .in = octets.data };
 	return u.out;
 }
 
-/* The handle as of this session's opening of the token; found again, and compared, when the token was opened anew. */
-static st current_handle(struct scope *s, struct hsm_key *k, const struct hsm_session *session, CK_OBJECT_HANDLE *out)
+static st find_again(struct scope *s, struct hsm_key *k, const struct hsm_session *session, CK_OBJECT_HANDLE *out)
+{
+	struct hsm *h = k->token->module;
+	CK_OBJECT_HANDLE private, public;
+	span spki;
+	TRY(hsm_find_object(s, h, session->handle, CKO_PRIVATE_KEY, k->label, &private));
+	TRY(hsm_find_object(s, h, session->handle, CKO_PUBLIC_KEY, k->label, &public));
+	TRY(hsm_read_public(s, h, session->handle, public, &spki));
+	if (!span_equal(spki, hsm_key_spki(k)))
+		return fail(s, E_STATE, "token \"%s\" came back with another key \"%s\"; it is not used", k->token->label,
+			    k->label);
+	(void)pthread_mutex_lock(&k->lock);
+	k->handle = private;
+	k->epoch = session->epoch;
+	(void)pthread_mutex_unlock(&k->lock);
+	*out = private;
+	return OK;
+}
+
+st hsm_current_handle(struct scope *s, struct hsm_key *k, const struct hsm_session *session, CK_OBJECT_HANDLE *out,
+		      bool *out_lost)
 {
 	(void)pthread_mutex_lock(&k->lock);
-	CK_OBJECT_HANDLE handle = k->handle;
+	*out = k->handle;
 	bool current = k->epoch == session->epoch;
 	(void)pthread_mutex_unlock(&k->lock);
-	if (!current) {
-		struct hsm *h = k->token->module;
-		TRY(hsm_find_object(s, h, session->handle, CKO_PRIVATE_KEY, k->label, &handle));
-		CK_OBJECT_HANDLE public;
-		span spki;
-		TRY(hsm_find_object(s, h, session->handle, CKO_PUBLIC_KEY, k->label, &public));
-		TRY(hsm_read_public(s, h, session->handle, public, &spki));
-		if (!span_equal(spki, hsm_key_spki(k)))
-			return fail(s, E_STATE, "token \"%s\" came back with another key \"%s\"; it is not used",
-				    k->token->label, k->label);
-		(void)pthread_mutex_lock(&k->lock);
-		k->handle = handle;
-		k->epoch = session->epoch;
-		(void)pthread_mutex_unlock(&k->lock);
-	}
-	*out = handle;
-	return OK;
+	if (current)
+		return OK;
+	st status = find_again(s, k, session, out);
+	*out_lost = status.code == E_UNAVAILABLE || status.code == E_NOTFOUND;
+	return *out_lost ? fail(s, E_UNAVAILABLE, "the key is not there") : status;
 }
 
 static st sign_in_session(struct scope *s, struct hsm_key *k, const struct hsm_session *session,
@@ -125,16 +132,12 @@ static st sign_in_session(struct scope *s, struct hsm_key *k, const struct hsm_s
 {
 	CK_FUNCTION_LIST *p11 = k->token->module->p11;
 	CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-	st status = current_handle(s, k, session, &handle);
-	if (status.code != E_OK) {
-		*out_lost = status.code == E_UNAVAILABLE || status.code == E_NOTFOUND;
-		return *out_lost ? fail(s, E_UNAVAILABLE, "the key is not there") : status;
-	}
+	TRY(hsm_current_handle(s, k, session, &handle, out_lost));
 	CK_RV rv = p11->C_SignInit(session->handle, &mechanism->value, handle);
 	CK_ULONG len = raw_len(k->type);
 	uint8_t *raw = scope_alloc(s, len);
 	if (rv == CKR_OK)
-		rv = p11->C_Sign(session->handle, input_of(input), input.len, raw, &len);
+		rv = p11->C_Sign(session->handle, hsm_bytes(input), input.len, raw, &len);
 	*out_lost = hsm_rv_lost(rv);
 	if (rv != CKR_OK)
 		return hsm_fail(s, rv, scope_printf(s, "signing with key \"%s\" (C_Sign)", k->label));

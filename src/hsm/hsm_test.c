@@ -3,10 +3,16 @@
  */
 #include "hsm.h"
 #include "unit.h"
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+DEFINE_AUTO(EVP_PKEY, EVP_PKEY_free)
+DEFINE_AUTO(EVP_PKEY_CTX, EVP_PKEY_CTX_free)
 
 /* SoftHSM 2.6 leaks the name of every Edwards curve it makes a key on. Whole stacks, or libcrypto would hide who called it. */
 const char *__lsan_default_suppressions(void);
@@ -163,6 +169,56 @@ static void a_key_made_for_wrapped_backup_says_so(void **state)
 	assert_ok(&s, hsm_destroy(&s, key));
 	hsm_key_free(key);
 	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "wrapped", &key));
+}
+
+/* The other side of the agreement, and libcrypto's opinion of the secret. */
+static void agree_once(struct scope *s, struct hsm_key *key)
+{
+	AUTO(EVP_PKEY) *peer = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	span spki = hsm_key_spki(key);
+	const unsigned char *at = spki.data;
+	AUTO(EVP_PKEY) *public = d2i_PUBKEY(NULL, &at, (long)spki.len);
+	AUTO(EVP_PKEY_CTX) *agreement = EVP_PKEY_CTX_new(peer, NULL);
+	uint8_t point[65], got[32] = { 0 }, expected[32];
+	size_t len = sizeof point, expected_len = sizeof expected;
+	assert_int_equal(EVP_PKEY_get_octet_string_param(peer, OSSL_PKEY_PARAM_PUB_KEY, point, len, &len), 1);
+	assert_int_equal(EVP_PKEY_derive_init(agreement), 1);
+	assert_int_equal(EVP_PKEY_derive_set_peer(agreement, public), 1);
+	assert_int_equal(EVP_PKEY_derive(agreement, expected, &expected_len), 1);
+	assert_ok(s, hsm_derive(s, key, SPAN_ARRAY(point), got));
+	assert_memory_equal(got, expected, sizeof got);
+}
+
+/* So often that some secrets begin with a zero octet. */
+static void a_key_for_agreement_agrees_and_does_nothing_else(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct hsm_report report;
+	struct hsm_key *key, *found, *signer;
+	assert_ok(&s, hsm_generate_derive(&s, token, "agrees", &report, &key));
+	assert_non_null(strstr(report.attributes, "SENSITIVE=1 EXTRACTABLE=0 ALWAYS_SENSITIVE=1 NEVER_EXTRACTABLE=1 SIGN=0 "
+						  "DECRYPT=0 UNWRAP=0 DERIVE=1"));
+	assert_non_null(strstr(report.attributes, "ALLOWED_MECHANISMS=limited"));
+	assert_ok(&s, hsm_find(&s, token, "agrees", &found));
+	for (int i = 0; i < 600; i++)
+		agree_once(&s, found);
+	uint8_t digest[32] = { 0 }, point[65] = { 4 }, secret[32];
+	span signature;
+	const struct alg_signature *ecdsa = alg_signature_named(span_str("ecdsa-sha256"));
+	assert_int_not_equal(hsm_sign(&s, found, ecdsa, SPAN_ARRAY(digest), &signature).code, E_OK);
+	scope_clear_error(&s);
+	assert_ok(&s, hsm_find(&s, token, "ec-p256", &signer));
+	span spki = hsm_key_spki(found);
+	memcpy(point, spki.data + spki.len - 65, 65);
+	assert_int_not_equal(hsm_derive(&s, signer, SPAN_ARRAY(point), secret).code, E_OK); /* it signs, and does not agree */
+	scope_clear_error(&s);
+	assert_fails(&s, E_INPUT, hsm_derive(&s, found, span_of(point, 64), secret));
+	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+	hsm_key_free(found);
+	hsm_key_free(signer);
 }
 
 static void an_algorithm_that_does_not_fit_the_key_is_refused(void **state)
@@ -355,6 +411,7 @@ int main(void)
 		cmocka_unit_test(a_token_that_is_not_there_is_unavailable),
 		cmocka_unit_test(every_type_of_key_is_generated_and_signs),
 		cmocka_unit_test(a_key_made_for_wrapped_backup_says_so),
+		cmocka_unit_test(a_key_for_agreement_agrees_and_does_nothing_else),
 		cmocka_unit_test(an_algorithm_that_does_not_fit_the_key_is_refused),
 		cmocka_unit_test(many_threads_sign_at_once),
 		cmocka_unit_test(a_token_that_went_away_signs_again_when_it_returns),
