@@ -3,6 +3,7 @@
 #include "file.h"
 #include "log.h"
 #include "moment.h"
+#include "secret.h"
 #include "text.h"
 #include "unit.h"
 #include <dirent.h>
@@ -254,6 +255,58 @@ static void a_timed_wait_ends_at_its_deadline(void **state)
 	assert_true(took >= 20000 && took < 5000000);
 }
 
+/* A secret's memory is locked and in no dump, as the kernel says itself. */
+static void a_secret_stays_in_locked_memory(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	void *memory = NULL;
+	span maps;
+	assert_ok(&s, secret_new(&s, 100, &memory));
+	assert_ok(&s, file_read(&s, "/proc/self/smaps", 4u << 20, &maps));
+	const char *mapping = strstr(scope_cstr(&s, maps), scope_printf(&s, "\n%lx-", (unsigned long)memory));
+	assert_non_null(mapping);
+	const char *flags = strstr(mapping, "VmFlags:");
+	assert_non_null(flags);
+	const char *line = scope_cstr(&s, span_of(flags, strcspn(flags, "\n")));
+	assert_non_null(strstr(line, " lo"));
+	assert_non_null(strstr(line, " dd"));
+	secret_free(memory, 100);
+	secret_free(NULL, 100);
+}
+
+static st read_secret(struct scope *s, const char *sent, char *out, size_t room, size_t *out_len)
+{
+	int end[2];
+	assert_int_equal(pipe(end), 0);
+	assert_int_equal(write(end[1], sent, strlen(sent)), (ssize_t)strlen(sent));
+	assert_int_equal(close(end[1]), 0);
+	st status = secret_read(s, end[0], out, room, out_len);
+	assert_int_equal(close(end[0]), 0);
+	return status;
+}
+
+static void a_secret_is_the_first_line_of_a_descriptor(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	char out[8] = "";
+	size_t len = 0;
+	static const char *const taken[] = { "1234567", "1234567\n", "1234567\nmore" };
+	static const char *const refused[] = { "", "\n", "12345678", "12345678\n" };
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+		assert_ok(&s, read_secret(&s, taken[i], out, sizeof out, &len));
+		assert_true(span_is(span_of(out, len), "1234567"));
+	}
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+		assert_fails(&s, E_INPUT, read_secret(&s, refused[i], out, sizeof out, &len));
+	int fd;
+	assert_fails(&s, E_INPUT, secret_descriptor(&s, "--pin-fd", "x", &fd));
+	assert_fails(&s, E_INPUT, secret_descriptor(&s, "--pin-fd", "60000", &fd));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +320,8 @@ int main(void)
 		cmocka_unit_test(digests_match_their_published_values),
 		cmocka_unit_test(files_appear_whole),
 		cmocka_unit_test(a_list_of_a_directory_is_whole_or_none),
+		cmocka_unit_test(a_secret_stays_in_locked_memory),
+		cmocka_unit_test(a_secret_is_the_first_line_of_a_descriptor),
 		cmocka_unit_test(a_timed_wait_ends_at_its_deadline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

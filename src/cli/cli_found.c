@@ -1,12 +1,13 @@
 #include "cli_found.h"
 #include "cli_audit.h"
-#include "cli_terminal.h"
+#include "cli_process.h"
 #include "file.h"
 #include "moment.h"
 #include "pki_name.h"
 #include "pki_pem.h"
 #include "pki_profile.h"
 #include "pki_request.h"
+#include "terminal.h"
 #include "text.h"
 #include <stdio.h>
 #include <sys/stat.h>
@@ -14,26 +15,13 @@
 
 #define READY_MS 30000
 
-/* Until two entries agree: a slip of the fingers is no reason to begin anew. */
 static st pin_prompt(struct scope *s, const char *what, const char *token, span *out)
 {
-	char *first = scope_printf(s, "New %s of token %s: ", what, token);
-	char *second = scope_printf(s, "The same %s again: ", what);
-	for (;;) {
-		span pin, again;
-		TRY(cli_ask(s, first, &pin));
-		if (pin.len < CLI_PIN_MIN || pin.len > CLI_PIN_MAX) {
-			TRY(cli_say(s, scope_printf(s, "It has %d to %d characters; this one has %zu.\n", CLI_PIN_MIN,
-						    CLI_PIN_MAX, pin.len)));
-			continue;
-		}
-		TRY(cli_ask(s, second, &again));
-		if (span_equal(pin, again)) {
-			*out = pin;
-			return OK;
-		}
-		TRY(cli_say(s, "The two entries differ; once more.\n"));
-	}
+	char *pin = scope_alloc(s, TERMINAL_ROOM);
+	const char *prompt = scope_printf(s, "New %s of token %s: ", what, token);
+	TRY(terminal_ask_new(s, what, prompt, CLI_PINS_OTHERWISE, pin, &out->len));
+	out->data = (const uint8_t *)pin;
+	return OK;
 }
 
 /* 16 hexadecimal digits of the kernel's randomness, kept for the next starts. */

@@ -1,6 +1,6 @@
 /* What can be known to go wrong before anything is made: no PIN is typed, and no directory begun, for a founding that would fail. */
 #include "cli_init.h"
-#include "cli_terminal.h"
+#include "terminal.h"
 #include "der.h"
 #include "file.h"
 #include "moment.h"
@@ -124,7 +124,7 @@ static st prepare_person(struct scope *s, const struct cli *c)
 			c,
 			"The kernel's clock is NOT SYNCHRONISED: certificates will bear its time, and no time-stamp is given "
 			"until chrony or another keeps it.");
-	if (!cli_terminal_there())
+	if (!terminal_there())
 		return fail(s, E_INPUT,
 			    "PINs are typed at a terminal, and there is none: start this from one; nothing was made");
 	cli_progress(
@@ -132,7 +132,7 @@ static st prepare_person(struct scope *s, const struct cli *c)
 		"Six tokens are made (log, root, issuing, management, tsu, ocsp-issuing). Each gets a PIN and an officer's PIN "
 		"that you choose now, %d to %d characters, typed twice and not shown. The PINs are asked for again whenever "
 		"the daemons start; the officer's only to set a new PIN.",
-		CLI_PIN_MIN, CLI_PIN_MAX);
+		TERMINAL_PIN_MIN, TERMINAL_PIN_MAX);
 	return OK;
 }
 

@@ -1,8 +1,8 @@
 #include "cli_process.h"
-#include "cli_terminal.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
+#include "terminal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -58,13 +58,14 @@ static st tokens_of(struct scope *s, const struct cli *c, const struct cli_daemo
 
 static st pin_of_prompt(struct scope *s, const struct cli_daemon *daemon, const char *token, struct buf *out)
 {
-	span pin;
+	size_t len = 0;
 	AUTO_SCOPE secret; /* wiped at once */
 	scope_init(&secret, NULL);
 	char *prompt = scope_printf(s, "PIN of token %s, zone %s (empty: leave it closed): ", token, daemon->zone);
-	st asked = cli_ask(&secret, prompt, &pin);
-	if (asked.code == E_OK && pin.len > 0)
-		asked = pins_add(&secret, out, token, pin);
+	char *pin = scope_alloc(&secret, TERMINAL_ROOM);
+	st asked = terminal_ask(&secret, prompt, CLI_PINS_OTHERWISE, pin, &len);
+	if (asked.code == E_OK && len > 0)
+		asked = pins_add(&secret, out, token, span_of(pin, len));
 	return asked.code == E_OK ? OK : fail(s, asked.code, "%s", secret.message);
 }
 

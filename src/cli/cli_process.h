@@ -11,6 +11,9 @@ struct cli_child {
 	int ready_fd; /* -1 once it was ready or is gone */
 };
 
+/* What a person without a terminal can do. */
+#define CLI_PINS_OTHERWISE                                                                                                     \
+	"start this from one, or set pin-directory in chancery.conf, or let systemd hand PINs over as credentials"
 /* PINs of a daemon in the descriptor's format ("TOKEN PIN" lines), from its pin-directory or the terminal.
  * Empty when it needs none. */
 st cli_pins(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out);

@@ -40,7 +40,7 @@ st hsm_sync(struct scope *s, const struct hsm *h);
 struct hsm_token {
 	struct hsm *module;
 	char label[33];
-	char *pin;      /* a page of its own */
+	char *pin;      /* secret_new */
 	size_t pin_len; /* 0: locked */
 	pthread_mutex_t lock;
 	pthread_cond_t returned;

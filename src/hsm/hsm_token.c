@@ -1,9 +1,8 @@
 #include "hsm_internal.h"
 #include "log.h"
+#include "secret.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define SESSIONS_MAX   128
 #define PIN_MAX        255
@@ -15,37 +14,14 @@ static st check_pin(struct scope *s, span pin)
 	return pin.len > 0 && pin.len <= PIN_MAX ? OK : fail(s, E_INPUT, "a PIN has 1 to %d bytes", PIN_MAX);
 }
 
-/* A page that is never swapped and in no dump, for one PIN. */
-static st pin_page(struct scope *s, char **out)
-{
-	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
-		return fail_errno(s, E_IO, "reserving a page for a PIN");
-	if (mlock(page, size) != 0 || madvise(page, size, MADV_DONTDUMP) != 0) {
-		(void)munmap(page, size);
-		return fail_errno(s, E_IO,
-				  "locking the page for a PIN in memory; raise the limit of locked memory (ulimit -l)");
-	}
-	*out = page;
-	return OK;
-}
-
-static void pin_page_free(char *page)
-{
-	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	wipe(page, size);
-	(void)munmap(page, size);
-}
-
 st hsm_token_new(struct scope *s, struct hsm *h, const char *label, span pin, struct hsm_token **out)
 {
 	if (label[0] == 0 || strlen(label) > 32)
 		return fail(s, E_INPUT, "a token's label has 1 to 32 bytes (PKCS#11, CK_TOKEN_INFO)");
-	char *page = NULL;
+	void *page = NULL;
 	if (pin.len > 0)
 		TRY(check_pin(s, pin));
-	TRY(pin_page(s, &page));
+	TRY(fail_context(s, secret_new(s, PIN_MAX, &page), "the PIN of token \"%s\"", label));
 	if (pin.len > 0)
 		memcpy(page, pin.data, pin.len);
 	struct hsm_token *t = heap_alloc(sizeof *t);
@@ -82,7 +58,7 @@ void hsm_token_free(struct hsm_token *t)
 	forget_sessions(t);
 	(void)pthread_mutex_unlock(&t->lock);
 	(void)pthread_rwlock_unlock(&t->module->running);
-	pin_page_free(t->pin);
+	secret_free(t->pin, PIN_MAX);
 	(void)pthread_mutex_destroy(&t->lock);
 	(void)pthread_cond_destroy(&t->returned);
 	free(t->idle);

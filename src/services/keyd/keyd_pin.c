@@ -5,10 +5,10 @@
 #include "keyd.h"
 #include "file.h"
 #include "log.h"
-#include "text.h"
+#include "secret.h"
+#include "terminal.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <termios.h>
 #include <unistd.h>
 
 #define PIN_FILE_MAX 65536u
@@ -19,11 +19,7 @@ static const char *pin_directory;
 
 st keyd_pin_fd_option(struct scope *s, const char *value)
 {
-	uint64_t fd;
-	if (decimal_parse(s, span_str(value), 65535, &fd).code != E_OK || fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0)
-		return fail(s, E_INPUT, "--pin-fd %s: give the number of an open descriptor", value);
-	pin_fd = (int)fd;
-	return OK;
+	return secret_descriptor(s, "--pin-fd", value, &pin_fd);
 }
 
 st keyd_pin_directory_option(struct scope *s, const char *value)
@@ -108,18 +104,12 @@ static st from_file(struct scope *s, const char *token, const struct keyd_pin_ta
 }
 
 /* The answer stays on this stack and is wiped. */
-static st ask(struct scope *s, int terminal, const char *token, const struct keyd_pin_taker *taker)
+static st ask(struct scope *s, const char *token, const struct keyd_pin_taker *taker)
 {
-	uint8_t pin[PIN_MAX + 1];
+	char pin[TERMINAL_ROOM];
+	size_t len = 0;
 	const char *prompt = scope_printf(s, "PIN of token \"%s\" (empty: leave it closed): ", token);
-	TRY(file_write_all(s, terminal, span_str(prompt)));
-	ssize_t got = read(terminal, pin, sizeof pin);
-	TRY(file_write_all(s, terminal, SPAN_LITERAL("\n")));
-	if (got < 0)
-		return fail_errno(s, E_IO, "reading a PIN from the terminal");
-	size_t len = (size_t)got;
-	while (len > 0 && (pin[len - 1] == '\n' || pin[len - 1] == '\r'))
-		len--;
+	TRY(terminal_ask(s, prompt, "give --pin-fd N or --pin-directory DIR", pin, &len));
 	st status = len > 0 ? taker->take(s, taker->state, token, span_of(pin, len)) : OK;
 	wipe(pin, sizeof pin);
 	return status;
@@ -127,22 +117,13 @@ static st ask(struct scope *s, int terminal, const char *token, const struct key
 
 static st from_terminal(struct scope *s, const struct conf_list *wanted, const struct keyd_pin_taker *taker)
 {
-	AUTO_FD terminal = wanted->count > 0 ? open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
-	struct termios before;
-	if (terminal < 0 || tcgetattr(terminal, &before) != 0) {
-		if (wanted->count > 0)
-			log_put(LOG_LEVEL_WARNING, "no PINs: give --pin-fd N or --pin-directory DIR, or start from a terminal");
+	if (wanted->count > 0 && !terminal_there()) {
+		log_put(LOG_LEVEL_WARNING, "no PINs: give --pin-fd N or --pin-directory DIR, or start from a terminal");
 		return OK;
 	}
-	struct termios quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	if (tcsetattr(terminal, TCSAFLUSH, &quiet) != 0)
-		return fail_errno(s, E_IO, "switching off the echo for a PIN");
-	st status = OK;
-	for (size_t i = 0; i < wanted->count && status.code == E_OK; i++)
-		status = ask(s, terminal, wanted->item[i], taker);
-	(void)tcsetattr(terminal, TCSAFLUSH, &before);
-	return status;
+	for (size_t i = 0; i < wanted->count; i++)
+		TRY(ask(s, wanted->item[i], taker));
+	return OK;
 }
 
 st keyd_read_pins(struct scope *s, const struct conf_list *wanted, const struct keyd_pin_taker *taker)
