@@ -4,6 +4,7 @@
 #include "log.h"
 #include "man.h"
 #include "moment.h"
+#include "sandbox.h"
 #include "text.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -361,7 +362,7 @@ static st prepare(struct scope *s, struct invocation *call, const void *conf)
 	sigset_t set = signals_waited_for();
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return fail_errno(s, E_IO, "ignoring SIGPIPE");
-	TRY(daemon_harden(s));
+	TRY(sandbox_harden(s));
 	if (call->command == NULL && pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
 		return fail(s, E_IO, "blocking signals");
 	if (call->command == NULL && call->pid_file != NULL)
@@ -369,7 +370,7 @@ static st prepare(struct scope *s, struct invocation *call, const void *conf)
 	const struct daemon *d = call->daemon;
 	if (call->command == NULL) /* a command may be told of files anywhere */
 		TRY(daemon_fence(s, d, conf, call->config, call->pid_file));
-	return daemon_sandbox(s, d->may_connect_internet || (d->needs_internet != NULL && d->needs_internet(conf)));
+	return sandbox_enter(s, d->may_connect_internet || (d->needs_internet != NULL && d->needs_internet(conf)));
 }
 
 static st run(struct scope *s, struct invocation *call, struct handed **latest, int *out_exit)

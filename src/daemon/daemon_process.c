@@ -5,36 +5,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-/* A debugger that started this process sees its memory anyway; so strace -f in the tests can read what it shows. */
-static bool is_traced(struct scope *s)
-{
-	span status;
-	if (file_read(s, "/proc/self/status", 65536, &status).code != E_OK) {
-		scope_clear_error(s);
-		return false;
-	}
-	return strstr(scope_cstr(s, status), "\nTracerPid:\t0\n") == NULL;
-}
-
-st daemon_harden(struct scope *s)
-{
-	const struct rlimit no_core = { 0, 0 };
-	(void)umask(077);
-	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
-		return fail_errno(s, E_IO, "switching core dumps off");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return fail_errno(s, E_IO, "giving up new privileges");
-	if (!DAEMON_UNDER_SANITIZER && !is_traced(s) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-		return fail_errno(s, E_IO, "closing the process to debuggers");
-	return OK;
-}
 
 /* True when `fd` is still the file at `path`: an orderly ending predecessor removes the name while it holds the lock. */
 static bool is_still_named(int fd, const char *path)

@@ -1,25 +1,9 @@
 /*
- * daemon_process.h - what a daemon does to its own process: privileges, sandbox, pid file, readiness. Private to daemon.
+ * daemon_process.h - what a daemon does to its own process: fence, pid file, readiness. Private to daemon.
  */
 #pragma once
 #include "scope.h"
 
-/* The leak checker of a sanitizer build stops the process with ptrace to look at its memory: let it. */
-#if defined(__SANITIZE_ADDRESS__)
-#define DAEMON_UNDER_SANITIZER true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define DAEMON_UNDER_SANITIZER true
-#endif
-#endif
-#ifndef DAEMON_UNDER_SANITIZER
-#define DAEMON_UNDER_SANITIZER false
-#endif
-
-/* No core dumps, no new privileges, files for the owner only, no reading of its memory by others of the same user. */
-st daemon_harden(struct scope *s);
-/* A seccomp filter for all threads to come: see the table in daemon_sandbox.c. */
-st daemon_sandbox(struct scope *s, bool may_connect_internet);
 struct daemon;
 /* Landlock: no file is opened, made or removed from here on but in the directories of this configuration, and system files for
  * reading. Where the kernel has no Landlock that is said in the log, and the rest of the sandbox stands. */

@@ -1,5 +1,5 @@
 /* Planted: keyd's process after its sandbox. Exit code 0: it got an internet socket. */
-#include "daemon_process.h"
+#include "sandbox.h"
 #include <sys/socket.h>
 
 int main(int argc, char **argv);
@@ -8,7 +8,7 @@ int main(int argc, char **argv)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	if (argc == 2 && strcmp(argv[1], "sandbox") == 0 && (daemon_harden(&s).code != E_OK || daemon_sandbox(&s, false).code != E_OK))
+	if (argc == 2 && strcmp(argv[1], "sandbox") == 0 && (sandbox_harden(&s).code != E_OK || sandbox_enter(&s, false).code != E_OK))
 		return 2;
 	return socket(AF_INET, SOCK_STREAM, 0) >= 0 ? 0 : 1;
 }

@@ -1,13 +1,41 @@
 /*
- * What a taken-over daemon still finds: no program to start, no process to look into, no mount, no kernel module, and sockets only
- * of the families it needs. A list of refusals instead of a list of permissions, because the PKCS#11 module inside keyd is
+ * What a taken-over process still finds: no program to start, no process to look into, no mount, no kernel module, and sockets only
+ * of the families it needs. A list of refusals instead of a list of permissions, because the PKCS#11 module inside keyd and chancery-token is
  * another vendor's code whose calls we do not know; what is refused here no daemon and no module of a token needs. Refused
  * calls give EPERM, so that a library that merely tries goes on. The file system is fenced by daemon_fence.c.
  */
-#include "daemon_process.h"
+#include "sandbox.h"
+#include "file.h"
 #include <errno.h>
 #include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+
+/* A debugger that started this process sees its memory anyway; so strace -f in the tests can read what it shows. */
+static bool is_traced(struct scope *s)
+{
+	span status;
+	if (file_read(s, "/proc/self/status", 65536, &status).code != E_OK) {
+		scope_clear_error(s);
+		return false;
+	}
+	return strstr(scope_cstr(s, status), "\nTracerPid:\t0\n") == NULL;
+}
+
+st sandbox_harden(struct scope *s)
+{
+	const struct rlimit no_core = { 0, 0 };
+	(void)umask(077);
+	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
+		return fail_errno(s, E_IO, "switching core dumps off");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return fail_errno(s, E_IO, "giving up new privileges");
+	if (!SANDBOX_UNDER_SANITIZER && !is_traced(s) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return fail_errno(s, E_IO, "closing the process to debuggers");
+	return OK;
+}
 
 /* clang-format off */
 static const char *const refused[] = {
@@ -31,7 +59,7 @@ static st refuse_calls(struct scope *s, scmp_filter_ctx filter)
 		int call = seccomp_syscall_resolve_name(refused[i]);
 		if (call == __NR_SCMP_ERROR)
 			continue; /* newer than this libseccomp: the kernel's default stays */
-		if (DAEMON_UNDER_SANITIZER && strcmp(refused[i], "ptrace") == 0)
+		if (SANDBOX_UNDER_SANITIZER && strcmp(refused[i], "ptrace") == 0)
 			continue;
 		if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0) != 0)
 			return fail(s, E_IO, "libseccomp takes no rule for %s", refused[i]);
@@ -61,7 +89,7 @@ static st refuse_sockets(struct scope *s, scmp_filter_ctx filter, bool may_conne
 	return OK;
 }
 
-st daemon_sandbox(struct scope *s, bool may_connect_internet)
+st sandbox_enter(struct scope *s, bool may_connect_internet)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	if (filter == NULL)
