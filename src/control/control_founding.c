@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #define KIND "founding"
+#define WHAT "founding document"
 
 /* ---- writing ---- */
 
@@ -91,13 +92,10 @@ static st verify(struct scope *s, span text, const struct control_founder *found
 	return fail_context(s, status, "founder %s", founder->id);
 }
 
-st control_founding_read(struct scope *s, span document, struct control_founding *out)
+st control_founding_text_read(struct scope *s, span text, struct control_founding *out)
 {
-	span text, rest;
-	if (document.len > CONTROL_TEXT_MAX || !control_cut(document, &text, &rest))
-		return fail(s, E_INPUT, "a founding document is a text, a blank line and the founders' signatures");
 	*out = (struct control_founding){ .quorum = 0 };
-	struct control_rd r = control_read(text, KIND, "founding document");
+	struct control_rd r = control_read(text, KIND, WHAT);
 	out->provider = scope_cstr(s, control_get(&r, "provider"));
 	out->founded = control_get_moment(&r, "founded");
 	out->quorum = (unsigned)control_get_number(&r, "quorum", CONTROL_FOUNDERS_MAX);
@@ -111,7 +109,16 @@ st control_founding_read(struct scope *s, span document, struct control_founding
 		return fail(s, E_INPUT,
 			    "founding document: a quorum of %u of %zu founders; two at least, and no more than there are",
 			    out->quorum, out->founders);
-	struct control_rd behind = { .rest = rest, .line = r.line + 1, .what = r.what };
+	return OK;
+}
+
+st control_founding_read(struct scope *s, span document, struct control_founding *out)
+{
+	span text, rest;
+	if (document.len > CONTROL_TEXT_MAX || !control_cut(document, &text, &rest))
+		return fail(s, E_INPUT, "a founding document is a text, a blank line and the founders' signatures");
+	TRY(control_founding_text_read(s, text, out));
+	struct control_rd behind = { .rest = rest, .line = 1, .what = "founding document, behind the text" };
 	read_signatures(&behind, s, out);
 	TRY(control_end(s, &behind));
 	for (size_t i = 0; i < out->founders; i++)

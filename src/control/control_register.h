@@ -125,5 +125,7 @@ struct control_founding {
 st control_founding_text(struct scope *s, const struct control_founding *f, struct buf *out);
 /* The text with the signatures behind it: the founding document. */
 st control_founding_write(struct scope *s, const struct control_founding *f, struct buf *out);
+/* Reads the text alone, before it is signed. */
+st control_founding_text_read(struct scope *s, span text, struct control_founding *out);
 /* Reads and verifies. */
 st control_founding_read(struct scope *s, span document, struct control_founding *out);

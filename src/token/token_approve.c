@@ -1,0 +1,155 @@
+#include "control_register.h"
+#include "file.h"
+#include "moment.h"
+#include "text.h"
+#include "token.h"
+
+/* ---- shared with the custodian's share ---- */
+
+st token_check_time(struct scope *s, const struct control_proposal *p, int64_t now)
+{
+	char text[MOMENT_TEXT_MAX];
+	if (now >= p->expires)
+		return fail(s, E_STATE, "the proposal expired at %s: have it proposed anew", moment_text(p->expires, text));
+	if (p->proposed > now + CONTROL_CLOCK_SKEW)
+		return fail(s, E_STATE,
+			    "the proposal was made at %s, which is still to come by this machine's clock: set it right",
+			    moment_text(p->proposed, text));
+	return OK;
+}
+
+st token_show_approval(struct scope *s, const struct control_proposal *p, const struct control_approval *a)
+{
+	char until[MOMENT_TEXT_MAX];
+	AUTO_BUF text;
+	buf_init(&text, 0);
+	TRY(control_approval_text(s, p, a, &text));
+	token_show("\nYou are asked to approve:\n\n  %s\n\n", control_proposal_words(s, p));
+	token_show("  proposed by     %.*s\n  carried out by  %.*s\n  until           %s\n  you approve as  %.*s, %s\n\n"
+		   "The whole text that your token signs:\n",
+		   (int)p->proposed_by.len, (const char *)p->proposed_by.data, (int)p->instance.len,
+		   (const char *)p->instance.data, moment_text(p->expires, until), (int)a->person.len,
+		   (const char *)a->person.data, control_role_row(a->role)->text);
+	token_show_text(buf_span(&text));
+	return OK;
+}
+
+st token_approve(struct scope *s, struct token *t, const struct control_proposal *p, struct control_approval *a)
+{
+	AUTO_BUF text;
+	buf_init(&text, 0);
+	TRY(control_approval_text(s, p, a, &text));
+	return token_sign(s, t, buf_span(&text), &a->signature);
+}
+
+/* ---- the operation file ---- */
+
+static st read_signed(struct scope *s, const char *path, struct control_signed *out)
+{
+	span file;
+	TRY(fail_context(s, file_read(s, path, CONTROL_SIGNED_MAX, &file), "%s", path));
+	return fail_context(s, control_signed_read(s, file, out), "%s", path);
+}
+
+/* The operation with the approvals so far: from its file when that is there, which must be of the same proposal, else from the proposal. */
+static st read_operation(struct scope *s, const struct token *t, const char *path, struct control_signed *out)
+{
+	const char *proposal = token_get(t, "proposal");
+	struct control_signed *had = scope_new(s, struct control_signed);
+	if (proposal != NULL)
+		TRY(read_signed(s, proposal, out));
+	if (!file_exists(path))
+		return proposal != NULL ? OK
+					: fail(s, E_NOTFOUND, "%s is not there: name the proposal with --proposal FILE", path);
+	TRY(read_signed(s, path, had));
+	if (proposal != NULL && !span_equal(had->proposal.text, out->proposal.text))
+		return fail(
+			s, E_CONFLICT,
+			"%s holds approvals of another proposal than %s: approvals belong to one text and cannot be moved; name "
+			"another file with --operation, or approve the proposal that is in it",
+			path, proposal);
+	*out = *had;
+	return OK;
+}
+
+static const char *operation_path(struct scope *s, const struct token *t)
+{
+	const char *given = token_get(t, "operation");
+	return given != NULL ? given : scope_printf(s, "%s.operation", token_get(t, "proposal"));
+}
+
+/* ---- may this person approve it at all ---- */
+
+static uint32_t roles_of(const struct control_operation *operation)
+{
+	uint32_t roles = 0;
+	for (size_t i = 0; i < CONTROL_SEATS_MAX; i++)
+		roles |= operation->seat[i].roles;
+	return roles;
+}
+
+static st check_seat(struct scope *s, const struct control_signed *o, const struct control_approval *a)
+{
+	const struct control_operation *operation = o->proposal.operation;
+	if (control_seat_of(operation, a->role) == NULL)
+		return fail(s, E_DENIED, "%s is not approved by a %s; it is by: %s", operation->name,
+			    control_role_row(a->role)->name, control_roles_text(s, roles_of(operation)));
+	if (operation->not_by_subject && span_equal(a->person, control_parameter(&o->proposal, "person", 0)))
+		return fail(s, E_DENIED, "%s is about %.*s, who approves nothing of it", operation->name, (int)a->person.len,
+			    (const char *)a->person.data);
+	for (size_t i = 0; i < o->count; i++)
+		if (span_equal(o->approval[i].person, a->person))
+			return fail(s, E_CONFLICT, "%.*s has approved this already: every approval is another person's",
+				    (int)a->person.len, (const char *)a->person.data);
+	if (o->count == CONTROL_APPROVALS_MAX)
+		return fail(s, E_LIMIT, "an operation has at most %d approvals", CONTROL_APPROVALS_MAX);
+	return OK;
+}
+
+static st write_operation(struct scope *s, const char *path, const struct control_signed *o)
+{
+	AUTO_BUF file;
+	buf_init(&file, 0);
+	TRY(control_signed_write(s, o, &file));
+	return fail_context(s, file_replace(s, path, buf_span(&file), 0644), "writing %s", path);
+}
+
+static st print_approval(struct scope *s, const struct token *t, const char *path, const struct control_signed *o,
+			 const struct control_approval *a)
+{
+	char time[MOMENT_TEXT_MAX];
+	const struct token_member members[] = {
+		{ "operation", path },
+		{ "proposal-sha256", hex_text(s, SPAN_ARRAY(o->proposal.hash)) },
+		{ "person", scope_cstr(s, a->person) },
+		{ "role", control_role_row(a->role)->name },
+		{ "approved", moment_text(a->approved, time) },
+		{ "approvals", scope_printf(s, "%zu", o->count) },
+	};
+	TRY(token_print(s, t, members, sizeof members / sizeof members[0]));
+	token_show("Give %s to the next who approves, or to who carries it out (chancery op execute).\n", path);
+	return OK;
+}
+
+st token_run_approve(struct scope *s, struct token *t)
+{
+	struct control_signed *o = scope_new(s, struct control_signed);
+	struct control_approval a = { .approved = scope_now(s) };
+	if (token_get(t, "proposal") == NULL && token_get(t, "operation") == NULL)
+		return fail(s, E_INPUT,
+			    "name what is to be approved: --proposal FILE, or --operation FILE when others have approved it. "
+			    "Example: chancery-token %s",
+			    t->command->example);
+	const char *path = operation_path(s, t);
+	TRY(token_person(s, t, &a.person));
+	TRY(fail_context(s, control_role_named(s, span_str(token_get(t, "role")), &a.role), "--role %s", token_get(t, "role")));
+	TRY(read_operation(s, t, path, o));
+	TRY(token_check_time(s, &o->proposal, a.approved));
+	TRY(check_seat(s, o, &a));
+	TRY(token_show_approval(s, &o->proposal, &a));
+	TRY(token_open(s, t, "to approve this"));
+	TRY(token_approve(s, t, &o->proposal, &a));
+	o->approval[o->count++] = a;
+	TRY(write_operation(s, path, o));
+	return print_approval(s, t, path, o, &a);
+}
