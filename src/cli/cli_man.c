@@ -1,12 +1,17 @@
-/* Manual pages, from the tables: chancery(1), a page for each noun, and a page of each daemon, which that prints itself. */
+/* Manual pages, from the tables: chancery(1), a page for each noun, and a page of each daemon and of chancery-token, which they print themselves. */
 #include "cli_man.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "file.h"
 #include "man.h"
 
-static const char *const daemons[] = { "chancery-keyd", "chancery-auditd", "chancery-ca", "chancery-va", "chancery-tsa" };
-#define DAEMONS (sizeof daemons / sizeof daemons[0])
+/* They print their own pages. */
+static const struct {
+	const char *name;
+	int section;
+} programs[] = { { "chancery-keyd", 8 }, { "chancery-auditd", 8 }, { "chancery-ca", 8 },
+		 { "chancery-va", 8 },   { "chancery-tsa", 8 },    { "chancery-token", 1 } };
+#define PROGRAMS (sizeof programs / sizeof programs[0])
 
 static void put_common_options(struct buf *out)
 {
@@ -40,8 +45,8 @@ static void tool_page(struct scope *s, struct buf *out)
 	put_common_options(out);
 	put_exit_status(out, s);
 	man_heading(out, "SEE ALSO");
-	for (size_t i = 0; i < DAEMONS; i++)
-		man_text(out, scope_printf(s, "%s(8)", daemons[i]));
+	for (size_t i = 0; i < PROGRAMS; i++)
+		man_text(out, scope_printf(s, "%s(%d)", programs[i].name, programs[i].section));
 }
 
 static void put_command(struct scope *s, struct buf *out, const struct cli_noun *noun, const struct cli_command *command)
@@ -74,7 +79,7 @@ static void noun_page(struct scope *s, struct buf *out, const struct cli_noun *n
 	man_text(out, "chancery(1)");
 }
 
-static st daemon_page(struct scope *s, struct cli *c, const char *program, struct buf *out)
+static st program_page(struct scope *s, struct cli *c, const char *program, struct buf *out)
 {
 	static const char *const arguments[] = { "--man", NULL };
 	int code;
@@ -102,10 +107,10 @@ st cli_man_pages(struct scope *s, struct cli *c)
 		noun_page(s, &page, cli_nouns[i]);
 		TRY(write_page(s, directory, scope_printf(s, "chancery-%s", cli_nouns[i]->name), 1, &page));
 	}
-	for (size_t i = 0; i < DAEMONS; i++) {
+	for (size_t i = 0; i < PROGRAMS; i++) {
 		buf_clear(&page);
-		TRY(daemon_page(s, c, daemons[i], &page));
-		TRY(write_page(s, directory, daemons[i], 8, &page));
+		TRY(program_page(s, c, programs[i].name, &page));
+		TRY(write_page(s, directory, programs[i].name, programs[i].section, &page));
 	}
 	return OK;
 }

@@ -24,15 +24,16 @@ st control_split(struct scope *s, span secret, unsigned threshold, unsigned coun
 /* Any `threshold` of the shares or more; all must be of one secret. E_INPUT when there are too few, two have one index, or lengths or
  * thresholds differ. What comes out of wrong shares is another secret: compare with the commitments first. `out` is wiped by its owner. */
 st control_join(struct scope *s, const struct control_share *share, size_t count, struct buf *out_secret);
-/* What a share can be recognised by without saying anything of it: SHA-256 over the context and the share, which has as many random octets as
- * the secret. Secrets are 16 octets at least, else E_INPUT. */
+/* What a share can be recognised by without saying anything of it: SHA-256 over "chancery commitment 1\n", the length of the context (32 bits),
+ * the context and the share as octets, of which as many are random as the secret has. Secrets are 16 octets at least, else E_INPUT. */
 st control_share_commitment(struct scope *s, const struct control_share *share, span context, uint8_t out[CONTROL_COMMITMENT]);
 /* As octets: version, index, threshold, octets. */
 st control_share_write(struct scope *s, const struct control_share *share, struct buf *out);
 st control_share_read(struct scope *s, span octets, struct control_share *out);
 
-/* Seals to a P-256 key: ephemeral ECDH, HKDF-SHA256 with the context as info, AES-256-GCM with the context as associated data. As octets:
- * version, the ephemeral key's uncompressed point, ciphertext, tag. */
+/* Seals to a P-256 key. HKDF-SHA256 of the x coordinate of the shared point, with salt = ephemeral point || recipient's point (uncompressed)
+ * and the context as info, gives 44 octets: the key and the initial value of AES-256-GCM, which has the context as associated data. As
+ * octets: version 1, the ephemeral point (65), ciphertext, tag (16). E_CRYPTO: no key of P-256; E_LIMIT: no room, or no context. */
 st control_seal(struct scope *s, span recipient_spki, span context, span secret, struct buf *out);
 /* Who holds the private key: the x coordinate of the shared point (PKCS#11 CKM_ECDH1_DERIVE with CKD_NULL, or libcrypto). */
 struct control_opener {

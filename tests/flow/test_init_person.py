@@ -1,58 +1,22 @@
 """`chancery init` for a provider that is no test, as a person meets it: PINs typed at a terminal, with every wrong turn."""
 import os
-import pty
 import re
-import select
 import shutil
 import subprocess
 import tempfile
-import termios
-import time
 
 import pytest
-from installation import BUILD, free_ports, within
+from installation import BUILD, free_ports
+from terminal import Terminal
 
 TOOL = BUILD / "src" / "chancery"
 TOKENS = ["log", "root", "issuing", "management", "tsu", "ocsp-issuing"]
 STARTED = ["log", "issuing", "management", "ocsp-issuing", "tsu"]
 
 
-class Person:
-    """Types answers at a pseudo-terminal when what was waited for is shown."""
-
+class Person(Terminal):
     def __init__(self, *words):
-        self.shown, self.read_to = "", 0
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.execv(TOOL, [str(TOOL), *map(str, words)])
-
-    def look(self, seconds=0.1):
-        ready, _, _ = select.select([self.terminal], [], [], seconds)
-        try:
-            part = os.read(self.terminal, 65536) if ready else b""
-        except OSError:
-            return False
-        self.shown += part.decode().replace("\r\n", "\n")
-        return not ready or part != b""
-
-    def wait_for(self, text, seconds=60):
-        until = time.monotonic() + seconds
-        while text not in self.shown[self.read_to:]:
-            assert self.look() and time.monotonic() < until, f"'{text}' did not come:\n{self.shown}"
-        self.read_to = self.shown.index(text, self.read_to) + len(text)
-
-    def answer(self, prompt, text):
-        self.wait_for(prompt)
-        within(5, lambda: not self.echoes())
-        os.write(self.terminal, text.encode())
-
-    def echoes(self):
-        return bool(termios.tcgetattr(self.terminal)[3] & termios.ECHO)
-
-    def end(self):
-        while self.look():
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        super().__init__(TOOL, *words)
 
 
 def pin(token):

@@ -94,7 +94,7 @@ def test_zsh_and_fish_read_their_scripts(tmp_path, shell, check):
 def test_meson_installs_programs_pages_completions_and_units(tmp_path):
     run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", tmp_path, check=True, env=dict(os.environ, PATH=os.environ["PATH"]))
     installed = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    for wanted in ("usr/bin/chancery", "usr/bin/chancery-keyd", "usr/share/man/man1/chancery-cert.1", "usr/share/man/man8/chancery-ca.8",
+    for wanted in ("usr/bin/chancery", "usr/bin/chancery-keyd", "usr/bin/chancery-token", "usr/share/man/man1/chancery-token.1", "usr/share/man/man1/chancery-cert.1", "usr/share/man/man8/chancery-ca.8",
                    "usr/share/bash-completion/completions/chancery", "usr/lib/systemd/system/chancery-ca.service",
                    "usr/lib/sysusers.d/chancery.conf"):
         assert wanted in installed

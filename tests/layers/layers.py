@@ -25,13 +25,14 @@ LIBRARIES = {
     "chancery-va": ["ssl", "event", "lmdb", "jansson"],
     "chancery-tsa": ["ssl", "event", "jansson"],
     "chancery": ["curl", "jansson"],
+    "chancery-token": [],
 }
 ALWAYS = ["c", "m", "dl", "pthread", "crypto", "seccomp", "ld-linux"]
 LIBRARY_OF_FILE = {"event_core": "event", "event_openssl": "event", "event_pthreads": "event", "event_extra": "event"}
 
 # A symbol that matches may be used by these programs only. `why` is what the message says.
 SYMBOLS = [
-    (r"dlopen|dlmopen", ["chancery-keyd"], "only hsm loads foreign code"),
+    (r"dlopen|dlmopen", ["chancery-keyd", "chancery-token"], "only hsm loads foreign code"),
     (r"C_GetFunctionList|C_Initialize", [], "PKCS#11 is reached through the module that hsm opened"),
     (r"EVP_(Digest)?Sign(Init|Final|Update)?(_ex)?|EVP_PKEY_sign\w*|EVP_DigestSign\w*|ECDSA_\w*sign\w*|RSA_sign\w*|X509_(CRL_|REQ_)?sign\w*|CMS_sign",
      ["chancery"], "a daemon has no signing key of its own: keyd's module signs; chancery makes daemons' TLS requests"),
@@ -40,6 +41,8 @@ SYMBOLS = [
     (r"exec[vl]\w*|execve\w*|system|popen|fork|vfork|posix_spawn\w*", ["chancery"], "no daemon starts a program"),
     (r"time|gettimeofday|rand|rand_r|srand|random|srandom|drand48|RAND_(priv_)?bytes\w*|localtime(_r)?|mktime", [],
      "time and randomness come from the scope"),
+    (r"socket|socketpair|connect|bind|listen|accept4?|send(to|msg)?|recv(from|msg)?|getaddrinfo|gethostby\w+", [p for p in LIBRARIES if p != "chancery-token"],
+     "chancery-token reaches nobody: its files are carried by others"),
     (r"gets|strcpy|strcat|sprintf|vsprintf|strtok|tmpnam|mktemp", [], "unbounded or unsafe"),
 ]
 
@@ -142,7 +145,8 @@ class Layers:
     def a_module_cannot_include_what_its_row_does_not_name(self):
         cases = [("der", "store.h", "alg.h"), ("services/keyd", "http.h", "hsm.h"), ("services/keyd", "store.h", "pki_key.h"),
                  ("services/va", "store.h", "http.h"), ("services/tsa", "hsm.h", "key.h"), ("services/ca", "hsm.h", "store.h"),
-                 ("cli", "hsm.h", "client.h"), ("services/auditd", "client.h", "audit.h"), ("base", "conf.h", "scope.h")]
+                 ("cli", "hsm.h", "client.h"), ("services/auditd", "client.h", "audit.h"), ("base", "conf.h", "scope.h"),
+                 ("token", "http.h", "hsm.h"), ("token", "client.h", "control_share.h"), ("token", "wire_frame.h", "sandbox.h")]
         for module, forbidden, allowed in cases:
             if module == "der":
                 allowed = "der.h"
@@ -180,14 +184,24 @@ class Layers:
         for symbol in ("EVP_DigestSign", "PEM_read_PrivateKey", "system", "db_tx"):
             assert symbol in found, f"{symbol} in {found}"
 
-    def keyd_gets_no_internet_socket(self):
-        """The planted main has keyd's sandbox. Without it the same program gets its socket, so the test can fail."""
-        planted = self.object_of("services/keyd", "keyd_opens_internet_socket")
-        target = self.scratch / "socket"
-        run = link_planted(self.build, "chancery-keyd", [planted], target)
+    def the_fence_sees_a_token_program_that_reaches_out(self):
+        planted = self.object_of("token", "token_reaches_out")
+        target = self.scratch / "reaches"
+        run = link_planted(self.build, "chancery-token", [planted], target)
         assert run.returncode == 0, run.stderr
-        assert subprocess.run([str(target), "free"]).returncode == 0
-        assert subprocess.run([str(target), "sandbox"]).returncode == 1
+        found = " ".join(violations(self.build, target, "chancery-token"))
+        for symbol in ("socket", "connect", "getaddrinfo"):
+            assert f"uses {symbol}:" in found, f"{symbol} in {found}"
+
+    def keyd_and_a_persons_token_get_no_internet_socket(self):
+        """The planted main has their sandbox. Without it the same program gets its socket, so the test can fail."""
+        for module, program in (("services/keyd", "chancery-keyd"), ("token", "chancery-token")):
+            planted = self.object_of(module, "opens_internet_socket")
+            target = self.scratch / "socket"
+            run = link_planted(self.build, program, [planted], target)
+            assert run.returncode == 0, run.stderr
+            assert subprocess.run([str(target), "free"]).returncode == 0
+            assert subprocess.run([str(target), "sandbox"]).returncode == 1
 
     def only_ca_va_and_tsa_may_use_the_network(self):
         """What the services say to daemon_main; keyd and auditd must not ask for internet sockets."""

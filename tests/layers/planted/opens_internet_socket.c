@@ -1,4 +1,4 @@
-/* Planted: keyd's process after its sandbox. Exit code 0: it got an internet socket. */
+/* Planted: a process after its sandbox. Exit code 0: it got an internet socket. */
 #include "sandbox.h"
 #include <sys/socket.h>
 
