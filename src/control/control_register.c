@@ -45,6 +45,11 @@ bool control_decision_taken(const struct control_register *r, span decision)
 	return false;
 }
 
+span control_decision_at(const struct control_register *r, size_t i)
+{
+	return i < r->decisions ? r->decision[i] : (span){ 0 };
+}
+
 bool control_has_management(const struct control_register *r)
 {
 	return r->management_key != NULL;
@@ -201,6 +206,57 @@ st control_register_apply(struct scope *s, struct control_register *r, span file
 		control_register_crl_seen(r, o->proposal.crl_number);
 	add_entry(r, o, file);
 	return OK;
+}
+
+/* ---- what would be ---- */
+
+static void *copy_of(const void *array, size_t len)
+{
+	void *copy = heap_alloc(len + 1);
+	return len == 0 ? copy : memcpy(copy, array, len);
+}
+
+static st keys_of_its_own(struct scope *s, const struct control_register *r, struct control_register *b)
+{
+	for (; b->persons < r->persons; b->persons++) {
+		struct pki_key *key;
+		TRY(pki_key_new(s, r->person[b->persons].spki, &key));
+		b->person[b->persons].key = key;
+	}
+	return r->management_key == NULL ? OK : pki_key_new(s, r->management_spki, &b->management_key);
+}
+
+/* The same register with memory of its own; texts are borrowed, so it goes before the other. */
+static st branch(struct scope *s, const struct control_register *r, struct control_register **out)
+{
+	struct control_register *b = heap_alloc(sizeof *b);
+	*b = *r;
+	scope_init(&b->memory, s->source);
+	b->person = copy_of(r->person, r->persons * sizeof *r->person);
+	b->instance = copy_of(r->instance, r->instances * sizeof *r->instance);
+	b->decision = copy_of(r->decision, r->decisions * sizeof *r->decision);
+	b->head = copy_of(r->head, (r->entries + 1) * sizeof *r->head);
+	b->used = copy_of(r->used, r->entries * sizeof *r->used);
+	b->persons = 0;
+	b->management_key = NULL;
+	st status = keys_of_its_own(s, r, b);
+	if (status.code != E_OK) {
+		control_register_free(b);
+		return status;
+	}
+	*out = b;
+	return OK;
+}
+
+st control_register_would(struct scope *s, const struct control_register *r, span file, int64_t at, struct control_head *out)
+{
+	struct control_register *b;
+	TRY(branch(s, r, &b));
+	st status = control_register_apply(s, b, file, at);
+	if (status.code == E_OK)
+		*out = control_register_head(b);
+	control_register_free(b);
+	return status;
 }
 
 /* ---- from the founding document ---- */

@@ -66,6 +66,7 @@ int64_t control_training_ends(const struct control_person *p);
 const struct control_instance *control_instance_named(const struct control_register *r, span name);
 const struct control_instance *control_instance_at(const struct control_register *r, size_t i);
 bool control_decision_taken(const struct control_register *r, span decision);
+span control_decision_at(const struct control_register *r, size_t i); /* empty behind the last */
 bool control_has_management(const struct control_register *r);
 
 /* ---- what people sign, put together ---- */
@@ -101,6 +102,9 @@ st control_check_opening(struct scope *s, const struct control_register *r, cons
 			 const char *instance, int64_t at);
 /* An operation of the register: checked, and carried out. Nothing changes when it fails. E_CONFLICT when it is in the register. */
 st control_register_apply(struct scope *s, struct control_register *r, span file, int64_t at);
+/* What control_register_apply would say of it, and the head that there would be: nothing changes. For who puts an operation on record
+ * before it takes effect. */
+st control_register_would(struct scope *s, const struct control_register *r, span file, int64_t at, struct control_head *out);
 /* No CRL below this number is taken any more. */
 void control_register_crl_seen(struct control_register *r, uint64_t number);
 uint64_t control_register_crl_number(const struct control_register *r);

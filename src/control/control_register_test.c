@@ -112,6 +112,38 @@ static void a_grant_cites_a_decision_of_the_authority(void **state)
 	control_register_free(r);
 }
 
+/* For who puts an operation on record before it takes effect. */
+static void what_would_be_is_told_and_nothing_changes(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct control_register *r = unit_register(&s);
+	assert_ok(&s, unit_enrol(&s, r, 3, UNIT_NOW - MOMENT_DAY));
+	assert_ok(&s, unit_decide(&s, r, "d1"));
+	struct control_head before = control_register_head(r), would, after;
+	struct control_proposal p = unit_proposal(&s, r, "person.key");
+	unit_add(&s, &p, "person", "p3");
+	unit_add(&s, &p, "key", base64_text(&s, unit_spki(&s, unit_person[4].key)));
+	unit_add(&s, &p, "reason", "a new token");
+	struct control_signed *o = unit_signed(&s, &p);
+	unit_approve(&s, o, 0, CONTROL_AUTHORITY_MEMBER);
+	assert_fails(&s, E_DENIED, control_register_would(&s, r, unit_file(&s, o), UNIT_NOW, &would));
+	unit_approve(&s, o, 1, CONTROL_AUTHORITY_MEMBER);
+	span file = unit_file(&s, o);
+	assert_ok(&s, control_register_would(&s, r, file, UNIT_NOW, &would));
+	after = control_register_head(r);
+	assert_memory_equal(&before, &after, sizeof before);
+	span key = control_person_named(r, span_str("p3"))->spki;
+	assert_true(span_equal(key, unit_spki(&s, unit_person[3].key)));
+	assert_ok(&s, control_register_apply(&s, r, file, UNIT_NOW));
+	after = control_register_head(r);
+	assert_memory_equal(&would, &after, sizeof would);
+	assert_fails(&s, E_CONFLICT, control_register_would(&s, r, file, UNIT_NOW, &would));
+	assert_true(span_is(control_decision_at(r, 0), "d1") && control_decision_at(r, 1).len == 0);
+	control_register_free(r);
+}
+
 static void one_person_belongs_to_one_group(void **state)
 {
 	(void)state;
@@ -261,6 +293,7 @@ int main(void)
 		cmocka_unit_test(two_founders_with_one_key_are_one),
 		cmocka_unit_test(founders_are_the_authority_and_hold_no_role),
 		cmocka_unit_test(a_grant_cites_a_decision_of_the_authority),
+		cmocka_unit_test(what_would_be_is_told_and_nothing_changes),
 		cmocka_unit_test(one_person_belongs_to_one_group),
 		cmocka_unit_test(roles_lapse_twelve_months_after_training),
 		cmocka_unit_test(nobody_untrained_or_long_trained_gets_a_role),

@@ -1,7 +1,8 @@
 /*
  * ca.h - what the files of the ca share. From outside in: ca_main.c (configuration, start, stop), ca_http*.c (routes),
  * ca_issue.c, ca_revoke.c, ca_crl.c, ca_authority.c, ca_renew.c (the work), ca_entry.c (rows), ca_relay.c, ca_push.c,
- * ca_reconcile.c (what goes to auditd, goes to the vas, comes back from the log), ca_cluster.c (other cas on the same database).
+ * ca_reconcile.c (what goes to auditd, goes to the vas, comes back from the log), ca_cluster.c (other cas on the same database),
+ * ca_register.h (persons and roles).
  */
 #pragma once
 #include "audit.h"
@@ -28,6 +29,7 @@ struct ca_conf {
 	const char *database, *postgresql, *postgresql_files; /* one of the first two */
 	const char *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
+	const char *founding, *founding_hash; /* of the register of persons */
 	int64_t crl_life, workers, signers, feed_window;
 	bool postgresql_shared;
 	struct conf_list key_blocklist, etsi_curves;
@@ -84,6 +86,7 @@ struct ca_flight;
 struct ca_push;
 struct ca_cluster;
 struct ca_blocklists;
+struct ca_register;
 
 #define CA_AUTHORITIES_MAX 256
 struct ca {
@@ -104,6 +107,7 @@ struct ca {
 	struct ca_relay *relay;
 	struct ca_flight *flight;
 	struct ca_push *push;
+	struct ca_register *reg; /* of persons; NULL: none is kept */
 
 	bool shared; /* the database, with other cas */
 	_Atomic bool leads;

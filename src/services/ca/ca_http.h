@@ -21,6 +21,12 @@ CA_HANDLER(ca_http_revoke);
 CA_HANDLER(ca_http_enrol);
 CA_HANDLER(ca_http_identities);
 CA_HANDLER(ca_http_renew);
+/* ca_http_register.c */
+CA_HANDLER(ca_http_register);
+CA_HANDLER(ca_http_founding);
+CA_HANDLER(ca_http_entries);
+CA_HANDLER(ca_http_operation_nonce);
+CA_HANDLER(ca_http_operation);
 /* ca_http_system.c */
 CA_HANDLER(ca_http_health);
 CA_HANDLER(ca_http_status);

@@ -1,5 +1,5 @@
 /* The ca: its configuration, and everything from start to stop. */
-#include "ca.h"
+#include "ca_register.h"
 #include "daemon.h"
 #include "file.h"
 #include "log.h"
@@ -38,6 +38,11 @@ static const struct conf_row head_rows[] = {
 	    .help = "Local file of records instead of auditd: founding, off-line root."),
 	ROW(CONF_PATH, audit_anchor, "audit-anchor", .access = CONF_REPLACES, .standard = "",
 	    .help = "File that keeps the last checkpoint a record was acknowledged under."),
+	ROW(CONF_PATH, founding, "founding", .access = CONF_OPENS, .standard = "",
+	    .help = "Founding document of the register of persons; left out, this ca keeps no register.",
+	    .clause = "EN 319 401 REQ-7.2"),
+	ROW(CONF_STRING, founding_hash, "founding-hash", .standard = "",
+	    .help = "SHA-256 of the founding document, in hexadecimal: the ca starts on no other."),
 	ROW(CONF_DURATION, crl_life, "crl-life", .standard = "24h", .min = 10 * MOMENT_SECOND, .max = 366 * MOMENT_DAY,
 	    .help = "From thisUpdate to nextUpdate, for CAs without a time of their own; a new CRL comes at half of it.",
 	    .clause = "EN 319 411-1 CSS-6.3.9-05"),
@@ -101,6 +106,8 @@ static st check_conf(struct scope *s, const struct ca_conf *c)
 		return fail(s, E_CONFIG, "ca: give either audit-socket or audit-journal");
 	if ((c->database == NULL) == (c->postgresql == NULL))
 		return fail(s, E_CONFIG, "ca: give either database, a file of SQLite, or postgresql, a connection");
+	if (c->founding == NULL && c->founding_hash != NULL)
+		return fail(s, E_CONFIG, "ca: founding-hash is the digest of a document that founding must name");
 	if (c->postgresql_shared && (c->postgresql == NULL || c->audit_socket == NULL))
 		return fail(s, E_CONFIG,
 			    "ca: postgresql-shared needs postgresql and audit-socket: cas compare one database with one log");
@@ -152,6 +159,7 @@ st ca_open(struct scope *s, struct ca *ca)
 	TRY(ca_key_lists_load(s, ca, &c->key_blocklist));
 	TRY(ca_key_catch_up(s, ca));
 	TRY(ca_authority_load(s, ca));
+	TRY(ca_register_open(s, ca));
 	TRY(ca_relay_start(s, ca));
 	return ca_cluster_join(s, ca);
 }
@@ -212,6 +220,7 @@ void ca_stop(void *state)
 	ca_relay_stop(ca);
 	ca_authority_free_all(ca);
 	ca_key_lists_free(ca);
+	ca_register_close(ca);
 	db_close(ca->db);
 	if (ca->keyd != NULL)
 		key_client_free(ca->keyd);
@@ -263,6 +272,7 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 		    same_text(next->postgresql_files, now->postgresql_files) && same_text(next->socket, now->socket) &&
 		    same_text(next->listen, now->listen) && same_text(next->keyd_socket, now->keyd_socket) &&
 		    same_text(next->audit_socket, now->audit_socket) && same_text(next->audit_journal, now->audit_journal) &&
+		    same_text(next->founding, now->founding) && same_text(next->founding_hash, now->founding_hash) &&
 		    same_text(next->state_directory, now->state_directory) &&
 		    same_text(next->tls_certificate, now->tls_certificate) && same_text(next->tls_key, now->tls_key) &&
 		    same_text(next->tls_ca, now->tls_ca) && next->workers == now->workers && next->signers == now->signers &&

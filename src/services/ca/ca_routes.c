@@ -1,6 +1,7 @@
 /* The API as a table, and who may use it. To add a call: a row here, a handler in one of ca_http_*.c, a row in
  * interfaces.md. */
 #include "ca_http.h"
+#include "control_register.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -41,6 +42,16 @@ const struct http_route ca_routes[] = {
 	  .summary = "certificates that are renewed by themselves" },
 	{ HTTP_POST, "/v1/renewal", JSON, BODY_MAX, .role = ANY, .handle = ca_http_renew,
 	  .summary = "a new certificate for its holder" },
+	{ HTTP_GET, "/v1/register", .role = OPERATOR, .handle = ca_http_register,
+	  .summary = "the register of persons and roles" },
+	{ HTTP_GET, "/v1/register/founding", .role = OPERATOR, .handle = ca_http_founding,
+	  .summary = "the document that the register starts with" },
+	{ HTTP_GET, "/v1/register/entries", .role = OPERATOR, .handle = ca_http_entries,
+	  .summary = "the signed operations that made the register" },
+	{ HTTP_POST, "/v1/operations/nonce", .role = OPERATOR, .handle = ca_http_operation_nonce,
+	  .summary = "a nonce for a proposal" },
+	{ HTTP_POST, "/v1/operations", "text/plain", CONTROL_SIGNED_MAX, .role = OPERATOR, .handle = ca_http_operation,
+	  .summary = "carry out a signed operation of the register" },
 	{ HTTP_POST, "/v1/backup", JSON, BODY_MAX, .role = LOCAL, .handle = ca_http_backup, .summary = "copy the database" },
 };
 const size_t ca_route_count = sizeof ca_routes / sizeof ca_routes[0];

@@ -1,0 +1,353 @@
+#include "ca_register.h"
+#include "audit_record.h"
+#include "control_entries.h"
+#include "failpoint.h"
+#include "file.h"
+#include "log.h"
+#include "text.h"
+#include <stdlib.h>
+
+#define FOUNDING_MAX CONTROL_TEXT_MAX
+#define PAGE         64 /* records read at once */
+/* More proposals than that are not being approved at a time; then the oldest nonce makes room. */
+#define NONCES_MAX 1024u
+#define NONCE_LIFE (7 * MOMENT_DAY + MOMENT_HOUR) /* as long as a proposal of the register may live, and then some */
+
+struct nonce {
+	uint8_t value[CONTROL_NONCE_LEN];
+	int64_t expires; /* 0: free */
+};
+
+struct ca_register {
+	pthread_mutex_t mutex;
+	pthread_cond_t given;
+	bool taken;
+	/* Of who has taken it: */
+	struct buf founding;
+	struct control_register *now;
+	uint64_t next;      /* so many records of class control were read */
+	uint64_t *recorded; /* which of them has entry 1, 2, ... */
+	struct nonce nonce[NONCES_MAX];
+};
+
+/* ---- one at a time ---- */
+
+static void take_turn(struct ca_register *r)
+{
+	(void)pthread_mutex_lock(&r->mutex);
+	while (r->taken)
+		(void)pthread_cond_wait(&r->given, &r->mutex);
+	r->taken = true;
+	(void)pthread_mutex_unlock(&r->mutex);
+}
+
+static void give_turn(struct ca_register *r)
+{
+	(void)pthread_mutex_lock(&r->mutex);
+	r->taken = false;
+	(void)pthread_cond_signal(&r->given);
+	(void)pthread_mutex_unlock(&r->mutex);
+}
+
+/* ---- from the log ---- */
+
+static void note_entry(struct ca_register *r, uint64_t entries)
+{
+	r->recorded = heap_grow(r->recorded, (size_t)(entries + 1) * sizeof *r->recorded);
+	r->recorded[entries] = r->next;
+}
+
+static st apply_record(struct scope *s, struct ca_register *r, const struct audit_envelope *e)
+{
+	span file;
+	TRY(audit_field_base64(s, &e->record, "file", &file));
+	TRY(control_register_apply(s, r->now, file, e->at));
+	note_entry(r, control_register_head(r->now).entries);
+	return OK;
+}
+
+/* One that does not verify changes nothing, whoever wrote it: every reader of the log passes it over. */
+static st take_record(struct scope *s, struct ca_register *r, const struct audit_leaf *leaf)
+{
+	struct audit_envelope e;
+	TRY(audit_envelope_read(s, leaf->bytes, &e));
+	if (e.record.code == AUDIT_REGISTER_CHANGED && apply_record(s, r, &e).code != E_OK)
+		log_put(LOG_LEVEL_WARNING,
+			"record %llu of the log is no entry of the register of persons and is passed over: %s",
+			(unsigned long long)leaf->index, s->message);
+	scope_clear_error(s);
+	r->next++;
+	return OK;
+}
+
+static st start_anew(struct scope *s, struct ca_register *r)
+{
+	struct control_register *fresh;
+	TRY(fail_context(s, control_register_new(s, buf_span(&r->founding), &fresh), "the founding document"));
+	control_register_free(r->now);
+	r->now = fresh;
+	r->next = 0;
+	return OK;
+}
+
+static st read_page(struct scope *s, struct ca *ca, struct ca_register *r, bool *out_more)
+{
+	struct audit_leaf *leaf;
+	size_t count;
+	uint64_t total;
+	TRY(audit_control_read(s, ca->audit, r->next, PAGE, &leaf, &count, &total));
+	if (total < r->next) {
+		log_put(LOG_LEVEL_WARNING, "the log has fewer records of the register of persons than before: it is read anew");
+		*out_more = true;
+		return start_anew(s, r);
+	}
+	for (size_t i = 0; i < count; i++) {
+		AUTO_SCOPE aside;
+		scope_init(&aside, s->source);
+		if (take_record(&aside, r, &leaf[i]).code != E_OK)
+			return fail(s, E_IO, "record %llu of the log: %s", (unsigned long long)leaf[i].index, aside.message);
+	}
+	*out_more = count > 0 && r->next < total;
+	return OK;
+}
+
+/* Also what was put on record through another ca. */
+static st catch_up(struct scope *s, struct ca *ca)
+{
+	bool more = true;
+	while (more) {
+		AUTO_SCOPE page;
+		scope_init(&page, s->source);
+		st status = read_page(&page, ca, ca->reg, &more);
+		if (status.code != E_OK)
+			return fail(s, status.code, "reading the register of persons from the log: %s", page.message);
+	}
+	return OK;
+}
+
+/* ---- open and close ---- */
+
+static st check_hash(struct scope *s, const struct ca_conf *c, span document)
+{
+	uint8_t hash[DIGEST_MAX];
+	span wanted;
+	if (c->founding_hash == NULL)
+		return OK;
+	TRY(fail_context(s, hex_parse(s, span_str(c->founding_hash), &wanted), "founding-hash"));
+	if (!span_equal(digest_of(DIGEST_SHA256, document, hash), wanted))
+		return fail(s, E_CRYPTO,
+			    "%s has the SHA-256 %s, and founding-hash says another: one of them is not of this provider",
+			    c->founding, hex_text(s, span_of(hash, CONTROL_HASH_LEN)));
+	return OK;
+}
+
+static st read_founding(struct scope *s, const struct ca_conf *c, struct ca_register *r)
+{
+	span document;
+	TRY(fail_context(s, file_read(s, c->founding, FOUNDING_MAX, &document), "the founding document"));
+	TRY(check_hash(s, c, document));
+	if (!buf_append(&r->founding, document))
+		return fail(s, E_LIMIT, "the founding document is too large");
+	return start_anew(s, r);
+}
+
+st ca_register_open(struct scope *s, struct ca *ca)
+{
+	if (ca->conf->founding == NULL)
+		return OK;
+	struct ca_register *r = heap_alloc(sizeof *r);
+	if (pthread_mutex_init(&r->mutex, NULL) != 0 || pthread_cond_init(&r->given, NULL) != 0)
+		log_die("no locks for the register of persons");
+	buf_init(&r->founding, FOUNDING_MAX);
+	ca->reg = r; /* from here on it is closed with the ca */
+	TRY(read_founding(s, ca->conf, r));
+	TRY(catch_up(s, ca));
+	log_put(LOG_LEVEL_NOTICE, "the register of persons has %llu entries",
+		(unsigned long long)control_register_head(r->now).entries);
+	return OK;
+}
+
+void ca_register_close(struct ca *ca)
+{
+	struct ca_register *r = ca->reg;
+	if (r == NULL)
+		return;
+	control_register_free(r->now);
+	buf_free(&r->founding);
+	free(r->recorded);
+	(void)pthread_cond_destroy(&r->given);
+	(void)pthread_mutex_destroy(&r->mutex);
+	free(r);
+	ca->reg = NULL;
+}
+
+st ca_register_take(struct scope *s, struct ca *ca, const struct control_register **out)
+{
+	if (ca->reg == NULL)
+		return fail(
+			s, E_NOTFOUND,
+			"this ca keeps no register of persons: its configuration names no founding document (founding = FILE)");
+	take_turn(ca->reg);
+	st status = catch_up(s, ca);
+	if (status.code != E_OK) {
+		give_turn(ca->reg);
+		return status;
+	}
+	*out = ca->reg->now;
+	return OK;
+}
+
+void ca_register_give(struct ca *ca)
+{
+	give_turn(ca->reg);
+}
+
+span ca_register_founding(const struct ca *ca)
+{
+	return buf_span(&ca->reg->founding);
+}
+
+/* ---- entries ---- */
+
+static st read_entry(struct scope *s, struct ca *ca, uint64_t number, struct audit_envelope *out_envelope, span *out_file)
+{
+	struct audit_leaf *leaf;
+	size_t count;
+	uint64_t total;
+	TRY(audit_control_read(s, ca->audit, ca->reg->recorded[number], 1, &leaf, &count, &total));
+	if (count != 1)
+		return fail(s, E_IO, "entry %llu of the register is not in the log any more", (unsigned long long)number);
+	TRY(audit_envelope_read(s, leaf[0].bytes, out_envelope));
+	return audit_field_base64(s, &out_envelope->record, "file", out_file);
+}
+
+st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max, struct buf *out)
+{
+	uint64_t entries = control_register_head(ca->reg->now).entries;
+	for (uint64_t number = from == 0 ? 1 : from; number <= entries && out->len < max; number++) {
+		AUTO_SCOPE aside;
+		struct audit_envelope e;
+		span file;
+		scope_init(&aside, s->source);
+		st status = read_entry(&aside, ca, number, &e, &file);
+		if (status.code == E_OK)
+			status = control_entries_write(&aside, number, e.at, file, out);
+		if (status.code != E_OK)
+			return fail(s, status.code, "%s", aside.message);
+	}
+	return OK;
+}
+
+/* ---- nonces ---- */
+
+void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE_LEN], int64_t *out_expires)
+{
+	struct nonce *oldest = &ca->reg->nonce[0];
+	for (size_t i = 0; i < NONCES_MAX; i++)
+		if (ca->reg->nonce[i].expires < oldest->expires)
+			oldest = &ca->reg->nonce[i];
+	oldest->expires = scope_now(s) + NONCE_LIFE;
+	scope_random(s, oldest->value, sizeof oldest->value);
+	memcpy(out, oldest->value, sizeof oldest->value);
+	*out_expires = oldest->expires;
+}
+
+static struct nonce *find_nonce(struct ca_register *r, const uint8_t value[CONTROL_NONCE_LEN], int64_t now)
+{
+	for (size_t i = 0; i < NONCES_MAX; i++)
+		if (r->nonce[i].expires > now && memcmp(r->nonce[i].value, value, CONTROL_NONCE_LEN) == 0)
+			return &r->nonce[i];
+	return NULL;
+}
+
+/* ---- operations ---- */
+
+static st check(struct scope *s, struct ca_register *r, span file, struct control_signed *o, struct control_head *out_head,
+		struct nonce **out_nonce)
+{
+	int64_t now = scope_now(s);
+	TRY(control_signed_read(s, file, o));
+	TRY(control_register_would(s, r->now, file, now, out_head));
+	*out_nonce = find_nonce(r, o->proposal.nonce, now);
+	//= control#nonce a nonce of the instance that carries it out, good once
+	if (*out_nonce == NULL)
+		return fail(s, E_STATE,
+			    "the proposal's nonce is none that this ca has given, or it was used: propose anew, here");
+	return OK;
+}
+
+static st write_record(struct scope *s, struct audit_event *e, const struct control_signed *o, const struct control_head *head,
+		       span file, const char *actor)
+{
+	span person = control_parameter(&o->proposal, "person", 0);
+	audit_begin(e, s, AUDIT_REGISTER_CHANGED);
+	audit_number(e, "entry", (int64_t)head->entries);
+	audit_hex(e, "head", SPAN_ARRAY(head->hash));
+	audit_str(e, "operation", o->proposal.operation->name);
+	audit_hex(e, "proposal", SPAN_ARRAY(o->proposal.hash));
+	if (person.len > 0)
+		audit_text(e, "person", person);
+	audit_str(e, "words", control_proposal_words(s, &o->proposal));
+	audit_base64(e, "file", file);
+	audit_str(e, "actor", actor);
+	return audit_finish(s, e);
+}
+
+/* Best effort: a refusal has no effect that would have to wait for its record. */
+static void record_refusal(struct ca *ca, const struct scope *refused, const struct control_signed *o, const char *actor)
+{
+	AUTO_SCOPE s;
+	AUTO_EVENT e = { 0 };
+	uint64_t index;
+	scope_init(&s, refused->source);
+	memcpy(s.id, refused->id, sizeof s.id);
+	audit_begin(&e, &s, AUDIT_OPERATION_REFUSED);
+	audit_str(&e, "instance", CA_REGISTER);
+	if (o->proposal.operation != NULL) {
+		audit_str(&e, "operation", o->proposal.operation->name);
+		audit_hex(&e, "proposal", SPAN_ARRAY(o->proposal.hash));
+	}
+	audit_str(&e, "reason", refused->message);
+	audit_str(&e, "actor", actor);
+	if (audit_finish(&s, &e).code != E_OK || audit_commit(&s, ca->audit, &e, &index).code != E_OK)
+		log_failure(&s, "putting on record that an operation was refused");
+}
+
+/* The register is what the log makes of it: time of the record, and order. */
+static st put_on_record(struct scope *s, struct ca *ca, const struct audit_event *e, const struct control_head *head)
+{
+	uint64_t index;
+	TRY(audit_commit(s, ca->audit, e, &index));
+	FAILPOINT("ca.register-recorded");
+	TRY(catch_up(s, ca));
+	if (!control_register_was(ca->reg->now, head->entries, head->hash))
+		return fail(
+			s, E_STATE,
+			"record %llu came too late for this operation, or another one before it: it has no effect, propose anew",
+			(unsigned long long)index);
+	return OK;
+}
+
+static st execute(struct scope *s, struct ca *ca, span file, const char *actor, struct control_signed *o,
+		  struct ca_register_done *out)
+{
+	AUTO_EVENT e = { 0 };
+	struct nonce *nonce;
+	st status = check(s, ca->reg, file, o, &out->head, &nonce);
+	if (status.code == E_OK)
+		status = write_record(s, &e, o, &out->head, file, actor);
+	if (status.code != E_OK) {
+		record_refusal(ca, s, o, actor);
+		return status;
+	}
+	TRY(put_on_record(s, ca, &e, &out->head));
+	nonce->expires = 0;
+	out->operation = o->proposal.operation->name;
+	out->words = control_proposal_words(s, &o->proposal);
+	return OK;
+}
+
+st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out)
+{
+	return execute(s, ca, file, actor, scope_new(s, struct control_signed), out);
+}

@@ -1,0 +1,32 @@
+/*
+ * ca_register.h - the ca as the instance "register": it verifies operations of the register of persons, puts them on record, and has
+ * the register from the records, like everybody else. It cannot invent one, and its database has no part in this.
+ */
+#pragma once
+#include "ca.h"
+#include "control_register.h"
+
+#define CA_REGISTER "register" /* as proposals name this instance */
+
+/* From the founding document and the records of class control; without `founding` in the configuration there is no register. */
+st ca_register_open(struct scope *s, struct ca *ca);
+void ca_register_close(struct ca *ca);
+
+/* For one at a time, with all records that are there: E_NOTFOUND when this ca keeps no register. What is borrowed from it lives until
+ * ca_register_give. */
+st ca_register_take(struct scope *s, struct ca *ca, const struct control_register **out);
+void ca_register_give(struct ca *ca);
+/* The rest is for who has taken it. */
+span ca_register_founding(const struct ca *ca);
+/* The entries from this number on, from the log, as control_entries.h has them: at most so many octets, one entry at least when there
+ * is one. */
+st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max, struct buf *out);
+/* Good for one proposal. */
+void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE_LEN], int64_t *out_expires);
+struct ca_register_done {
+	const char *operation, *words;
+	struct control_head head;
+};
+/* A signed operation: verified, on record, in the register. A refusal is on record too. E_UNAVAILABLE: it is not known to be on record;
+ * the same operation may be brought again. */
+st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out);
