@@ -10,7 +10,7 @@
 
 #define PAGE 256
 
-static st auditd_of(struct scope *s, const struct cli *c, const char **out)
+st cli_audit_socket(struct scope *s, const struct cli *c, const char **out)
 {
 	const struct cli_daemon *daemon = cli_conf_daemon(&c->conf, "auditd");
 	if (daemon == NULL || daemon->socket == NULL)
@@ -107,7 +107,7 @@ static st check_event(struct scope *s, const char *name)
 static st show(struct scope *s, struct cli *c)
 {
 	const char *socket = NULL;
-	TRY(auditd_of(s, c, &socket));
+	TRY(cli_audit_socket(s, c, &socket));
 	AUTO(json_t) *rows = json_array();
 	struct wish w = { .event = cli_get(c, "event"), .containing = cli_get(c, "containing"), .rows = rows };
 	TRY(check_event(s, w.event));
@@ -125,7 +125,7 @@ static st show(struct scope *s, struct cli *c)
 static st import_file(struct scope *s, const struct cli *c, const char *path, uint64_t *out_new, uint64_t *out_known)
 {
 	const char *socket = NULL;
-	TRY(auditd_of(s, c, &socket));
+	TRY(cli_audit_socket(s, c, &socket));
 	if (!file_exists(path))
 		return fail(s, E_NOTFOUND, "%s: there is no such journal", path);
 	return audit_import(s, socket, path, out_new, out_known);

@@ -5,6 +5,8 @@
 
 /* Offers every record of a journal to auditd, which drops those it has by their id. */
 st cli_audit_import(struct scope *s, const struct cli *c, const char *path);
+/* auditd of this host; E_NOTFOUND when chancery.conf names none. */
+st cli_audit_socket(struct scope *s, const struct cli *c, const char **out);
 /* The handler of `audit verify`. */
 st cli_audit_verify(struct scope *s, struct cli *c);
 /* The verdict on a log directory by this installation's verifier key; `anchored`: held to the checkpoints its daemons kept. */

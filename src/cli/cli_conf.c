@@ -32,6 +32,12 @@ static const struct conf_row head_rows[] = {
 	    .help = "File in which a daemon keeps the last checkpoint it was acknowledged under; `audit verify` holds the log to it."),
 	ROW(CONF_PATH, database, "database", .standard = "../state/ca/ca.db",
 	    .help = "Database of the ca, for backup and restore."),
+	ROW(CONF_PATH, founding, "founding", .standard = "../founding",
+	    .help = "Founding document that the tool verifies the register of persons with; where the file is not, it is asked for."),
+	ROW(CONF_STRING, founding_hash, "founding-hash", .standard = "",
+	    .help = "SHA-256 of the founding document, in hexadecimal: the tool takes no other."),
+	ROW(CONF_PATH, people, "people", .standard = "../people",
+	    .help = "Directory with the names of persons, a file each: what can be erased of the register."),
 };
 #undef ROW
 

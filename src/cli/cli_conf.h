@@ -31,11 +31,13 @@ struct cli_conf {
 	const char *tsa_url;
 	const char *crl_url;
 	const char *repository_url;
-	const char *certificates; /* directory */
-	const char *audit_log;    /* directory of the tiles */
-	const char *audit_key;    /* public key of the log, verifier line file */
-	struct conf_list anchors; /* files in which daemons keep the last checkpoint */
-	const char *database;     /* of the ca, for backup and restore */
+	const char *certificates;             /* directory */
+	const char *audit_log;                /* directory of the tiles */
+	const char *audit_key;                /* public key of the log, verifier line file */
+	struct conf_list anchors;             /* files in which daemons keep the last checkpoint */
+	const char *database;                 /* of the ca, for backup and restore */
+	const char *founding, *founding_hash; /* of the register of persons */
+	const char *people;                   /* directory with the names of persons */
 	struct conf_group daemons;
 };
 extern const struct conf_schema cli_conf_schema;

@@ -3,6 +3,7 @@
 #include "cli_man.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
+#include "control_operation.h"
 #include "file.h"
 #include <unistd.h>
 
@@ -26,6 +27,15 @@ static st events_page(struct scope *s, struct cli *c)
 	AUTO_BUF page;
 	buf_init(&page, 0);
 	audit_catalogue(&page);
+	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
+}
+
+static st operations_page(struct scope *s, struct cli *c)
+{
+	(void)c;
+	AUTO_BUF page;
+	buf_init(&page, 0);
+	control_operation_reference(&page);
 	return file_write_all(s, STDOUT_FILENO, buf_span(&page));
 }
 
@@ -66,6 +76,11 @@ static const struct cli_command commands[] = {
 	  .example = "reference events",
 	  .without_configuration = true,
 	  .run = events_page },
+	{ .verb = "operations",
+	  .summary = "Print the table of operations that need a quorum",
+	  .example = "reference operations",
+	  .without_configuration = true,
+	  .run = operations_page },
 	{ .verb = "commands",
 	  .summary = "Print every command of this tool",
 	  .example = "reference commands",

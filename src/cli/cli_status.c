@@ -18,8 +18,9 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
-#define EXIT_NOT_WELL 1
-#define DUTY_PART     6 /* of the life of a CRL */
+#define EXIT_NOT_WELL    1
+#define DUTY_PART        6 /* of the life of a CRL */
+#define TRAINING_WARNING (30 * MOMENT_DAY)
 
 struct process {
 	int pid;
@@ -301,6 +302,56 @@ static void add_ca(struct scope *s, const struct cli *c, json_t *out, json_t *du
 			(void)json_object_set(out, kept[k][1], json_object_get(status, kept[k][0]));
 }
 
+/* Membership of the authority does not lapse. */
+static size_t lapsing(const json_t *roles)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < json_array_size(roles); i++)
+		count += strcmp(json_string_value(json_array_get(roles, i)), "authority-member") != 0;
+	return count;
+}
+
+/* Who is to be trained again, before the roles lapse. */
+static void add_training(struct scope *s, const json_t *person, json_t *duties)
+{
+	int64_t lapses, now = scope_now(s);
+	const char *id = cli_member(person, "person");
+	size_t roles = lapsing(json_object_get(person, "roles")) + lapsing(json_object_get(person, "dormant"));
+	bool parsed = moment_parse(s, span_str(cli_member(person, "lapses")), &lapses).code == E_OK;
+	scope_clear_error(s);
+	if (!parsed || roles == 0 || lapses - now > TRAINING_WARNING)
+		return;
+	(void)json_array_append_new(
+		duties,
+		json_string(scope_printf(s,
+					 "the roles of %s %s %s, for want of training: chancery op propose person.training "
+					 "--person %s --trained DATE",
+					 id, lapses > now ? "lapse" : "LAPSED", cli_age(s, lapses), id)));
+}
+
+/* A ca without a register has no line. */
+static void add_register(struct scope *s, const struct cli *c, json_t *out, json_t *duties)
+{
+	AUTO(cli_api) *api = NULL;
+	AUTO(json_t) *answer = NULL;
+	st got = cli_api_open(s, c, &api);
+	if (got.code == E_OK)
+		got = cli_api_call(s, api, "GET", "/v1/register", NULL, &answer);
+	if (got.code != E_OK && got.code != E_NOTFOUND)
+		(void)json_object_set_new(out, "register of persons",
+					  json_string(scope_printf(s, "NO ANSWER: %s", s->message)));
+	scope_clear_error(s);
+	if (got.code != E_OK)
+		return;
+	(void)json_object_set_new(
+		out, "register of persons",
+		json_string(scope_printf(s, "%lld entries, head %.16s...", (long long)cli_member_number(answer, "entries"),
+					 cli_member(answer, "head"))));
+	size_t i;
+	json_t *person;
+	json_array_foreach(json_object_get(answer, "persons"), i, person) add_training(s, person, duties);
+}
+
 static st status(struct scope *s, struct cli *c)
 {
 	bool well = true;
@@ -315,6 +366,7 @@ static st status(struct scope *s, struct cli *c)
 	AUTO(json_t) *duties = json_array();
 	add_keys(s, c, out, duties);
 	add_ca(s, c, out, duties, &well);
+	add_register(s, c, out, duties);
 	if (json_array_size(duties) > 0) {
 		well = false;
 		(void)json_object_set(out, "to do", duties);

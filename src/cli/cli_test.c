@@ -1,5 +1,6 @@
 #include "cli.h"
 #include "cli_nearest.h"
+#include "cli_op.h"
 #include "cli_soft_key.h"
 #include "moment.h"
 #include "pki_name.h"
@@ -20,6 +21,23 @@ static st parse(struct scope *s, struct cli *c, bool *help, const char *line)
 		words[count++] = word;
 	*c = (struct cli){ 0 };
 	return cli_parse(s, c, count, words, help);
+}
+
+static bool op_has_option(const char *name)
+{
+	for (size_t i = 0; i < CLI_OP_PROPOSE_OPTIONS; i++)
+		if (strcmp(cli_op_propose_options[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void every_parameter_of_every_operation_is_an_option_of_op_propose(void **state)
+{
+	(void)state;
+	const struct control_operation *row;
+	for (size_t i = 0; (row = control_operation_at(i)) != NULL; i++)
+		for (size_t k = 0; k < CONTROL_PARAMETERS && row->parameter[k].name != NULL; k++)
+			assert_true(op_has_option(row->parameter[k].name));
 }
 
 static void words_become_noun_verb_options_and_arguments(void **state)
@@ -223,6 +241,7 @@ static void the_configuration_has_defaults_for_all_but_the_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest all[] = {
+		cmocka_unit_test(every_parameter_of_every_operation_is_an_option_of_op_propose),
 		cmocka_unit_test(words_become_noun_verb_options_and_arguments),
 		cmocka_unit_test(what_is_wrong_with_a_line_is_said_with_what_to_do),
 		cmocka_unit_test(nothing_is_suggested_that_is_far_from_what_was_typed),

@@ -109,8 +109,8 @@ static st check_time(struct scope *s, const struct control_signed *o, const stru
 	return OK;
 }
 
-static st check_approval(struct scope *s, const struct control_register *r, const struct control_signed *o,
-			 const struct control_approval *a, int64_t at)
+st control_approval_check(struct scope *s, const struct control_register *r, const struct control_signed *o,
+			  const struct control_approval *a, int64_t at)
 {
 	AUTO_BUF text;
 	buf_init(&text, 0);
@@ -186,7 +186,7 @@ static st check(struct scope *s, const struct control_register *r, const struct 
 	TRY(control_crl_check(s, r, o, at));
 	TRY(check_distinct(s, o));
 	for (size_t i = 0; i < o->count; i++)
-		TRY(check_approval(s, r, o, &o->approval[i], at));
+		TRY(control_approval_check(s, r, o, &o->approval[i], at));
 	return check_quorum(s, r, o, seats);
 }
 

@@ -100,6 +100,9 @@ st control_check(struct scope *s, const struct control_register *r, const struct
 /* The same with the first seat alone: who approves there opens an operation for which the others come with something in their hands. */
 st control_check_opening(struct scope *s, const struct control_register *r, const struct control_signed *o,
 			 const char *instance, int64_t at);
+/* One approval of it by itself: the person, the role, the time, the signature. For who shows what counts and what does not. */
+st control_approval_check(struct scope *s, const struct control_register *r, const struct control_signed *o,
+			  const struct control_approval *a, int64_t at);
 /* An operation of the register: checked, and carried out. Nothing changes when it fails. E_CONFLICT when it is in the register. */
 st control_register_apply(struct scope *s, struct control_register *r, span file, int64_t at);
 /* What control_register_apply would say of it, and the head that there would be: nothing changes. For who puts an operation on record

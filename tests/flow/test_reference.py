@@ -5,7 +5,7 @@ import pytest
 from installation import BUILD, ROOT
 
 
-@pytest.mark.parametrize("page", ["configuration", "events", "commands"])
+@pytest.mark.parametrize("page", ["configuration", "events", "operations", "commands"])
 def test_the_page_is_current(page):
     printed = subprocess.run([BUILD / "src" / "chancery", "reference", page], capture_output=True, text=True, check=True).stdout
     kept = (ROOT / "docs" / "reference" / f"{page}.md").read_text()

@@ -1,0 +1,216 @@
+/* `chancery op`: operations with quorum, from the proposal to who carries them out. All of it are files, to be carried by any medium. */
+#include "cli_op.h"
+#include "cli_nouns.h"
+#include "cli_process.h"
+#include "control_entries.h"
+#include "file.h"
+#include <unistd.h>
+
+/* ---- files ---- */
+
+st cli_op_read(struct scope *s, const char *path, struct control_signed **out)
+{
+	span file;
+	struct control_signed *o = scope_new(s, struct control_signed);
+	TRY(fail_context(s, file_read(s, path, CONTROL_SIGNED_MAX, &file), "%s", path));
+	TRY(fail_context(s, control_signed_read(s, file, o), "%s", path));
+	*out = o;
+	return OK;
+}
+
+st cli_op_write(struct scope *s, const char *path, const struct control_signed *o)
+{
+	AUTO_BUF file;
+	buf_init(&file, 0);
+	TRY(control_signed_write(s, o, &file));
+	return fail_context(s, file_replace(s, path, buf_span(&file), 0644), "writing %s", path);
+}
+
+/* ---- approve ---- */
+
+/* The person's token is used by a program of its own: this one talks to the network and never sees the PIN. */
+static st run_token(struct scope *s, const struct cli *c, const char *proposal)
+{
+	const char *arguments[18] = { "approve",     "--module",          cli_get_or(c, "module", c->conf.module),
+				      "--token",     cli_get(c, "token"), "--proposal",
+				      proposal,      "--person",          cli_get(c, "person"),
+				      "--role",      cli_get(c, "role"),  "--operation",
+				      c->argument[0] };
+	size_t count = 13;
+	int code;
+	if (cli_get(c, "pin-fd") != NULL) {
+		arguments[count++] = "--pin-fd";
+		arguments[count++] = cli_get(c, "pin-fd");
+	}
+	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, NULL, &code));
+	return code == 0 ? OK : fail(s, E_STATE, "nothing was approved: chancery-token ended with %d", code);
+}
+
+static st check_seat(struct scope *s, const struct control_signed *o, const char *name)
+{
+	enum control_role role;
+	TRY(control_role_named(s, span_str(name), &role));
+	if (control_seat_of(o->proposal.operation, role) == NULL)
+		return fail(s, E_DENIED, "%s has no say in %s; `chancery op table %s` shows who has", name,
+			    o->proposal.operation->name, o->proposal.operation->name);
+	return OK;
+}
+
+static st approve(struct scope *s, struct cli *c)
+{
+	struct control_signed *o;
+	TRY(cli_op_read(s, c->argument[0], &o));
+	TRY(check_seat(s, o, cli_get(c, "role")));
+	const char *proposal = scope_printf(s, "%s.proposal", c->argument[0]);
+	TRY(file_replace(s, proposal, o->proposal.text, 0644));
+	st status = run_token(s, c, proposal);
+	(void)unlink(proposal);
+	TRY(status);
+	size_t before = o->count;
+	TRY(cli_op_read(s, c->argument[0], &o));
+	if (o->count == before)
+		return fail(s, E_BUG, "chancery-token ended well and %s has no further approval", c->argument[0]);
+	return cli_print(s, c,
+			 json_pack("{s:s, s:i, s:s}", "operation", o->proposal.operation->name, "approvals", (int)o->count,
+				   "next", scope_printf(s, "chancery op show %s says which are still needed", c->argument[0])));
+}
+
+/* ---- merge ---- */
+
+static bool has_approval(const struct control_signed *o, const struct control_approval *a)
+{
+	for (size_t i = 0; i < o->count; i++)
+		if (span_equal(o->approval[i].person, a->person))
+			return true;
+	return false;
+}
+
+static st merge_one(struct scope *s, struct control_signed *into, const char *path)
+{
+	struct control_signed *from;
+	TRY(cli_op_read(s, path, &from));
+	if (memcmp(from->proposal.hash, into->proposal.hash, sizeof into->proposal.hash) != 0)
+		return fail(s, E_CONFLICT, "%s is another proposal: approvals hold for the one text that was signed", path);
+	for (size_t i = 0; i < from->count; i++) {
+		if (has_approval(into, &from->approval[i]))
+			continue;
+		if (into->count == CONTROL_APPROVALS_MAX)
+			return fail(s, E_LIMIT, "an operation has at most %d approvals", CONTROL_APPROVALS_MAX);
+		into->approval[into->count++] = from->approval[i];
+	}
+	if (into->crl.len == 0)
+		into->crl = from->crl;
+	return OK;
+}
+
+static st merge(struct scope *s, struct cli *c)
+{
+	struct control_signed *o;
+	const char *out = cli_get_or(c, "out", c->argument[0]);
+	TRY(cli_op_read(s, c->argument[0], &o));
+	for (size_t i = 1; i < c->argument_count; i++)
+		TRY(merge_one(s, o, c->argument[i]));
+	TRY(cli_op_write(s, out, o));
+	return cli_print(s, c, json_pack("{s:s, s:i}", "written to", out, "approvals", (int)o->count));
+}
+
+/* ---- execute, register ---- */
+
+static st execute(struct scope *s, struct cli *c)
+{
+	struct control_signed *o;
+	AUTO(cli_api) *api = NULL;
+	AUTO(json_t) *done = NULL;
+	span file;
+	TRY(cli_op_read(s, c->argument[0], &o));
+	if (o->proposal.operation->executor != CONTROL_BY_REGISTER)
+		return fail(s, E_STATE, "%s is carried out by %.*s, not by the register", o->proposal.operation->name,
+			    (int)o->proposal.instance.len, (const char *)o->proposal.instance.data);
+	TRY(file_read(s, c->argument[0], CONTROL_SIGNED_MAX, &file));
+	TRY(cli_api_open(s, c, &api));
+	TRY(cli_api_send(s, api, "POST", "/v1/operations", "text/plain", file, &done));
+	return cli_print(s, c, TAKE(done));
+}
+
+static st save_register(struct scope *s, struct cli *c)
+{
+	AUTO(cli_api) *api = NULL;
+	AUTO(control_register) *r = NULL;
+	AUTO_BUF file;
+	buf_init(&file, CONTROL_ENTRIES_MAX);
+	TRY(cli_check_out(s, cli_get(c, "out")));
+	TRY(cli_api_open(s, c, &api));
+	TRY(cli_register_open(s, c, api, &file, &r));
+	TRY(cli_write_out(s, c, cli_get(c, "out"), buf_span(&file)));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:I}", "written to", cli_get(c, "out"), "entries",
+				   (json_int_t)control_register_head(r).entries));
+}
+
+/* ---- the table ---- */
+
+static const struct cli_option approve_options[] = {
+	{ .name = "token", .value = "LABEL", .required = true, .help = "label of your token" },
+	{ .name = "person", .value = "PERSON", .required = true, .help = "you, as the register names you: p3" },
+	{ .name = "role", .value = "ROLE", .required = true, .help = "the role in which you approve" },
+	{ .name = "module", .value = "PATH", .help = "PKCS#11 module of the token (default: module in chancery.conf)" },
+	{ .name = "pin-fd", .value = "N", .help = "chancery-token reads the PIN there instead of asking at the terminal" },
+};
+static const struct cli_option merge_options[] = {
+	{ .name = "out", .value = "FILE", .help = "default: the first of them" },
+};
+static const struct cli_option list_options[] = {
+	{ .name = "limit", .value = "N", .help = "how many, the newest (default: 50)" },
+	{ .name = "refused", .help = "only those that were refused" },
+};
+static const struct cli_option register_options[] = {
+	{ .name = "out", .value = "FILE", .required = true, .help = "to be carried to a machine without network" },
+};
+static const struct cli_command commands[] = {
+	{ .verb = "propose",
+	  .arguments = "OPERATION",
+	  .summary = "Make a proposal: a text that others approve. `op table OPERATION` shows which options it takes",
+	  .example = "op propose role.grant --by p1 --person p3 --role pki-operator --decision d-2026-4 --out grant.op",
+	  CLI_OPTIONS(cli_op_propose_options),
+	  .run = cli_op_propose },
+	{ .verb = "show",
+	  .arguments = "FILE",
+	  .summary =
+		  "Show what an operation asks for, who has approved it and which seats are still empty, judged by the register",
+	  .example = "op show grant.op",
+	  .run = cli_op_show },
+	{ .verb = "approve",
+	  .arguments = "FILE",
+	  .summary = "Approve an operation with your token: chancery-token shows the words, asks for the PIN and signs",
+	  .example = "op approve grant.op --token an --person p1 --role authority-member",
+	  CLI_OPTIONS(approve_options),
+	  .run = approve },
+	{ .verb = "merge",
+	  .arguments = "FILE...",
+	  .summary = "Bring the approvals of several copies into one file",
+	  .example = "op merge grant.op from-an/grant.op from-bo/grant.op",
+	  CLI_OPTIONS(merge_options),
+	  .run = merge },
+	{ .verb = "execute",
+	  .arguments = "FILE",
+	  .summary = "Bring an operation to who carries it out; it is verified there, put on record, and done",
+	  .example = "op execute grant.op",
+	  .run = execute },
+	{ .verb = "list",
+	  .summary = "List operations that were carried out or refused, from the audit log",
+	  .example = "op list --refused",
+	  CLI_OPTIONS(list_options),
+	  .run = cli_op_list },
+	{ .verb = "table",
+	  .arguments = "[OPERATION]",
+	  .summary = "List the operations that need a quorum, with who approves them and what they take",
+	  .example = "op table role.grant",
+	  .without_configuration = true,
+	  .run = cli_op_table },
+	{ .verb = "register",
+	  .summary = "Write the verified register to a file, for chancery-token on a machine without network",
+	  .example = "op register --out register",
+	  CLI_OPTIONS(register_options),
+	  .run = save_register },
+};
+const struct cli_noun cli_noun_op = { "op", "operations that no one does alone", CLI_COMMANDS(commands) };

@@ -1,0 +1,19 @@
+/* cli_op.h - the parts of `chancery op`. */
+#pragma once
+#include "cli_register.h"
+
+/* A signed operation, or a proposal alone; what it points to is in the scope. */
+st cli_op_read(struct scope *s, const char *path, struct control_signed **out);
+st cli_op_write(struct scope *s, const char *path, const struct control_signed *o);
+/* cli_op_propose.c */
+#define CLI_OP_PROPOSE_OPTIONS 33
+extern const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS];
+st cli_op_propose(struct scope *s, struct cli *c);
+/* E_NOTFOUND with the nearest name. */
+st cli_op_named(struct scope *s, const char *name, const struct control_operation **out);
+/* cli_op_show.c */
+st cli_op_show(struct scope *s, struct cli *c);
+st cli_op_table(struct scope *s, struct cli *c);
+st cli_op_list(struct scope *s, struct cli *c);
+/* "2 of: PKI Manager or PKI Administrator" */
+const char *cli_op_seat_text(struct scope *s, const struct control_seat *seat, unsigned quorum);

@@ -1,0 +1,207 @@
+"""`chancery op`, `role` and `person` against a ca that keeps the register: what a person types, from the proposal to the grant."""
+import datetime
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+import keyd_client as kc
+from register_world import AUTHORITY, Operation, Site, moment, now
+
+TOKEN = """#!{python}
+# In the place of chancery-token: what it is told, and the approval that it would make with the person's token.
+import json, sys
+sys.path[:0] = {path!r}
+from register_world import Operation, Person
+from cryptography.hazmat.primitives import serialization
+with open({told!r}, "w") as f:
+    json.dump(sys.argv[1:], f)
+given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+person = Person.__new__(Person)
+person.id = given["--person"]
+with open({keys!r} + "/" + given["--token"], "rb") as f:
+    person.key = serialization.load_pem_private_key(f.read(), None)
+with open(given["--proposal"]) as f:
+    made = Operation(f.read()).approve(person, given["--role"])
+with open(given["--operation"]) as f:
+    text = f.read()
+with open(given["--operation"], "w") as f:
+    f.write(text + made.approvals[0])
+"""
+
+
+class Desk:
+    """A home directory with chancery.conf, the tool, and a chancery-token beside it."""
+
+    def __init__(self, site):
+        import sys
+        w, self.site = site.world, site
+        w.found_cas().enable_tls(f"founding = {site.founding}")
+        self.home = w.file("home")
+        for part in ("etc", "bin", "keys", "work"):
+            os.makedirs(os.path.join(self.home, part))
+        self.tool = shutil.copy(os.path.join(kc.BUILD, "src", "chancery"), os.path.join(self.home, "bin"))
+        self.told = os.path.join(self.home, "told")
+        token = TOKEN.format(python=sys.executable, path=sys.path, told=self.told, keys=os.path.join(self.home, "keys"))
+        with open(os.path.join(self.home, "bin", "chancery-token"), "w") as f:
+            f.write(token)
+            os.fchmod(f.fileno(), 0o755)
+        for person in site.person:
+            with open(os.path.join(self.home, "keys", person.id), "wb") as f:
+                f.write(person.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+            with open(os.path.join(self.home, "keys", person.id + ".pub"), "wb") as f:
+                f.write(person.key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+        with open(os.path.join(self.home, "etc", "chancery.conf"), "w") as f:
+            f.write(f"name = TEST\napi-url = https://127.0.0.1:{w.port}\napi-certificate = {w.file('operator.pem')}\n"
+                    f"api-key = {w.file('operator.key')}\napi-server-ca = {w.file('management.pem')}\nfounding = {site.founding}\n"
+                    f"founding-hash = {site.founding_hash}\n[daemon auditd]\nprogram = chancery-auditd\nconfig = {site.auditd.config}\n"
+                    f"socket = {site.auditd.socket}\n")
+
+    def call(self, *words):
+        return subprocess.run([self.tool, "--home", self.home, *words], capture_output=True, text=True, timeout=60,
+                              cwd=os.path.join(self.home, "work"))
+
+    def good(self, *words):
+        done = self.call(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def approve(self, file, person, role=AUTHORITY):
+        return self.good("op", "approve", file, "--token", person.id, "--person", person.id, "--role", role)
+
+    def work(self, name):
+        return os.path.join(self.home, "work", name)
+
+
+@pytest.fixture(scope="module")
+def desk():
+    with Site() as site:
+        yield Desk(site)
+
+
+def carried_out(desk, file, *words):
+    desk.good("op", "propose", *words, "--by", "p0", "--out", file)
+    for person in desk.site.person[:2]:
+        desk.approve(file, person)
+    return desk.good("op", "execute", file)
+
+
+def test_a_person_is_enrolled_and_given_a_role_and_shown_by_name(desk):
+    made = desk.good("person", "new", "p3", "--name", "An Peeters")
+    with open(made["kept in"]) as f:
+        assert f.readline() == "chancery person 1\n"
+    assert os.stat(made["kept in"]).st_mode & 0o777 == 0o600
+    screened, trained = (now() - datetime.timedelta(days=40)).strftime("%Y-%m-%d"), (now() - datetime.timedelta(days=350)).strftime("%Y-%m-%d")
+    done = carried_out(desk, "enrol.op", "person.enrol", "--person", "p3", "--key", desk.home + "/keys/p3.pub", "--screened", screened,
+                       "--trained", trained)  # the identity is of the file that is kept here
+    assert done["entries"] == 1
+    assert desk.site.register()["persons"][3]["identity"] == made["identity"]
+    carried_out(desk, "decide.op", "decision.take", "--decision", "d1", "--title", "Who does what", "--document", desk.home + "/etc/chancery.conf")
+    file = "grant.op"
+    told = desk.good("op", "propose", "role.grant", "--by", "p1", "--person", "p3", "--role", "hr-manager", "--decision", "d1", "--out", file)
+    assert "HR Manager" in told["asks for"] and "2 of:" in told["approved by"]
+    shown = desk.good("op", "show", file)
+    assert shown["approvals"] == [] and shown["seats"][0]["empty"] == 2 and shown["verdict"].startswith("not yet: role.grant needs 2")
+    assert shown["text that is approved"].startswith("chancery proposal 1\noperation: role.grant\n")
+    desk.approve(file, desk.site.person[0])
+    with open(desk.told) as f:
+        arguments = json.load(f)
+    assert arguments == ["approve", "--module", "/usr/lib/softhsm/libsofthsm2.so", "--token", "p0", "--proposal", file + ".proposal",
+                         "--person", "p0", "--role", AUTHORITY, "--operation", file]
+    assert not os.path.exists(desk.work(file + ".proposal"))
+    shown = desk.good("op", "show", file)
+    assert (shown["seats"][0]["approved"], shown["seats"][0]["empty"]) == (1, 1) and shown["approvals"][0]["counts"] == "yes"
+    refused = desk.call("op", "execute", file)
+    assert refused.returncode == 4 and "needs 2 approvals" in refused.stderr
+    desk.approve(file, desk.site.person[1])
+    assert desk.good("op", "show", file)["verdict"] == "complete: chancery op execute grant.op"
+    assert desk.good("op", "execute", file)["entries"] == 3
+    row = next(r for r in desk.good("role", "list") if r["person"] == "p3")
+    assert (row["name"], row["role"], row["state"]) == ("An Peeters", "hr-manager", "in force")
+    assert [r["person"] for r in desk.good("role", "who", "hr-manager")] == ["p3"]
+    os.unlink(made["kept in"])  # the name is erased; register and log stay whole
+    assert desk.good("role", "who", "hr-manager")[0]["name"] == "-"
+    listed = desk.good("op", "list")
+    assert [r["outcome"] for r in listed] == ["register.changed"] * 2 + ["operation.refused", "register.changed"]
+    assert len(desk.good("op", "list", "--refused")) == 1 and "needs 2 approvals" in desk.good("op", "list", "--refused")[0]["about"]
+
+
+def test_status_tells_the_head_and_who_is_to_be_trained(desk):
+    told = json.loads(desk.call("status", "--json").stdout)
+    register = desk.site.register()
+    assert told["register of persons"].startswith(f"{register['entries']} entries, head {register['head'][:16]}")
+    assert [d for d in told["to do"] if "the roles of p3 lapse in" in d and "op propose person.training --person p3" in d]
+
+
+def test_approvals_of_several_copies_come_together(desk):
+    desk.good("op", "propose", "decision.take", "--by", "p0", "--decision", "d2", "--title", "Copies", "--out", "a.op")
+    shutil.copy(desk.work("a.op"), desk.work("b.op"))
+    desk.approve("a.op", desk.site.person[0])
+    desk.approve("b.op", desk.site.person[2])
+    assert desk.good("op", "merge", "a.op", "b.op", "a.op", "--out", "c.op")["approvals"] == 2
+    assert desk.good("op", "execute", "c.op")["operation"] == "decision.take"
+    desk.good("op", "propose", "decision.take", "--by", "p0", "--decision", "d3", "--title", "Copies", "--out", "d.op")
+    done = desk.call("op", "merge", "a.op", "d.op")
+    assert done.returncode == 6 and "another proposal" in done.stderr
+
+
+def test_approvals_that_do_not_count_are_shown_with_the_reason(desk):
+    p = desk.site.person
+    made = desk.site.propose("decision.take", ("decision", "d4"), ("title", "x"))
+    made.approve(p[0]).approve(p[0]).approve(p[7]).approve(p[1], text=made.text.replace("x\n", "y\n")).approve(p[3], "hr-manager")
+    with open(desk.work("bad.op"), "w") as f:
+        f.write(made.file())
+    shown = desk.good("op", "show", "bad.op")
+    counts = [a["counts"] for a in shown["approvals"]]
+    assert counts[0] == "yes" and [c[:3] for c in counts[1:]] == ["NO:"] * 4
+    assert "same person" in counts[1] and "not on the register" in counts[2] and "no say" in counts[4]
+    assert shown["seats"][0]["approved"] == 1
+
+
+def test_the_register_as_a_file_is_what_the_ca_has(desk):
+    told = desk.good("op", "register", "--out", "register")
+    assert told["entries"] == desk.site.register()["entries"]
+    with open(desk.work("register"), "rb") as f:
+        text = f.read()
+    assert text.startswith(b"chancery register 1\nentry: 1 ") and text.count(b"\nentry: ") == told["entries"] and text.count(b"chancery register") == 1
+
+
+@pytest.mark.parametrize("words,code,says", [
+    (["op", "propose", "role.grnat", "--by", "p0", "--out", "x"], 5, ["did you mean role.grant?", "op table"]),
+    (["op", "propose", "role.grant", "--by", "p0", "--out", "x", "--person", "p3", "--role", "hr-manager"], 3, ["--decision NAME", "op table role.grant"]),
+    (["op", "propose", "role.grant", "--by", "p0", "--out", "x", "--title", "t"], 3, ["takes no --title"]),
+    (["op", "propose", "person.training", "--by", "p0", "--out", "x", "--person", "p3", "--trained", "yesterday"], 3, ["2026-11-02"]),
+    (["op", "propose", "decision.take", "--by", "p9", "--decision", "d", "--title", "t", "--out", "x"], 5, ["--by p9", "role list"]),
+    (["op", "propose", "decision.take", "--by", "p0", "--decision", "D!", "--title", "t", "--out", "x"], 3, ["decision"]),
+    (["op", "propose", "decision.take", "--by", "p0", "--decision", "d", "--title", "t", "--out", "/nowhere/x"], 14, ["nothing was done"]),
+    (["op", "propose", "decision.take", "--by", "p0", "--decision", "d", "--title", "t", "--hours", "169", "--out", "x"], 3, ["--hours"]),
+    (["op", "propose", "group.activate", "--by", "p0", "--group", "issuing", "--out", "x"], 3, ["--instance keyd/ca"]),
+    (["op", "show", "nothing.op"], 5, ["nothing.op"]),
+    (["op", "approve", "a.op", "--token", "p0", "--person", "p0", "--role", "pki-operator"], 4, ["no say", "op table decision.take"]),
+    (["role", "who", "hr-manger"], 3, ["did you mean hr-manager?", "role table"]),
+    (["person", "new", "P 3", "--name", "An"], 3, ["p1, p2"]),
+    (["person", "new", "../p3", "--name", "An"], 3, ["p1, p2"]),
+    (["person", "show", "p8"], 5, ["p8"]),
+])
+def test_wrong_turns_end_with_what_to_do(desk, words, code, says):
+    done = desk.call(*words)
+    assert done.returncode == code, (done.returncode, done.stderr)
+    for text in says:
+        assert text in done.stderr, done.stderr
+    assert not os.path.exists(desk.work("x"))
+
+
+def test_another_founding_document_is_not_taken(desk):
+    with open(desk.site.founding) as f:
+        kept = f.read()
+    with open(desk.site.founding, "w") as f:
+        f.write(kept.replace("TEST Trust", "Best Trust"))
+    try:
+        done = desk.call("role", "list")
+        assert done.returncode == 12 and "founding-hash" in done.stderr
+    finally:
+        with open(desk.site.founding, "w") as f:
+            f.write(kept)
