@@ -123,9 +123,10 @@ static st execute(struct scope *s, struct cli *c)
 	AUTO(json_t) *done = NULL;
 	span file;
 	TRY(cli_op_read(s, c->argument[0], &o));
-	if (o->proposal.operation->executor != CONTROL_BY_REGISTER)
-		return fail(s, E_STATE, "%s is carried out by %.*s, not by the register", o->proposal.operation->name,
-			    (int)o->proposal.instance.len, (const char *)o->proposal.instance.data);
+	if (o->proposal.operation->executor == CONTROL_BY_KEYD)
+		return cli_op_keyd_execute(s, c, o);
+	if (cli_get(c, "share") != NULL)
+		return fail(s, E_INPUT, "%s needs no shares", o->proposal.operation->name);
 	TRY(file_read(s, c->argument[0], CONTROL_SIGNED_MAX, &file));
 	TRY(cli_api_open(s, c, &api));
 	TRY(cli_api_send(s, api, "POST", "/v1/operations", "text/plain", file, &done));
@@ -159,6 +160,12 @@ static const struct cli_option approve_options[] = {
 static const struct cli_option merge_options[] = {
 	{ .name = "out", .value = "FILE", .help = "default: the first of them" },
 };
+static const struct cli_option open_options[] = {
+	{ .name = "out", .value = "PREFIX", .help = "what the names of the files begin with (default: FILE)" },
+};
+static const struct cli_option execute_options[] = {
+	{ .name = "share", .value = "FILE", .help = "what a key custodian's chancery-token share wrote, repeated" },
+};
 static const struct cli_option list_options[] = {
 	{ .name = "limit", .value = "N", .help = "how many, the newest (default: 50)" },
 	{ .name = "refused", .help = "only those that were refused" },
@@ -191,10 +198,17 @@ static const struct cli_command commands[] = {
 	  .example = "op merge grant.op from-an/grant.op from-bo/grant.op",
 	  CLI_OPTIONS(merge_options),
 	  .run = merge },
+	{ .verb = "open",
+	  .arguments = "FILE",
+	  .summary = "Open an activation that two have approved: keyd's statement, and a share for each custodian, as files",
+	  .example = "op open activate.op",
+	  CLI_OPTIONS(open_options),
+	  .run = cli_op_open },
 	{ .verb = "execute",
 	  .arguments = "FILE",
 	  .summary = "Bring an operation to who carries it out; it is verified there, put on record, and done",
-	  .example = "op execute grant.op",
+	  .example = "op execute activate.op --share p4.opened --share p5.opened",
+	  CLI_OPTIONS(execute_options),
 	  .run = execute },
 	{ .verb = "list",
 	  .summary = "List operations that were carried out or refused, from the audit log",

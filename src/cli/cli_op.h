@@ -6,11 +6,17 @@
 st cli_op_read(struct scope *s, const char *path, struct control_signed **out);
 st cli_op_write(struct scope *s, const char *path, const struct control_signed *o);
 /* cli_op_propose.c */
-#define CLI_OP_PROPOSE_OPTIONS 33
+#define CLI_OP_PROPOSE_OPTIONS 36
 extern const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS];
 st cli_op_propose(struct scope *s, struct cli *c);
 /* E_NOTFOUND with the nearest name. */
 st cli_op_named(struct scope *s, const char *name, const struct control_operation **out);
+/* cli_op_keyd.c: what a keyd of this installation carries out */
+/* A nonce of the instance of the proposal. */
+st cli_op_keyd_nonce(struct scope *s, const struct cli *c, struct control_proposal *p);
+st cli_op_open(struct scope *s, struct cli *c);
+/* With the files that custodians have written. */
+st cli_op_keyd_execute(struct scope *s, struct cli *c, struct control_signed *o);
 /* cli_op_show.c */
 st cli_op_show(struct scope *s, struct cli *c);
 st cli_op_table(struct scope *s, struct cli *c);

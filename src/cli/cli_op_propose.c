@@ -53,6 +53,11 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "validity-days", .value = "N", .help = "of the longest certificate that is signed with it" },
 	{ .name = "rate", .value = "N", .help = "signatures a second at most" },
 	{ .name = "accuracy-ms", .value = "N", .help = "declared accuracy of time-stamps" },
+	{ .name = "subject",
+	  .value = "NAME",
+	  .help = "of a CA that is to be certified, as its request has it: 'C=BE, O=Example, CN=Example CA'" },
+	{ .name = "subject-key", .value = "HEX", .help = "SHA-256 of that CA's public key" },
+	{ .name = "not-after", .value = "DATE", .help = "until when its certificate is valid at most" },
 	{ .name = "fingerprint", .value = "HEX", .help = "SHA-256 of the public key" },
 };
 st cli_op_named(struct scope *s, const char *name, const struct control_operation **out)
@@ -232,7 +237,7 @@ static st ask_nonce(struct scope *s, const struct cli *c, struct cli_api *api, s
 	if (cli_get(c, "nonce") != NULL)
 		return take_nonce(s, cli_get(c, "nonce"), p);
 	if (!of_register)
-		return fail(s, E_INPUT, "--nonce HEX is needed: one that %s has given", instance);
+		return cli_op_keyd_nonce(s, c, p);
 	TRY(cli_api_call(s, api, "POST", "/v1/operations/nonce", NULL, &given));
 	return take_nonce(s, cli_member(given, "nonce"), p);
 }
