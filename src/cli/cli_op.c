@@ -38,11 +38,13 @@ static st run_token(struct scope *s, const struct cli *c, const char *proposal)
 				      c->argument[0] };
 	size_t count = 13;
 	int code;
+	AUTO_BUF results; /* what a person reads goes to standard error; ours go to standard output */
+	buf_init(&results, 0);
 	if (cli_get(c, "pin-fd") != NULL) {
 		arguments[count++] = "--pin-fd";
 		arguments[count++] = cli_get(c, "pin-fd");
 	}
-	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, NULL, &code));
+	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, &results, &code));
 	return code == 0 ? OK : fail(s, E_STATE, "nothing was approved: chancery-token ended with %d", code);
 }
 

@@ -1,0 +1,202 @@
+"""A provider whose CA keys nobody can use alone, with the programs that people use and tokens of their own: from the founding document to a
+key of a CA that signs, and is locked again. Nothing here stands in for anything: chancery, chancery-token, ca, keyd and auditd."""
+import datetime
+import json
+import os
+import shutil
+import subprocess
+
+import audit_world
+import keyd_client as kc
+import keyd_contents as kd
+import pytest
+from ca_world import World as Ca
+
+AUTHORITY = "authority-member"
+STAFF = {"an": "pki-administrator", "bo": "pki-operator", "cleo": "security-and-quality-manager", "dirk": "key-custodian", "els": "key-custodian",
+         "fons": "key-custodian"}
+FOUNDERS = ["greet", "hugo", "ine"]
+
+
+def moment(when):
+    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Desk:
+    """Where people sit: one home directory, a token for each."""
+
+    def __init__(self, directory):
+        self.home = directory
+        for part in ("etc", "bin", "work", "tokens"):
+            os.makedirs(os.path.join(self.home, part))
+        for program in ("chancery", "chancery-token"):
+            shutil.copy(os.path.join(kc.BUILD, "src", program), os.path.join(self.home, "bin"))
+        softhsm = self.file("softhsm2.conf", f"directories.tokendir = {self.home}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
+        self.environment = dict(os.environ, SOFTHSM2_CONF=softhsm, LSAN_OPTIONS="detect_leaks=0")
+        self.keys = {name: self.token("create", name) for name in (*FOUNDERS, *STAFF)}
+
+    def file(self, name, text):
+        path = os.path.join(self.home, "work", name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def read(self, name):
+        with open(os.path.join(self.home, "work", name), encoding="utf-8") as f:
+            return f.read()
+
+    def run(self, program, words, who=None):
+        """`who` types a PIN."""
+        read, write = os.pipe()
+        os.write(write, b"pin of a person\n")
+        os.close(write)
+        pin = ["--token", who, "--pin-fd", str(read)] if who else []
+        done = subprocess.run([os.path.join(self.home, "bin", program), *map(str, words), *pin], env=self.environment, pass_fds=(read,),
+                              capture_output=True, text=True, timeout=60, cwd=os.path.join(self.home, "work"), check=False)
+        os.close(read)
+        return done
+
+    def token(self, command, who, *words):
+        done = self.run("chancery-token", [command, "--json", "--module", kc.softhsm(), *words], who)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def call(self, *words, who=None):
+        return self.run("chancery", ["--home", self.home, *words], who)
+
+    def good(self, *words, who=None):
+        done = self.call(*words, "--json", who=who)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    def approve(self, file, who, role):
+        return self.good("op", "approve", file, "--person", who, "--role", role, "--module", kc.softhsm(), who=who)
+
+    def propose(self, file, operation, *words):
+        return self.good("op", "propose", operation, *words, "--by", "greet", "--out", file)
+
+    def carried_out(self, operation, *words, by=(("greet", AUTHORITY), ("hugo", AUTHORITY))):
+        self.propose("now.op", operation, *words)
+        for who, role in by:
+            self.approve("now.op", who, role)
+        return self.good("op", "execute", "now.op")
+
+
+class Provider:
+    def __init__(self, directory):
+        self.desk = Desk(directory)
+        self.audit = audit_world.World()
+        self.ca = None
+        self.keyd = kc.Keyd(zone="vault", audit=f"audit-socket = {self.audit.socket}", extra="token = identity")
+        self.audit.start_keyd()
+        assert self.audit.start(), self.audit.stderr()
+        self.keyd.start()
+        self.keyd.token("identity")
+        client = self.keyd.client()
+        self.identity = client.generate("identity", purposes=kc.IDENTITY)["spki"]
+        client.close()
+
+    def found(self):
+        """The founders sign with their tokens; the hash goes into each configuration."""
+        desk = self.desk
+        lines = ["chancery founding 1", "provider: No One Alone (TEST)", f"founded: {moment(datetime.datetime.now(datetime.timezone.utc))}", "quorum: 2"]
+        for name in FOUNDERS:
+            lines += [f"founder: {name}", f"key: {desk.keys[name]['key']}", f"share-key: {desk.keys[name]['share-key']}", "identity: " + "00" * 32]
+        lines += ["instance: keyd/vault", f"instance-key: {kd_base64(self.identity)}"]
+        text = desk.file("founding.text", "\n".join(lines) + "\n")
+        signed = {name: desk.token("found", name, "--text", text, "--person", name)["signature"] for name in FOUNDERS}
+        signatures = "".join(f"signature: {value}\n" for value in signed.values())
+        self.founding = desk.file("founding", desk.read("founding.text") + "\n" + signatures)
+        self.hash = subprocess.run(["sha256sum", self.founding], capture_output=True, text=True, check=True).stdout.split()[0]
+        pinned = f"founding = {self.founding}\nfounding-hash = {self.hash}\n"
+        self.ca = Ca(audit=f"audit-socket = {self.audit.socket}")
+        self.ca.start().found_cas().enable_tls(pinned)
+        assert self.keyd.stop() == 0
+        with open(self.keyd.config, "a", encoding="utf-8") as f:
+            f.write(pinned)
+        self.keyd.start()
+        with open(os.path.join(desk.home, "etc", "chancery.conf"), "w", encoding="utf-8") as f:
+            f.write(f"name = TEST\nmodule = {kc.softhsm()}\napi-url = https://127.0.0.1:{self.ca.port}\napi-certificate = {self.ca.file('operator.pem')}\n"
+                    f"api-key = {self.ca.file('operator.key')}\napi-server-ca = {self.ca.file('management.pem')}\n{pinned}"
+                    f"[daemon auditd]\nprogram = chancery-auditd\nconfig = {self.audit.config}\nsocket = {self.audit.socket}\n"
+                    f"[daemon keyd-vault]\nprogram = chancery-keyd\nconfig = {self.keyd.config}\nzone = vault\nsocket = {self.keyd.socket_path}\n")
+
+    def staff(self):
+        desk = self.desk
+        today = datetime.date.today()
+        desk.carried_out("decision.take", "--decision", "d1", "--title", "Founding")
+        for name, role in STAFF.items():
+            desk.file(name + ".key", desk.keys[name]["key"])
+            desk.carried_out("person.enrol", "--person", name, "--key", desk.keys[name]["key"], "--share-key", desk.keys[name]["share-key"], "--identity",
+                             "00" * 32, "--screened", today - datetime.timedelta(days=30), "--trained", today - datetime.timedelta(days=3))
+            desk.carried_out("role.grant", "--person", name, "--role", role, "--decision", "d1")
+
+    def ready(self):
+        client = self.keyd.client()
+        try:
+            return client.status()["tokens"]["issuing"][0]
+        finally:
+            client.close()
+
+    def activate(self, custodians=("dirk", "els")):
+        desk = self.desk
+        desk.propose("activate.op", "group.activate", "--instance", "keyd/vault", "--group", "issuing")
+        desk.approve("activate.op", "an", "pki-administrator")
+        refused = desk.call("op", "open", "activate.op")
+        assert refused.returncode == 4 and "needs 2 approvals" in refused.stderr
+        desk.approve("activate.op", "bo", "pki-operator")
+        opened = desk.good("op", "open", "activate.op")
+        desk.good("op", "register", "--out", "register")
+        files = []
+        for who in custodians:
+            assert f"activate.op.{who}.share" in opened["shares"]
+            desk.token("share", who, "--operation", "activate.op", "--statement", opened["statement"], "--share", f"activate.op.{who}.share",
+                       "--founding", self.founding, "--register", "register", "--person", who, "--out", f"{who}.opened")
+            files += ["--share", f"{who}.opened"]
+        alone = desk.call("op", "execute", "activate.op", *files[:2])
+        assert alone.returncode == 4 and not self.ready()
+        done = desk.good("op", "execute", "activate.op", *files)
+        assert done["done"].startswith("Activate the key group issuing") and self.ready()
+
+    def remove(self):
+        if self.ca:
+            self.ca.remove()
+        self.keyd.remove()
+        self.audit.remove()
+
+
+def kd_base64(octets):
+    return subprocess.run(["base64", "-w0"], input=octets, capture_output=True, check=True).stdout.decode()
+
+
+@pytest.fixture
+def provider(tmp_path):
+    p = Provider(str(tmp_path / "home"))
+    yield p
+    p.remove()
+
+
+def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(provider):
+    desk, keepers = provider.desk, (("an", "pki-administrator"), ("cleo", "security-and-quality-manager"))
+    provider.found()
+    provider.staff()
+    desk.carried_out("group.create", "--instance", "keyd/vault", "--group", "issuing", "--threshold", 2, "--custodian", "dirk", "--custodian", "els",
+                     "--custodian", "fons", "--decision", "d1", by=keepers)
+    assert not provider.ready()
+    provider.activate()
+    desk.carried_out("key.generate", "--instance", "keyd/vault", "--group", "issuing", "--key", "issuing", "--type", "ec-p256", "--purpose", "certificate",
+                     "--purpose", "request", "--backup", "none", "--decision", "d1", by=keepers)
+    client = provider.keyd.client()
+    assert client.sign("issuing", kc.CERTIFICATE, "ecdsa-sha256", kd.certificate())
+    client.close()
+    desk.carried_out("group.deactivate", "--instance", "keyd/vault", "--group", "issuing", "--reason", "closing time",
+                     by=(("an", "pki-administrator"), ("bo", "pki-operator")))
+    assert not provider.ready()
+    provider.activate(custodians=("els", "fons"))
+    assert provider.keyd.stop() == 0
+    provider.keyd.start()
+    assert not provider.ready()  # after a restart it is locked
+    done = [o["operation"] for o in desk.good("op", "list") if o["outcome"] in ("register.changed", "operation.executed")]
+    assert [done.count(name) for name in ("person.enrol", "role.grant", "group.create", "group.activate", "key.generate", "group.deactivate")] == [6, 6, 1, 2, 1, 1]
+    refused = desk.good("op", "list", "--refused")
+    assert len(refused) == 4 and all("needs 2 approvals" in o["about"] for o in refused)
