@@ -42,7 +42,7 @@ struct keyd_conf {
 	struct conf_list administrators;
 	const char *audit_socket;
 	const char *audit_journal;
-	const char *founding, *founding_hash, *persons;
+	const char *founding, *founding_hash, *persons, *instance;
 	struct conf_group peers;
 	struct conf_group devices;
 };

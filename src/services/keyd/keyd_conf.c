@@ -47,8 +47,13 @@ static const struct conf_row head_rows[] = {
 	CONF_ROW(CONF_STRING, struct keyd_conf, founding_hash, "founding-hash", .standard = "",
 		 .help = "SHA-256 of the founding document, 64 hexadecimal digits, as the founders have read it out."),
 	CONF_ROW(
+		CONF_STRING, struct keyd_conf, instance, "instance", .standard = "",
+		.help = "Who this keyd is in operations (default keyd/ZONE): a second keyd for the same keys is an instance of its own, "
+			"such as keyd/ca-2, with an identity key of its own.",
+		.clause = "practice statement 6.2.4"),
+	CONF_ROW(
 		CONF_PATH, struct keyd_conf, persons, "register", .access = CONF_OPENS, .standard = "",
-		.help = "For off-line work: the register of persons as a file (`chancery role export`), read at start before the records. "
+		.help = "For off-line work: the register of persons as a file (`chancery op register`), read at start before the records. "
 			"Compare its head, which is logged, with the one on line."),
 };
 
@@ -229,6 +234,7 @@ st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct 
 		{ "audit-journal", same_text(now->audit_journal, next->audit_journal) },
 		{ "founding", same_text(now->founding, next->founding) },
 		{ "founding-hash", same_text(now->founding_hash, next->founding_hash) },
+		{ "instance", same_text(now->instance, next->instance) },
 		{ "register", same_text(now->persons, next->persons) },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -69,7 +69,8 @@ st keyd_control_start(struct scope *s, struct keyd *d)
 		return OK;
 	TRY(lock_heap(s));
 	d->control = heap_alloc(sizeof *d->control);
-	d->control->instance = scope_printf(s, "keyd/%s", d->conf->zone); /* lives as long as the configuration */
+	/* lives as long as the configuration */
+	d->control->instance = d->conf->instance != NULL ? d->conf->instance : scope_printf(s, "keyd/%s", d->conf->zone);
 	if (pthread_mutex_init(&d->control->lock, NULL) != 0 || pthread_mutex_init(&d->control->permitting, NULL) != 0)
 		log_die("no lock for operations");
 	TRY(read_founding(s, d));
