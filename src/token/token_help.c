@@ -50,7 +50,7 @@ void token_help(const struct token *t, struct buf *out)
 	put(out, "chancery-token - %s\n\n%s\n\n", SUMMARY, TEACHES);
 	for (size_t i = 0; token_commands[i] != NULL; i++)
 		put(out, "  %-8s  %s\n", token_commands[i]->name, token_commands[i]->summary);
-	put(out, "\nMore:     chancery-token COMMAND --help\nExample:  chancery-token %s\n", token_commands[0]->example);
+	put(out, "\nMore:     chancery-token COMMAND --help\nExample:  chancery-token create --token alice\n");
 }
 
 static void man_options(struct scope *s, struct buf *out, const struct token_option *options, size_t count)
