@@ -5,6 +5,7 @@ In plain ./check once in each window; with CHANCERY_LONG=1 the campaign: five ti
 table goes to kill-sqlite.txt and kill-postgresql.txt in the build's directory. The seed is printed and CHANCERY_SEED takes it: it decides
 about the victims, the random kills and the pauses, not how threads and processes meet. Windows exist only in a build with
 -Dfailpoints=true (CHANCERY_FAILPOINTS_BUILD); the random part runs with any build."""
+import collections
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ import time
 import fault_world
 import pytest
 from fault_world import calls_in
-from installation import BUILD, DAEMONS
+from installation import BUILD, DAEMONS, within
 from kill_account import Counted, Log, account_of_checkpoints, account_of_records
 from kill_campaign import DATABASE, KillWorld, cells
 from postgres import Cluster
@@ -100,6 +101,20 @@ def test_no_number_was_used_twice(world):
 @pytest.mark.parametrize("zone", ["ca", "time"])
 def test_each_signature_has_its_record_and_each_record_without_one_its_death(world, zone):
     fault_world.signatures_have_their_records(world, zone)
+
+
+def test_keyd_counts_for_each_key_what_the_log_has_after_all_these_kills(world):
+    def verdicts():
+        return {row["key"]: row["log"] for row in world.provider.json("key", "list", "--reconcile")}
+
+    within(30, lambda: not any("ask again" in said["verdict"] for said in verdicts().values()), 1)
+    said = verdicts()
+    assert all(one["verdict"].startswith(("agrees", "nothing to compare")) for one in said.values()), said
+    work = collections.Counter(record["key"] for event in ("certificate", "crl", "time_stamp") for record in world.log.of(f"sign.{event}"))
+    for row in world.provider.json("key", "list"):
+        if row["key"] in ("issuing", "tsu"):
+            assert row["signatures"] == str(said[row["key"]]["signatures with a record"])
+            assert work[row["key"]] > 50 and 0 <= int(row["signatures"]) - work[row["key"]] <= 10  # the founding, before what `work` sees
 
 
 def test_live_ocsp_answers_are_all_counted_and_chained_but_for_the_gaps_at_kills(world):
