@@ -75,7 +75,7 @@ void keyd_life_tick(struct scope *s, struct keyd *d);
 void keyd_life_close(struct scope *s, struct keyd *d, struct keyd_key *k);
 
 /* ---- keyd_use.c ---- */
-/* Reads on in the log for keys that are behind, for a part of a second; `out_more`: there is more to read. */
+/* Reads on in the log for keys that are behind, for a part of a second; `out_more`: there is more to read. Empties the scope each time. */
 st keyd_use_catch_up(struct scope *s, struct keyd *d, bool *out_more);
 /* For keys that are idle: so many records stand before the end of the log. */
 st keyd_use_settle(struct scope *s, struct keyd *d);

@@ -127,9 +127,10 @@ st keyd_use_catch_up(struct scope *s, struct keyd *d, bool *out_more)
 			if (k != NULL)
 				count(k, leaf[i].index, generated);
 		}
-		advance(d, from + leaves, size);
+		uint64_t to = from + leaves < size ? from + leaves : size;
+		advance(d, to, size);
 		scope_reset(s);
-		*out_more = from + leaves < size;
+		*out_more = to < size;
 		if (!*out_more) {
 			*out_more = arrive(d);
 			return OK;
