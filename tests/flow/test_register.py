@@ -216,6 +216,20 @@ def test_of_one_nonce_only_one_proposal_is_carried_out(site):
     assert refused.value.code == "STATE" and "d-second" not in site.register()["decisions"]
 
 
+def test_so_many_nonces_are_kept_and_no_more(site):
+    """Who asks for nonces without end takes the oldest ones away, and no memory."""
+    oldest = site.propose("decision.take", ("decision", "d-oldest"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
+    second = site.propose("decision.take", ("decision", "d-second-oldest"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
+    connection = ca_world.UnixConnection(site.world.socket_path)
+    for _ in range(1023):
+        ca_world.call(connection, "POST", "/v1/operations/nonce")
+    connection.close()
+    with pytest.raises(Refused) as refused:
+        site.execute(oldest)
+    assert refused.value.code == "STATE" and "nonce" in refused.value.problem["detail"]
+    site.execute(second)
+
+
 def test_operations_brought_at_once_are_carried_out_one_after_the_other(site):
     before = site.register()
     made = [site.propose("decision.take", ("decision", f"d-at-once-{i}"), ("title", "At once")).approve(site.person[0]).approve(site.person[2])

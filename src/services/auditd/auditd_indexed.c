@@ -1,6 +1,7 @@
 #include "auditd_indexed.h"
 #include "audit_record.h"
 #include "digest.h"
+#include "failpoint.h"
 #include "file.h"
 #include "log.h"
 #include <pthread.h>
@@ -203,7 +204,11 @@ static st keep(struct scope *s, struct indexed *x, struct audit_log *log, uint64
 	if (base >= x->seen + MARK_EVERY)
 		TRY(write_row(s, x, log, LOOKED_AT, base, &w));
 	TRY(wr_end(s, &w));
-	return file_write_all(s, x->fd, buf_span(&rows));
+	if (rows.len == 0)
+		return OK;
+	TRY(file_write_all(s, x->fd, buf_span(&rows)));
+	FAILPOINT("auditd.control-index");
+	return OK;
 }
 
 /* What is lost of the file is read from the log again at the next start, so nobody need wait for it or fail with it. */
