@@ -402,6 +402,23 @@ def test_a_ca_starts_on_its_own_founding_document_only(site):
     assert site.register()["entries"] > 0
 
 
+def bring_at_both(site, second):
+    """Twelve operations at once, half of them at each ca: who comes second has the first one's entry before its own."""
+    failed = []
+
+    def bring(world, name):
+        try:
+            site.decide(name, world=world)
+        except Exception as e:
+            failed.append(e)
+    threads = [threading.Thread(target=bring, args=(world, f"d-{i}-{k}")) for k in range(6) for i, world in enumerate((site.world, second))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
 def test_two_cas_on_one_database_have_one_register(cluster):
     ca_world.CLUSTER = cluster
     try:
@@ -425,6 +442,10 @@ def test_two_cas_on_one_database_have_one_register(cluster):
                 assert refused.value.code == "STATE"
                 site.execute(made)
                 assert site.register(second)["entries"] == 5
+                bring_at_both(site, second)
+                assert site.register() == site.register(second) and site.register()["entries"] == 17
+                records = site.records("register.changed")
+                assert [r["entry"] for r in records] == list(range(1, 18)) and records[-1]["head"] == site.register()["head"]
             finally:
                 second.remove()
     finally:

@@ -5,7 +5,11 @@
 #include "file.h"
 #include "log.h"
 #include "text.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #define FOUNDING_MAX CONTROL_TEXT_MAX
 #define PAGE         64 /* records read at once */
@@ -320,6 +324,7 @@ static st put_on_record(struct scope *s, struct ca *ca, const struct audit_event
 	TRY(audit_commit(s, ca->audit, e, &index));
 	FAILPOINT("ca.register-recorded");
 	TRY(catch_up(s, ca));
+	/* Nobody else puts entries on record meanwhile: see lock_others_out. */
 	if (!control_register_was(ca->reg->now, head->entries, head->hash))
 		return fail(
 			s, E_STATE,
@@ -347,7 +352,27 @@ static st execute(struct scope *s, struct ca *ca, span file, const char *actor, 
 	return OK;
 }
 
+/* Cas on the same database have the same directory: from the register that an operation is checked against to its record they take turns,
+ * so that the number and the head that the record tells are those that everybody comes to. */
+static st lock_others_out(struct scope *s, const struct ca *ca, int *out_fd)
+{
+	const char *path = scope_printf(s, "%s/register.lock", ca->conf->state_directory);
+	AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail_errno(s, E_IO, "%s", path);
+	while (flock(fd, LOCK_EX) != 0)
+		if (errno != EINTR)
+			return fail_errno(s, E_IO, "%s", path);
+	*out_fd = take_fd(&fd);
+	return OK;
+}
+
 st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out)
 {
+	AUTO_FD lock = -1;
+	if (ca->shared) {
+		TRY(lock_others_out(s, ca, &lock));
+		TRY(catch_up(s, ca));
+	}
 	return execute(s, ca, file, actor, scope_new(s, struct control_signed), out);
 }
