@@ -172,6 +172,10 @@ static const struct cli_option list_options[] = {
 	{ .name = "limit", .value = "N", .help = "how many, the newest (default: 50)" },
 	{ .name = "refused", .help = "only those that were refused" },
 };
+static const struct cli_option verify_options[] = {
+	{ .name = "log", .value = "DIR", .help = "directory of the log (default: audit-log in chancery.conf)" },
+	{ .name = "founding", .value = "FILE", .help = "founding document (default: founding in chancery.conf)" },
+};
 static const struct cli_option register_options[] = {
 	{ .name = "out", .value = "FILE", .required = true, .help = "to be carried to a machine without network" },
 };
@@ -223,6 +227,14 @@ static const struct cli_command commands[] = {
 	  .example = "op table role.grant",
 	  .without_configuration = true,
 	  .run = cli_op_table },
+	{ .verb = "verify",
+	  .summary =
+		  "Judge every operation in a log again, off-line, from the founding document on; exit 1 when one did not have its "
+		  "quorum. `audit verify` judges the log itself",
+	  .example = "op verify --log copy/log --founding founding",
+	  .without_configuration = true,
+	  CLI_OPTIONS(verify_options),
+	  .run = cli_op_verify },
 	{ .verb = "register",
 	  .summary = "Write the verified register to a file, for chancery-token on a machine without network",
 	  .example = "op register --out register",

@@ -21,5 +21,7 @@ st cli_op_keyd_execute(struct scope *s, struct cli *c, struct control_signed *o)
 st cli_op_show(struct scope *s, struct cli *c);
 st cli_op_table(struct scope *s, struct cli *c);
 st cli_op_list(struct scope *s, struct cli *c);
+/* cli_op_verify.c */
+st cli_op_verify(struct scope *s, struct cli *c);
 /* "2 of: PKI Manager or PKI Administrator" */
 const char *cli_op_seat_text(struct scope *s, const struct control_seat *seat, unsigned quorum);

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 import keyd_client as kc
-from register_world import AUTHORITY, Operation, Site, moment, now
+from register_world import AUTHORITY, Site, append, now
 
 TOKEN = """#!{python}
 # In the place of chancery-token: what it is told, and the approval that it would make with the person's token.
@@ -37,7 +38,6 @@ class Desk:
     """A home directory with chancery.conf, the tool, and a chancery-token beside it."""
 
     def __init__(self, site):
-        import sys
         w, self.site = site.world, site
         w.found_cas().enable_tls(f"founding = {site.founding}")
         self.home = w.file("home")
@@ -205,3 +205,31 @@ def test_another_founding_document_is_not_taken(desk):
     finally:
         with open(desk.site.founding, "w") as f:
             f.write(kept)
+
+
+def test_an_auditor_judges_every_operation_again_with_log_and_founding_document_alone(desk):
+    site = desk.site
+    site.auditd.settled()
+
+    def judged():
+        done = subprocess.run([desk.tool, "op", "verify", "--json", "--log", site.auditd.log, "--founding", site.founding], capture_output=True,
+                              text=True, env={}, timeout=60)
+        return done.returncode, json.loads(done.stdout)
+    code, report = judged()
+    register = site.register()
+    assert (code, report["verdict"]) == (0, "every operation had its quorum"), report
+    assert (report["entries of the register"], report["head"]) == (register["entries"], register["head"])
+    assert report["refused"] == len(site.records("operation.refused")) > 0
+    # What a keyd of the other name, or nobody, would have had to refuse; and what a forger puts there.
+    made = site.propose("group.deactivate", ("group", "issuing"), ("reason", "x"), instance="keyd/ca").approve(site.person[0], "pki-operator")
+    alone = site.propose("decision.take", ("decision", "d-alone"), ("title", "x")).approve(site.person[0])
+    index = [append(site, "operation.executed", made, instance="keyd/ca", sequence=1),
+             append(site, "register.changed", alone, entry=register["entries"] + 1, head="00" * 32, actor="x")]
+    good = site.propose("decision.take", ("decision", "d-good"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
+    index.append(append(site, "register.changed", good, entry=99, head="00" * 32, actor="x"))
+    code, report = judged()
+    assert code == 1 and report["verdict"].startswith("NOT SOUND")
+    assert [f["record"] for f in report["findings"]] == index
+    said = [f["finding"] for f in report["findings"]]
+    assert "keyd/ca is not on the register" in said[0] and "needs 2 approvals" in said[1] and "entry 99" in said[2]
+    assert report["entries of the register"] == register["entries"] + 1 == site.register()["entries"]

@@ -1,0 +1,191 @@
+/* `chancery op verify`: every operation with quorum in a log, judged again from the founding document on. For an auditor who trusts none of
+ * those who ran it: it needs the directory of the log and the founding document, and no network. */
+#include "audit_log.h"
+#include "audit_record.h"
+#include "cli_op.h"
+#include "file.h"
+#include "text.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define EXIT_FINDINGS 1
+#define EXECUTED_MAX  (1u << 20)
+
+struct used {
+	uint8_t proposal[CONTROL_HASH_LEN];
+};
+
+struct judging {
+	struct scope *s;
+	struct control_register *r;
+	json_t *findings;
+	uint64_t executed, refused;
+	struct used *used; /* proposals that instances carried out */
+	st status;
+};
+
+__attribute__((format(printf, 3, 4))) static void find(struct judging *j, const struct audit_envelope *e, const char *format,
+						       ...)
+{
+	char problem[512];
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(problem, sizeof problem, format, args);
+	va_end(args);
+	(void)json_array_append_new(j->findings, json_pack("{s:I, s:s, s:s}", "record", (json_int_t)e->seq, "event",
+							   e->record.row->name, "finding", problem));
+}
+
+/* ---- entries of the register ---- */
+
+static void compare_entry(struct scope *s, struct judging *j, const struct audit_envelope *e)
+{
+	struct control_head head = control_register_head(j->r);
+	int64_t entry = 0;
+	span hash = { 0 };
+	st status = audit_field_number(s, &e->record, "entry", &entry);
+	if (status.code == E_OK)
+		status = audit_field_hex(s, &e->record, "head", &hash);
+	if (status.code != E_OK || (uint64_t)entry != head.entries || !span_equal(hash, SPAN_ARRAY(head.hash)))
+		find(j, e, "it says that it is entry %lld, and it is entry %llu with another head", (long long)entry,
+		     (unsigned long long)head.entries);
+}
+
+static void judge_entry(struct scope *s, struct judging *j, const struct audit_envelope *e)
+{
+	span file;
+	st status = audit_field_base64(s, &e->record, "file", &file);
+	if (status.code == E_OK)
+		status = control_register_apply(s, j->r, file, e->at);
+	if (status.code == E_OK)
+		compare_entry(s, j, e);
+	else
+		find(j, e, "it has no effect on the register: %s", s->message);
+}
+
+/* ---- operations of other instances ---- */
+
+static bool used_before(struct judging *j, const uint8_t proposal[CONTROL_HASH_LEN])
+{
+	for (uint64_t i = 0; i < j->executed; i++)
+		if (memcmp(j->used[i].proposal, proposal, CONTROL_HASH_LEN) == 0)
+			return true;
+	return false;
+}
+
+static st check_instance(struct scope *s, const struct control_register *r, span name)
+{
+	const struct control_instance *instance = control_instance_named(r, name);
+	if (instance == NULL || instance->retired)
+		return fail(s, E_DENIED, "the instance %.*s is not on the register, or retired", (int)name.len,
+			    (const char *)name.data);
+	return OK;
+}
+
+static st check_executed(struct scope *s, struct judging *j, const struct audit_envelope *e, struct control_signed *o)
+{
+	span file, instance;
+	TRY(audit_field_base64(s, &e->record, "file", &file));
+	TRY(audit_field_text(s, &e->record, "instance", &instance));
+	TRY(control_signed_read(s, file, o));
+	TRY(check_instance(s, j->r, instance));
+	TRY(control_check(s, j->r, o, scope_cstr(s, instance), e->at));
+	//= control#nonce a proposal is carried out once
+	if (used_before(j, o->proposal.hash))
+		return fail(s, E_CONFLICT, "this proposal was carried out before");
+	return OK;
+}
+
+static void judge_executed(struct scope *s, struct judging *j, const struct audit_envelope *e)
+{
+	struct control_signed *o = scope_new(s, struct control_signed);
+	if (check_executed(s, j, e, o).code != E_OK)
+		find(j, e, "it should not have been carried out: %s", s->message);
+	if (j->executed == EXECUTED_MAX) {
+		j->status = fail(j->s, E_LIMIT, "more than %u operations cannot be judged at once", EXECUTED_MAX);
+		return;
+	}
+	j->used = heap_grow(j->used, (size_t)(j->executed + 1) * sizeof *j->used);
+	memcpy(j->used[j->executed++].proposal, o->proposal.hash, CONTROL_HASH_LEN);
+}
+
+/* ---- the log ---- */
+
+/* Few among millions: the others are not read as records. */
+static bool may_be_control(span leaf)
+{
+	static const char *const events[] = { "\"event\":\"register.changed\"", "\"event\":\"operation." };
+	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
+		if (memmem(leaf.data, leaf.len, events[i], strlen(events[i])) != NULL)
+			return true;
+	return false;
+}
+
+static bool judge(void *state, uint64_t index, span leaf)
+{
+	struct judging *j = state;
+	struct audit_envelope e;
+	AUTO_SCOPE s;
+	scope_init(&s, j->s->source);
+	if (!may_be_control(leaf))
+		return true;
+	if (audit_envelope_read(&s, leaf, &e).code != E_OK) {
+		j->status = fail(j->s, E_CRYPTO, "record %llu: %s; see `chancery audit verify`", (unsigned long long)index,
+				 s.message);
+		return false;
+	}
+	if (e.record.code == AUDIT_REGISTER_CHANGED)
+		judge_entry(&s, j, &e);
+	else if (e.record.code == AUDIT_OPERATION_EXECUTED)
+		judge_executed(&s, j, &e);
+	else if (e.record.code == AUDIT_OPERATION_REFUSED)
+		j->refused++;
+	return j->status.code == E_OK;
+}
+
+static st judge_log(struct scope *s, const char *dir, struct judging *j)
+{
+	struct audit_log *log;
+	TRY(audit_log_open(s, dir, &log));
+	st status = audit_log_each(s, log, 0, judge, j);
+	audit_log_close(log);
+	TRY(status);
+	return j->status;
+}
+
+static json_t *report(struct scope *s, struct judging *j)
+{
+	struct control_head head = control_register_head(j->r);
+	bool sound = json_array_size(j->findings) == 0;
+	json_t *out = json_pack("{s:s, s:s, s:I, s:s, s:I, s:I}", "verdict",
+				sound ? "every operation had its quorum" : "NOT SOUND: see the findings", "provider",
+				control_register_provider(j->r), "entries of the register", (json_int_t)head.entries, "head",
+				hex_text(s, SPAN_ARRAY(head.hash)), "carried out by keyds", (json_int_t)j->executed, "refused",
+				(json_int_t)j->refused);
+	if (!sound)
+		(void)json_object_set(out, "findings", j->findings);
+	return out;
+}
+
+static st read_founding(struct scope *s, const struct cli *c, struct control_register **out)
+{
+	span document;
+	const char *path = cli_get_or(c, "founding", c->conf.founding);
+	TRY(fail_context(s, file_read(s, path, CONTROL_TEXT_MAX, &document), "the founding document"));
+	return fail_context(s, control_register_new(s, document, out), "%s", path);
+}
+
+st cli_op_verify(struct scope *s, struct cli *c)
+{
+	if (cli_get(c, "log") == NULL || cli_get(c, "founding") == NULL)
+		TRY(fail_context(s, cli_read_conf(s, c), "without --log DIR and --founding FILE"));
+	AUTO(control_register) *r = NULL;
+	AUTO(json_t) *findings = json_array();
+	TRY(read_founding(s, c, &r));
+	struct judging j = { .s = s, .r = r, .findings = findings };
+	st status = judge_log(s, cli_get_or(c, "log", c->conf.audit_log), &j);
+	free(j.used);
+	TRY(status);
+	c->exit_code = json_array_size(findings) == 0 ? 0 : EXIT_FINDINGS;
+	return cli_print(s, c, report(s, &j));
+}
