@@ -4,7 +4,6 @@
 #include "cli_process.h"
 #include "control_entries.h"
 #include "file.h"
-#include <unistd.h>
 
 /* ---- files ---- */
 
@@ -29,22 +28,27 @@ st cli_op_write(struct scope *s, const char *path, const struct control_signed *
 /* ---- approve ---- */
 
 /* The person's token is used by a program of its own: this one talks to the network and never sees the PIN. */
-static st run_token(struct scope *s, const struct cli *c, const char *proposal)
+static st run_token(struct scope *s, const struct cli *c)
 {
-	const char *arguments[18] = { "approve",     "--module",          cli_get_or(c, "module", c->conf.module),
-				      "--token",     cli_get(c, "token"), "--proposal",
-				      proposal,      "--person",          cli_get(c, "person"),
-				      "--role",      cli_get(c, "role"),  "--operation",
-				      c->argument[0] };
-	size_t count = 13;
+	const char *pin = cli_get(c, "pin-fd");
+	const char *arguments[] = { "approve",
+				    "--module",
+				    cli_get_or(c, "module", c->conf.module),
+				    "--token",
+				    cli_get(c, "token"),
+				    "--person",
+				    cli_get(c, "person"),
+				    "--role",
+				    cli_get(c, "role"),
+				    "--operation",
+				    c->argument[0],
+				    pin == NULL ? NULL : "--pin-fd",
+				    pin,
+				    NULL };
+	AUTO_BUF said; /* the same as is told below */
 	int code;
-	AUTO_BUF results; /* what a person reads goes to standard error; ours go to standard output */
-	buf_init(&results, 0);
-	if (cli_get(c, "pin-fd") != NULL) {
-		arguments[count++] = "--pin-fd";
-		arguments[count++] = cli_get(c, "pin-fd");
-	}
-	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, &results, &code));
+	buf_init(&said, 0);
+	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, &said, &code));
 	return code == 0 ? OK : fail(s, E_STATE, "nothing was approved: chancery-token ended with %d", code);
 }
 
@@ -63,11 +67,7 @@ static st approve(struct scope *s, struct cli *c)
 	struct control_signed *o;
 	TRY(cli_op_read(s, c->argument[0], &o));
 	TRY(check_seat(s, o, cli_get(c, "role")));
-	const char *proposal = scope_printf(s, "%s.proposal", c->argument[0]);
-	TRY(file_replace(s, proposal, o->proposal.text, 0644));
-	st status = run_token(s, c, proposal);
-	(void)unlink(proposal);
-	TRY(status);
+	TRY(run_token(s, c));
 	size_t before = o->count;
 	TRY(cli_op_read(s, c->argument[0], &o));
 	if (o->count == before)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 import keyd_client as kc
 from register_world import AUTHORITY, Site, append, now
 
+REAL = os.path.join(kc.BUILD, "src", "chancery-token")
 TOKEN = """#!{python}
 # In the place of chancery-token: what it is told, and the approval that it would make with the person's token.
 import json, sys
@@ -25,10 +26,9 @@ person = Person.__new__(Person)
 person.id = given["--person"]
 with open({keys!r} + "/" + given["--token"], "rb") as f:
     person.key = serialization.load_pem_private_key(f.read(), None)
-with open(given["--proposal"]) as f:
-    made = Operation(f.read()).approve(person, given["--role"])
 with open(given["--operation"]) as f:
     text = f.read()
+made = Operation(text.split("\\n\\n")[0] + "\\n").approve(person, given["--role"])
 with open(given["--operation"], "w") as f:
     f.write(text + made.approvals[0])
 """
@@ -109,9 +109,8 @@ def test_a_person_is_enrolled_and_given_a_role_and_shown_by_name(desk):
     desk.approve(file, desk.site.person[0])
     with open(desk.told) as f:
         arguments = json.load(f)
-    assert arguments == ["approve", "--module", "/usr/lib/softhsm/libsofthsm2.so", "--token", "p0", "--proposal", file + ".proposal",
-                         "--person", "p0", "--role", AUTHORITY, "--operation", file]
-    assert not os.path.exists(desk.work(file + ".proposal"))
+    assert arguments == ["approve", "--module", "/usr/lib/softhsm/libsofthsm2.so", "--token", "p0", "--person", "p0", "--role", AUTHORITY,
+                         "--operation", file]
     shown = desk.good("op", "show", file)
     assert (shown["seats"][0]["approved"], shown["seats"][0]["empty"]) == (1, 1) and shown["approvals"][0]["counts"] == "yes"
     refused = desk.call("op", "execute", file)
@@ -134,6 +133,40 @@ def test_status_tells_the_head_and_who_is_to_be_trained(desk):
     register = desk.site.register()
     assert told["register of persons"].startswith(f"{register['entries']} entries, head {register['head'][:16]}")
     assert [d for d in told["to do"] if "the roles of p3 lapse in" in d and "op propose person.training --person p3" in d]
+
+
+@pytest.mark.skipif(not os.path.exists(REAL), reason="needs chancery-token")
+def test_approvals_are_given_with_a_persons_token(desk, tmp_path):
+    """The program itself in the place of the one above: its keys are enrolled, it shows the words, and its signature counts."""
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
+    tool = shutil.copy(desk.tool, tmp_path / "chancery")
+    shutil.copy(REAL, tmp_path / "chancery-token")
+
+    def with_pin(*words):
+        read, write = os.pipe()
+        os.write(write, b"correct horse\n")
+        os.close(write)
+        try:
+            done = subprocess.run([*words, "--pin-fd", str(read)], pass_fds=(read,), capture_output=True, text=True, timeout=60,
+                                  cwd=os.path.join(desk.home, "work"), env=dict(os.environ, SOFTHSM2_CONF=str(tmp_path / "softhsm2.conf")))
+        finally:
+            os.close(read)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+    keys, _ = with_pin(REAL, "create", "--token", "bo", "--json")
+    today = now().strftime("%Y-%m-%d")
+    carried_out(desk, "bo.op", "person.enrol", "--person", "p4", "--key", keys["key"], "--share-key", keys["share-key"], "--identity", "ab" * 32,
+                "--screened", today, "--trained", today)
+    carried_out(desk, "bo-grant.op", "role.grant", "--person", "p4", "--role", "security-and-quality-manager", "--decision", "d1")
+    desk.good("op", "propose", "role.grant", "--by", "p4", "--person", "p3", "--role", "spokesperson", "--decision", "d1", "--out", "by-bo.op")
+    told, shown = with_pin(tool, "--home", desk.home, "op", "approve", "by-bo.op", "--token", "bo", "--person", "p4", "--role",
+                           "security-and-quality-manager", "--json")
+    assert told["approvals"] == 1 and "Grant p3 the role Spokesperson, by decision d1." in shown
+    desk.approve("by-bo.op", desk.site.person[0])
+    assert desk.good("op", "show", "by-bo.op")["verdict"].startswith("complete")
+    desk.good("op", "execute", "by-bo.op")
+    assert "spokesperson" in desk.site.roles(desk.site.person[3])
 
 
 def test_approvals_of_several_copies_come_together(desk):
