@@ -12,8 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 import ca_world
+import keyd_client as kc
 from ca_world import Refused, World, until
 from register_world import AUTHORITY, Operation, Site, append, moment, now
+from test_keyd_matrix import FAKETIME
 from test_ca_records import FAILPOINTS, LOST, needs_failpoints
 
 HR, OPERATOR = "hr-manager", "pki-operator"
@@ -214,18 +216,57 @@ def test_of_one_nonce_only_one_proposal_is_carried_out(site):
     assert refused.value.code == "STATE" and "d-second" not in site.register()["decisions"]
 
 
-def test_so_many_nonces_are_kept_and_no_more(site):
-    """Who asks for nonces without end takes the oldest ones away, and no memory."""
-    oldest = site.propose("decision.take", ("decision", "d-oldest"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
-    second = site.propose("decision.take", ("decision", "d-second-oldest"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
-    connection = ca_world.UnixConnection(site.world.socket_path)
-    for _ in range(1023):
-        ca_world.call(connection, "POST", "/v1/operations/nonce")
-    connection.close()
+def test_a_proposal_outlives_a_restart_and_its_nonce_is_still_good_once(site):
+    made = site.propose("decision.take", ("decision", "d-long"), ("title", "Over lunch")).approve(site.person[0])
+    nonce = made.text.split("nonce: ")[1][:32]
+    other = site.propose("decision.take", ("decision", "d-other"), ("title", "Another"), nonce=nonce).approve(site.person[0]).approve(site.person[1])
+    site.world.ca.stop(signal.SIGKILL)
+    site.world.ca.start()
+    site.execute(made.approve(site.person[1]))
+    site.world.ca.stop()
+    site.world.ca.start()  # what was used is known from the log
     with pytest.raises(Refused) as refused:
-        site.execute(oldest)
+        site.execute(other)
+    assert refused.value.code == "STATE" and "was used" in refused.value.problem["detail"]
+
+
+def test_a_nonce_that_was_changed_or_is_of_another_ca_is_none(site):
+    given = bytes.fromhex(site.world.call("POST", "/v1/operations/nonce")[1]["nonce"])
+    for i in range(len(given)):
+        changed = given[:i] + bytes([given[i] ^ 1]) + given[i + 1:]
+        made = site.propose("decision.take", ("decision", "d-changed"), ("title", "x"), nonce=changed.hex())
+        with pytest.raises(Refused) as refused:
+            site.execute(made.approve(site.person[0]).approve(site.person[1]))
+        assert refused.value.code == "STATE" and "nonce" in refused.value.problem["detail"]
+    key = os.path.join(site.world.directory, "state", "register.nonce-key")
+    assert os.stat(key).st_mode & 0o777 == 0o600
+    made = site.propose("decision.take", ("decision", "d-changed"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
+    site.world.ca.stop()
+    os.unlink(key)
+    site.world.ca.start()
+    with pytest.raises(Refused) as refused:
+        site.execute(made)
     assert refused.value.code == "STATE" and "nonce" in refused.value.problem["detail"]
-    site.execute(second)
+
+
+@pytest.mark.skipif(FAKETIME is None or kc.sanitized(), reason="needs the package faketime, which does not go with a sanitizer")
+def test_a_nonce_is_good_for_a_week(site):
+    """Proposed anew with an old nonce: the nonce has its own end."""
+    given = site.world.call("POST", "/v1/operations/nonce")[1]["nonce"]
+    site.world.ca.stop()
+    site.world.ca.environment.update(LD_PRELOAD=FAKETIME, FAKETIME="+8d")
+    try:
+        site.world.ca.start()
+        later = now() + datetime.timedelta(days=8)
+        made = site.propose("decision.take", ("decision", "d-week"), ("title", "x"), nonce=given, proposed=later)
+        with pytest.raises(Refused) as refused:
+            site.execute(made.approve(site.person[0], when=later).approve(site.person[1], when=later))
+        assert refused.value.code == "STATE" and "week old" in refused.value.problem["detail"]
+    finally:
+        site.world.ca.stop()
+        for name in ("LD_PRELOAD", "FAKETIME"):
+            site.world.ca.environment.pop(name, None)
+        site.world.ca.start()
 
 
 def test_operations_brought_at_once_are_carried_out_one_after_the_other(site):
@@ -425,11 +466,8 @@ def test_two_cas_on_one_database_have_one_register(cluster):
                 assert site.register() == site.register(second)
                 assert site.roles(site.person[3]) == [HR]
                 made = site.propose("decision.take", ("decision", "d-three"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
-                with pytest.raises(Refused) as refused:  # the nonce is the first one's
-                    site.execute(made, second)
-                assert refused.value.code == "STATE"
-                site.execute(made)
-                assert site.register(second)["entries"] == 5
+                site.execute(made, second)  # proposed at the first one
+                assert site.register()["entries"] == 5
                 bring_at_both(site, second)
                 assert site.register() == site.register(second) and site.register()["entries"] == 17
                 records = site.records("register.changed")

@@ -13,14 +13,12 @@
 
 #define FOUNDING_MAX CONTROL_TEXT_MAX
 #define PAGE         64 /* records read at once */
-/* More proposals than that are not being approved at a time; then the oldest nonce makes room. */
-#define NONCES_MAX 1024u
-#define NONCE_LIFE (7 * MOMENT_DAY + MOMENT_HOUR) /* as long as a proposal of the register may live, and then some */
-
-struct nonce {
-	uint8_t value[CONTROL_NONCE_LEN];
-	int64_t expires; /* 0: free */
-};
+/* A nonce is the minute it was given in, random octets, and the first octets of SHA-256 over a key of this installation and these. So no
+ * given one need be kept, proposals outlive a restart, and cas with one state directory know each other's. Who has the key can propose
+ * without asking; approvals are no less needed. */
+#define NONCE_KEY   32
+#define NONCE_CHECK 8                              /* octets of the digest */
+#define NONCE_LIFE  (7 * MOMENT_DAY + MOMENT_HOUR) /* as long as a proposal of the register may live, and then some */
 
 struct ca_register {
 	pthread_mutex_t mutex;
@@ -29,9 +27,10 @@ struct ca_register {
 	/* Of who has taken it: */
 	struct buf founding;
 	struct control_register *now;
-	uint64_t next;      /* so many records of class control were read */
-	uint64_t *recorded; /* which of them has entry 1, 2, ... */
-	struct nonce nonce[NONCES_MAX];
+	uint64_t next;                      /* so many records of class control were read */
+	uint64_t *recorded;                 /* which of them has entry 1, 2, ... */
+	uint8_t (*used)[CONTROL_NONCE_LEN]; /* nonces of these entries */
+	uint8_t nonce_key[NONCE_KEY];
 };
 
 /* ---- one at a time ---- */
@@ -55,18 +54,22 @@ static void give_turn(struct ca_register *r)
 
 /* ---- from the log ---- */
 
-static void note_entry(struct ca_register *r, uint64_t entries)
+static void note_entry(struct ca_register *r, uint64_t entries, const struct control_signed *o)
 {
 	r->recorded = heap_grow(r->recorded, (size_t)(entries + 1) * sizeof *r->recorded);
 	r->recorded[entries] = r->next;
+	r->used = heap_grow(r->used, (size_t)(entries + 1) * sizeof *r->used);
+	memcpy(r->used[entries], o->proposal.nonce, CONTROL_NONCE_LEN);
 }
 
 static st apply_record(struct scope *s, struct ca_register *r, const struct audit_envelope *e)
 {
 	span file;
+	struct control_signed *o = scope_new(s, struct control_signed);
 	TRY(audit_field_base64(s, &e->record, "file", &file));
+	TRY(control_signed_read(s, file, o));
 	TRY(control_register_apply(s, r->now, file, e->at));
-	note_entry(r, control_register_head(r->now).entries);
+	note_entry(r, control_register_head(r->now).entries, o);
 	return OK;
 }
 
@@ -155,6 +158,33 @@ static st read_founding(struct scope *s, const struct ca_conf *c, struct ca_regi
 	return start_anew(s, r);
 }
 
+static st read_nonce_key(struct scope *s, const char *path, struct ca_register *r)
+{
+	span key;
+	TRY(file_read(s, path, NONCE_KEY, &key));
+	if (key.len != NONCE_KEY)
+		return fail(s, E_INPUT, "%s has %zu octets instead of %d: remove it, and have open proposals made anew", path,
+			    key.len, NONCE_KEY);
+	memcpy(r->nonce_key, key.data, NONCE_KEY);
+	return OK;
+}
+
+/* Another ca in this directory may make it at the same moment: one of them is kept. */
+static st load_nonce_key(struct scope *s, const struct ca_conf *c, struct ca_register *r)
+{
+	uint8_t fresh[NONCE_KEY];
+	const char *path = scope_printf(s, "%s/register.nonce-key", c->state_directory);
+	if (!file_exists(path)) {
+		scope_random(s, fresh, sizeof fresh);
+		st made = file_create(s, path, SPAN_ARRAY(fresh), 0600);
+		wipe(fresh, sizeof fresh);
+		if (made.code != E_OK && made.code != E_CONFLICT)
+			return made;
+		scope_clear_error(s);
+	}
+	return read_nonce_key(s, path, r);
+}
+
 st ca_register_open(struct scope *s, struct ca *ca)
 {
 	if (ca->conf->founding == NULL)
@@ -164,6 +194,7 @@ st ca_register_open(struct scope *s, struct ca *ca)
 		log_die("no locks for the register of persons");
 	buf_init(&r->founding, FOUNDING_MAX);
 	ca->reg = r; /* from here on it is closed with the ca */
+	TRY(load_nonce_key(s, ca->conf, r));
 	TRY(read_founding(s, ca->conf, r));
 	TRY(catch_up(s, ca));
 	log_put(LOG_LEVEL_NOTICE, "the register of persons has %llu entries",
@@ -179,6 +210,8 @@ void ca_register_close(struct ca *ca)
 	control_register_free(r->now);
 	buf_free(&r->founding);
 	free(r->recorded);
+	free(r->used);
+	wipe(r->nonce_key, sizeof r->nonce_key);
 	(void)pthread_cond_destroy(&r->given);
 	(void)pthread_mutex_destroy(&r->mutex);
 	free(r);
@@ -244,40 +277,59 @@ st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max
 
 /* ---- nonces ---- */
 
-void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE_LEN], int64_t *out_expires)
+static void nonce_check(const struct ca_register *r, span begins, uint8_t out[NONCE_CHECK])
 {
-	struct nonce *oldest = &ca->reg->nonce[0];
-	for (size_t i = 0; i < NONCES_MAX; i++)
-		if (ca->reg->nonce[i].expires < oldest->expires)
-			oldest = &ca->reg->nonce[i];
-	oldest->expires = scope_now(s) + NONCE_LIFE;
-	scope_random(s, oldest->value, sizeof oldest->value);
-	memcpy(out, oldest->value, sizeof oldest->value);
-	*out_expires = oldest->expires;
+	uint8_t hash[DIGEST_MAX];
+	struct digest d;
+	digest_start(&d, DIGEST_SHA256);
+	digest_add(&d, SPAN_ARRAY(r->nonce_key));
+	digest_add(&d, begins);
+	(void)digest_finish(&d, hash);
+	memcpy(out, hash, NONCE_CHECK);
 }
 
-static struct nonce *find_nonce(struct ca_register *r, const uint8_t value[CONTROL_NONCE_LEN], int64_t now)
+void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE_LEN], int64_t *out_expires)
 {
-	for (size_t i = 0; i < NONCES_MAX; i++)
-		if (r->nonce[i].expires > now && memcmp(r->nonce[i].value, value, CONTROL_NONCE_LEN) == 0)
-			return &r->nonce[i];
-	return NULL;
+	int64_t minute = scope_now(s) / MOMENT_MINUTE;
+	for (size_t i = 0; i < 4; i++)
+		out[i] = (uint8_t)(minute >> (24 - 8 * i));
+	scope_random(s, out + 4, CONTROL_NONCE_LEN - NONCE_CHECK - 4);
+	nonce_check(ca->reg, span_of(out, CONTROL_NONCE_LEN - NONCE_CHECK), out + CONTROL_NONCE_LEN - NONCE_CHECK);
+	*out_expires = minute * MOMENT_MINUTE + NONCE_LIFE;
+}
+
+static bool is_used(const struct ca_register *r, span nonce)
+{
+	uint64_t entries = control_register_head(r->now).entries;
+	for (uint64_t i = 1; i <= entries; i++)
+		if (span_equal(nonce, SPAN_ARRAY(r->used[i])))
+			return true;
+	return false;
+}
+
+//= control#nonce a nonce of the instance that carries it out, good once
+static st check_nonce(struct scope *s, const struct ca_register *r, span nonce)
+{
+	uint8_t check[NONCE_CHECK];
+	struct rd read = rd_of(nonce);
+	int64_t given = (int64_t)rd_u32(&read) * MOMENT_MINUTE;
+	nonce_check(r, span_first(nonce, CONTROL_NONCE_LEN - NONCE_CHECK), check);
+	if (!span_equal(span_from(nonce, CONTROL_NONCE_LEN - NONCE_CHECK), SPAN_ARRAY(check)))
+		return fail(s, E_STATE, "the proposal's nonce is none that this ca has given: propose anew, here");
+	if (scope_now(s) >= given + NONCE_LIFE)
+		return fail(s, E_STATE, "the proposal's nonce is more than a week old: propose anew");
+	if (is_used(r, nonce))
+		return fail(s, E_STATE, "the proposal's nonce was used by another one that was carried out: propose anew");
+	return OK;
 }
 
 /* ---- operations ---- */
 
-static st check(struct scope *s, struct ca_register *r, span file, struct control_signed *o, struct control_head *out_head,
-		struct nonce **out_nonce)
+static st check(struct scope *s, struct ca_register *r, span file, struct control_signed *o, struct control_head *out_head)
 {
-	int64_t now = scope_now(s);
 	TRY(control_signed_read(s, file, o));
-	TRY(control_register_would(s, r->now, file, now, out_head));
-	*out_nonce = find_nonce(r, o->proposal.nonce, now);
-	//= control#nonce a nonce of the instance that carries it out, good once
-	if (*out_nonce == NULL)
-		return fail(s, E_STATE,
-			    "the proposal's nonce is none that this ca has given, or it was used: propose anew, here");
-	return OK;
+	TRY(control_register_would(s, r->now, file, scope_now(s), out_head));
+	return check_nonce(s, r, SPAN_ARRAY(o->proposal.nonce));
 }
 
 static st write_record(struct scope *s, struct audit_event *e, const struct control_signed *o, const struct control_head *head,
@@ -337,8 +389,7 @@ static st execute(struct scope *s, struct ca *ca, span file, const char *actor, 
 		  struct ca_register_done *out)
 {
 	AUTO_EVENT e = { 0 };
-	struct nonce *nonce;
-	st status = check(s, ca->reg, file, o, &out->head, &nonce);
+	st status = check(s, ca->reg, file, o, &out->head);
 	if (status.code == E_OK)
 		status = write_record(s, &e, o, &out->head, file, actor);
 	if (status.code != E_OK) {
@@ -346,7 +397,6 @@ static st execute(struct scope *s, struct ca *ca, span file, const char *actor, 
 		return status;
 	}
 	TRY(put_on_record(s, ca, &e, &out->head));
-	nonce->expires = 0;
 	out->operation = o->proposal.operation->name;
 	out->words = control_proposal_words(s, &o->proposal);
 	return OK;

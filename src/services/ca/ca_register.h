@@ -21,7 +21,7 @@ span ca_register_founding(const struct ca *ca);
 /* The entries from this number on, from the log, as control_entries.h has them: at most so many octets, one entry at least when there
  * is one. */
 st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max, struct buf *out);
-/* Good for one proposal. */
+/* Good for one proposal that is carried out, for a week, at every ca with this state directory. */
 void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE_LEN], int64_t *out_expires);
 struct ca_register_done {
 	const char *operation, *words;
