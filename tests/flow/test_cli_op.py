@@ -256,7 +256,7 @@ def test_an_auditor_judges_every_operation_again_with_log_and_founding_document_
     # What a keyd of the other name, or nobody, would have had to refuse; and what a forger puts there.
     made = site.propose("group.deactivate", ("group", "issuing"), ("reason", "x"), instance="keyd/ca").approve(site.person[0], "pki-operator")
     alone = site.propose("decision.take", ("decision", "d-alone"), ("title", "x")).approve(site.person[0])
-    index = [append(site, "operation.executed", made, instance="keyd/ca", sequence=1),
+    index = [append(site, "operation.executed", made, instance="keyd/ca", sequence=1, signatures=1),
              append(site, "register.changed", alone, entry=register["entries"] + 1, head="00" * 32, actor="x")]
     good = site.propose("decision.take", ("decision", "d-good"), ("title", "x")).approve(site.person[0]).approve(site.person[1])
     index.append(append(site, "register.changed", good, entry=99, head="00" * 32, actor="x"))
