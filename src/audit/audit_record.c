@@ -174,3 +174,10 @@ size_t audit_record_component_place(span json)
 	(void)audit_json_string(&j);
 	return j.bad ? 0 : json.len - j.rest.len;
 }
+
+int64_t audit_envelope_time(const struct audit_envelope *e)
+{
+	span import = SPAN_LITERAL("import by ");
+	bool from_journal = span_is(e->by, "founding") || span_equal(span_first(e->by, import.len), import);
+	return from_journal ? e->record.time : e->at;
+}

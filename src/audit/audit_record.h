@@ -45,6 +45,8 @@ struct audit_envelope {
 	struct audit_record record;
 };
 st audit_envelope_read(struct scope *s, span leaf, struct audit_envelope *out);
+/* When it was done: as auditd received it; what was brought in from a journal (founding, off-line work) says itself when it was. */
+int64_t audit_envelope_time(const struct audit_envelope *e);
 /* Appends an envelope around a record that was read before; false when over the cap of `out`. */
 bool audit_envelope_write(struct buf *out, uint64_t seq, int64_t at, const char *by, span json);
 /* Where `,"component":"..."` goes in a record that has none yet: behind the event. 0 when the record does not begin as records do. */

@@ -2,6 +2,7 @@
  * signer, first CRL. */
 #include "cli_ca.h"
 #include "cli_found.h"
+#include "cli_init_quorum.h"
 #include "cli_nouns.h"
 #include "file.h"
 #include "key_protocol.h"
@@ -78,12 +79,25 @@ st cli_ca_certify(struct scope *s, const struct cli *c, struct cli_api *api, str
 	return cli_found_keep(s, c, name, certificate);
 }
 
+/* The persons who have a say in it are scripted in a test installation; elsewhere the same is done with `chancery op`. */
+static st make_key(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile,
+		   const char *type, const char *subject)
+{
+	if (cli_rehearsal_here(s, c))
+		return cli_init_quorum_key(s, c, api, "ca", name, profile, type, subject);
+	TRY(cli_found_token(s, c, "ca", name));
+	return cli_found_ca_key(s, c, name, profile, type, subject);
+}
+
 static st certify_with_root(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile,
-			    const char *request)
+			    const char *subject, const char *request)
 {
 	struct cli_root root;
 	TRY(cli_root_open(s, c, &root));
-	st certified = cli_ca_certify(s, c, api, &root, name, profile, request);
+	st certified =
+		cli_rehearsal_here(s, c) ? cli_init_quorum_certify(s, c, api, "root", "root", name, profile, subject) : OK;
+	if (certified.code == E_OK)
+		certified = cli_ca_certify(s, c, api, &root, name, profile, request);
 	cli_root_close(&root);
 	TRY(certified);
 	return cli_root_import(s, c);
@@ -120,8 +134,7 @@ static st create(struct scope *s, struct cli *c)
 	TRY(cli_api_open(s, c, &api));
 	TRY(check_wish(s, api, name, profile, subject, cli_get_or(c, "type", "ec-p256")));
 	cli_progress(c, "Token and key of %s ...", name);
-	TRY(cli_found_token(s, c, "ca", name));
-	TRY(cli_found_ca_key(s, c, name, profile, cli_get_or(c, "type", "ec-p256"), subject));
+	TRY(make_key(s, c, api, name, profile, cli_get_or(c, "type", "ec-p256"), subject));
 	AUTO(json_t) *made = NULL;
 	TRY(cli_ca_request(s, c, api, name, profile, subject, json_pack("{s:b}", "request_only", true), &made));
 	const char *request;
@@ -133,7 +146,7 @@ static st create(struct scope *s, struct cli *c)
 					   "have the request certified, then `chancery ca complete NAME --cert FILE`"));
 	}
 	cli_progress(c, "Certificate by the off-line root ...");
-	TRY(certify_with_root(s, c, api, name, profile, request));
+	TRY(certify_with_root(s, c, api, name, profile, subject, request));
 	cli_progress(c, "OCSP signer and first CRL ...");
 	TRY(cli_found_ocsp_signer(s, c, api, name, cli_get_or(c, "ocsp-subject", scope_printf(s, "%s OCSP", subject)), 0));
 	AUTO(json_t) *crl = NULL;

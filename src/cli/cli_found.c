@@ -1,5 +1,6 @@
 #include "cli_found.h"
 #include "cli_audit.h"
+#include "cli_rehearsal.h"
 #include "cli_process.h"
 #include "file.h"
 #include "moment.h"
@@ -98,8 +99,8 @@ static uint32_t longest_validity(const struct pki_profile *ca)
 	return (uint32_t)(longest / MOMENT_DAY) + 1;
 }
 
-st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile_name, const char *type,
-		    const char *subject)
+st cli_found_ca_key_wanted(struct scope *s, const char *name, const char *profile_name, const char *type, const char *subject,
+			   struct key_info *out)
 {
 	const struct pki_profile *profile;
 	TRY(profile_of(s, profile_name, &profile));
@@ -116,7 +117,15 @@ st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, cons
 	TRY(pki_profile_subject(s, profile, asked, &want.limits.issuer));
 	want.limits.ca = profile->issuer == PKI_SELF_SIGNED;
 	want.limits.validity_days = longest_validity(profile);
-	struct key_info made;
+	*out = want;
+	return OK;
+}
+
+st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile_name, const char *type,
+		    const char *subject)
+{
+	struct key_info want, made;
+	TRY(cli_found_ca_key_wanted(s, name, profile_name, type, subject, &want));
 	return cli_found_key(s, c, strcmp(name, "root") == 0 ? "root" : "ca", &want, &made);
 }
 
@@ -177,10 +186,22 @@ static st start(struct scope *s, const struct cli *c, const char *label, struct 
 	return cli_wait_ready(s, out, READY_MS);
 }
 
+/* In a test installation the root's key group is activated by the scripted persons, on the register that the on-line ca has now. */
+static st start_keyd(struct scope *s, const struct cli *c, struct cli_child *out)
+{
+	AUTO(cli_api) *online = NULL;
+	if (!cli_rehearsal_here(s, c))
+		return start(s, c, "keyd-root", out);
+	TRY(cli_api_open_local(s, cli_conf_daemon(&c->conf, "ca")->socket, &online));
+	TRY(cli_rehearsal_export(s, c, online));
+	TRY(start(s, c, "keyd-root", out));
+	return cli_rehearsal_activate(s, c, online, "root", "root");
+}
+
 st cli_root_open(struct scope *s, const struct cli *c, struct cli_root *out)
 {
 	struct cli_root root = { .keyd = { .ready_fd = -1 }, .ca = { .ready_fd = -1 } };
-	st opened = start(s, c, "keyd-root", &root.keyd);
+	st opened = start_keyd(s, c, &root.keyd);
 	if (opened.code == E_OK)
 		opened = start(s, c, "root-ca", &root.ca);
 	if (opened.code == E_OK)

@@ -15,6 +15,8 @@ st cli_found_key(struct scope *s, const struct cli *c, const char *zone, const s
 /* PKCS#10 for a key of a zone, signed by that key, as PEM. */
 st cli_found_request(struct scope *s, const struct cli *c, const char *zone, const char *label, span subject, char **out_pem);
 /* A CA key's limits: its own name as issuer, the longest validity of its profiles. `subject` as text. */
+st cli_found_ca_key_wanted(struct scope *s, const char *name, const char *profile, const char *type, const char *subject,
+			   struct key_info *out);
 st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, const char *profile, const char *type,
 		    const char *subject);
 /* Token, key, request and enrolment of the OCSP signer of a CA; the ca renews it from then on. `lives`: seconds; 0: as the profile

@@ -7,6 +7,7 @@
 #include "audit_note.h"
 #include "cli_ca.h"
 #include "cli_found.h"
+#include "cli_init_quorum.h"
 #include "cli_nouns.h"
 #include "cli_soft_key.h"
 #include "file.h"
@@ -22,10 +23,11 @@
 
 struct founding {
 	struct cli *c;
-	const struct cli_init *want;
+	struct cli_init *want;
 	struct cli_child keyd[KEYD_COUNT];
 	struct cli_child root_ca, ca;
 	cli_api *root_api, *api;
+	struct cli_rehearsal_instance identity[2]; /* of the keyds that hold keys of CAs */
 };
 
 static st child_start(struct scope *s, struct founding *f, const char *label, struct cli_child *out)
@@ -73,21 +75,37 @@ static st make_log_key(struct scope *s, struct founding *f)
 	return file_replace(s, f->c->conf.audit_key, span_str(line), 0644);
 }
 
+static const struct ca_key {
+	const char *zone, *name, *profile, *type, *cn;
+} ca_keys[] = {
+	{ "root", "root", "root", "ec-p384", "Root CA" },
+	{ "ca", "issuing", "issuing-ca", "ec-p256", "Issuing CA" },
+	{ "ca", "management", "management-ca", "ec-p256", "Management CA" },
+};
+
+static st make_ca_key(struct scope *s, struct founding *f, const struct ca_key *row)
+{
+	const char *subject = cli_init_subject(s, f->want, row->cn);
+	if (f->want->quorum)
+		return cli_init_quorum_key(s, f->c, f->api, row->zone, row->name, row->profile, row->type, subject);
+	TRY(cli_found_token(s, f->c, row->zone, row->name));
+	return cli_found_ca_key(s, f->c, row->name, row->profile, row->type, subject);
+}
+
 static st make_ca_keys(struct scope *s, struct founding *f)
 {
-	static const struct {
-		const char *zone, *name, *profile, *type, *cn;
-	} rows[] = {
-		{ "root", "root", "root", "ec-p384", "Root CA" },
-		{ "ca", "issuing", "issuing-ca", "ec-p256", "Issuing CA" },
-		{ "ca", "management", "management-ca", "ec-p256", "Management CA" },
-	};
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		TRY(cli_found_token(s, f->c, rows[i].zone, rows[i].name));
-		TRY(cli_found_ca_key(s, f->c, rows[i].name, rows[i].profile, rows[i].type,
-				     cli_init_subject(s, f->want, rows[i].cn)));
-	}
+	for (size_t i = 0; i < sizeof ca_keys / sizeof ca_keys[0]; i++)
+		TRY(make_ca_key(s, f, &ca_keys[i]));
 	return OK;
+}
+
+/* Where no one process has a certificate of a CA signed: that one, of this CA by that key. */
+static st allow_certificate(struct scope *s, struct founding *f, const char *zone, const char *issuer, const char *name,
+			    const char *profile, const char *cn)
+{
+	if (!f->want->quorum)
+		return OK;
+	return cli_init_quorum_certify(s, f->c, f->api, zone, issuer, name, profile, cli_init_subject(s, f->want, cn));
 }
 
 static st make_time_key(struct scope *s, struct founding *f)
@@ -103,6 +121,7 @@ static st make_time_key(struct scope *s, struct founding *f)
 
 static st make_root(struct scope *s, struct founding *f)
 {
+	TRY(allow_certificate(s, f, "root", "root", "root", "root", "Root CA"));
 	TRY(child_start(s, f, "root-ca", &f->root_ca));
 	TRY(cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "root-ca")->socket, &f->root_api));
 	AUTO(json_t) *made = NULL;
@@ -114,10 +133,18 @@ static st make_root(struct scope *s, struct founding *f)
 	return cli_found_keep(s, f->c, "root", pem);
 }
 
+static st start_ca(struct scope *s, struct founding *f)
+{
+	if (f->api != NULL)
+		return OK; /* the register of persons needed it already */
+	TRY(child_start(s, f, "ca", &f->ca));
+	return cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "ca")->socket, &f->api);
+}
+
 static st make_issuing(struct scope *s, struct founding *f)
 {
-	TRY(child_start(s, f, "ca", &f->ca));
-	TRY(cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "ca")->socket, &f->api));
+	TRY(start_ca(s, f));
+	TRY(allow_certificate(s, f, "root", "root", "issuing", "issuing-ca", "Issuing CA"));
 	AUTO(json_t) *made = NULL;
 	TRY(cli_ca_request(s, f->c, f->api, "issuing", "issuing-ca", cli_init_subject(s, f->want, "Issuing CA"),
 			   json_pack("{s:b}", "request_only", true), &made));
@@ -130,6 +157,7 @@ static st make_issuing(struct scope *s, struct founding *f)
 static st make_management(struct scope *s, struct founding *f)
 {
 	AUTO(json_t) *made = NULL;
+	TRY(allow_certificate(s, f, "ca", "management", "management", "management-ca", "Management CA"));
 	TRY(cli_ca_request(s, f->c, f->api, "management", "management-ca", cli_init_subject(s, f->want, "Management CA"),
 			   json_pack("{s:n}", "ocsp_url"), &made));
 	const char *pem;
@@ -258,6 +286,65 @@ static void stop_all(struct founding *f)
 		cli_stop(&f->keyd[i], 10000);
 }
 
+/* ---- with quorum ---- */
+
+static st make_identities(struct scope *s, struct founding *f)
+{
+	static const char *const zones[] = { "root", "ca" };
+	for (size_t i = 0; f->want->quorum && i < sizeof zones / sizeof zones[0]; i++) {
+		struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_IDENTITY }, made;
+		TRY(plain_key(s, f, zones[i], "identity", &want, &made));
+		f->identity[i] = (struct cli_rehearsal_instance){ .name = scope_printf(s, "keyd/%s", zones[i]),
+								  .spki = scope_copy(s, made.spki) };
+	}
+	return OK;
+}
+
+static st make_people(struct scope *s, struct founding *f)
+{
+	return f->want->quorum ? cli_rehearsal_people(s, f->c) : OK;
+}
+
+static st restart_keyd(struct scope *s, struct founding *f, const char *zone)
+{
+	for (size_t i = 0; cli_init_zones[i] != NULL; i++) {
+		if (strcmp(cli_init_zones[i], zone) != 0)
+			continue;
+		AUTO_BUF pins;
+		AUTO_FD log = -1;
+		const char *label = scope_printf(s, "keyd-%s", zone);
+		const struct cli_daemon *daemon = cli_conf_daemon(&f->c->conf, label);
+		buf_init(&pins, 32768);
+		cli_stop(&f->keyd[i], 10000);
+		TRY(cli_pins(s, f->c, daemon, &pins));
+		TRY(cli_open_log(s, f->c, label, &log));
+		TRY(cli_spawn(s, f->c, daemon, buf_span(&pins), log, &f->keyd[i]));
+		TRY(fail_context(s, cli_wait_ready(s, &f->keyd[i], READY_MS), "log/%s.log", label));
+	}
+	return OK;
+}
+
+static st sign_founding(struct scope *s, struct founding *f)
+{
+	if (!f->want->quorum)
+		return OK;
+	TRY(cli_rehearsal_found(s, f->c, f->want->name, f->identity, 2, &f->want->founding_hash));
+	cli_progress(f->c, "       SHA-256 of the founding document: %s", f->want->founding_hash);
+	TRY(cli_init_write(s, f->c, f->want, true));
+	return conf_read(s, &cli_conf_schema, cli_path(s, f->c, "etc/chancery.conf"), &f->c->conf);
+}
+
+static st give_roles(struct scope *s, struct founding *f)
+{
+	if (!f->want->quorum)
+		return OK;
+	TRY(start_ca(s, f));
+	TRY(cli_rehearsal_staff(s, f->c, f->api));
+	TRY(cli_rehearsal_export(s, f->c, f->api));
+	TRY(restart_keyd(s, f, "root"));
+	return restart_keyd(s, f, "ca");
+}
+
 static st settle(struct scope *s, struct founding *f)
 {
 	stop_all(f);
@@ -272,6 +359,10 @@ static const struct {
 	{ "Record of the founding", record_founding },
 	{ "Key zones", start_keyds },
 	{ "Key of the audit log", make_log_key },
+	{ "Identity of the keyds", make_identities },
+	{ "Persons and their tokens (TEST)", make_people },
+	{ "Founding document", sign_founding },
+	{ "Roles", give_roles },
 	{ "Keys of the CAs", make_ca_keys },
 	{ "Key of the time-stamp unit", make_time_key },
 	{ "Root CA", make_root },
@@ -284,13 +375,22 @@ static const struct {
 	{ "First CRLs", first_crls },
 	{ "Configuration", settle },
 };
-#define STEPS (sizeof steps / sizeof steps[0])
+#define STEPS        (sizeof steps / sizeof steps[0])
+#define QUORUM_STEPS 4
+
+static bool is_quorums(st (*run)(struct scope *s, struct founding *f))
+{
+	return run == make_identities || run == make_people || run == sign_founding || run == give_roles;
+}
 
 static st run_steps(struct scope *s, struct founding *f)
 {
 	char *marker = cli_path(s, f->c, "etc/founding");
+	size_t number = 0, all = f->want->quorum ? STEPS : STEPS - QUORUM_STEPS;
 	for (size_t i = 0; i < STEPS; i++) {
-		cli_progress(f->c, "%2zu/%zu  %s", i + 1, STEPS, steps[i].text);
+		if (!f->want->quorum && is_quorums(steps[i].run))
+			continue;
+		cli_progress(f->c, "%2zu/%zu  %s", ++number, all, steps[i].text);
 		char *line = scope_printf(s, "%s\n", steps[i].text);
 		TRY(file_replace(s, marker, span_str(line), 0644));
 		TRY(fail_context(s, steps[i].run(s, f), "%s", steps[i].text));
@@ -327,6 +427,12 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 {
 	TRY(take_ports(s, c, want));
 	want->test = cli_get(c, "test") != NULL;
+	want->quorum = cli_get(c, "quorum") != NULL;
+	if (want->quorum && !want->test)
+		return fail(
+			s, E_INPUT,
+			"--quorum is for test installations (--test), whose persons are scripted; people found a provider as "
+			"docs/guide/operators.md says");
 	const char *name = cli_get(c, "name");
 	if (name == NULL && !want->test)
 		return fail(
@@ -407,6 +513,8 @@ static const struct cli_option init_options[] = {
 	  .value = "CONNECTION",
 	  .help = "the ca's database is this one of PostgreSQL, which is there and empty, as in postgresql:///chancery?host=/run/postgresql "
 		  "(default: a file of SQLite)" },
+	{ .name = "quorum",
+	  .help = "only with --test: the keys of CAs are under quorum from the founding document on, by scripted persons with tokens of their own" },
 	{ .name = "start-over", .help = "move an interrupted installation aside and begin anew" },
 };
 static const struct cli_command commands[] = {

@@ -6,7 +6,9 @@
 
 struct cli_init {
 	bool test;
-	const char *name; /* "TEST Demo Provider" */
+	bool quorum;               /* the keys of CAs are nobody's alone; with `test` only, by the scripted persons */
+	const char *founding_hash; /* SHA-256 of the founding document, once it is signed */
+	const char *name;          /* "TEST Demo Provider" */
 	const char *country;
 	const char *organisation; /* TEST in front for test installations */
 	const char *organisation_identifier;

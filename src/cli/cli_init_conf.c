@@ -41,12 +41,37 @@ static const char *zoned(struct scope *s, const char *text, const char *zone)
 	return zoned(s, scope_printf(s, "%.*s%s%s", (int)(mark - text), text, zone, mark + strlen("{zone}")), zone);
 }
 
+/* What the founders signed, from which a daemon verifies who may do what. */
+static void put_founding(struct buf *out, const struct cli_init *want)
+{
+	if (want->founding_hash != NULL)
+		put(out, "founding = ../founding\nfounding-hash = %s\n", want->founding_hash);
+}
+
+/* Off line, and while the records go to journals, a keyd has the register of persons from a file. */
+static void put_control(struct buf *out, const struct cli_init *want, const char *zone, bool founding)
+{
+	bool root = strcmp(zone, "root") == 0;
+	if (!want->quorum || (!root && strcmp(zone, "ca") != 0))
+		return;
+	put_founding(out, want);
+	if (want->founding_hash != NULL && (root || founding))
+		put(out, "register = ../state/register\n");
+}
+
+static bool has_token(const struct cli_init *want, const char *zone, const char *of_zone, const char *token)
+{
+	bool identity = strcmp(token, "identity") == 0, group = strcmp(of_zone, "root") == 0 || strcmp(of_zone, "ca") == 0;
+	return strcmp(zone, of_zone) == 0 && (!group || identity == want->quorum);
+}
+
 static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init *want, const char *zone, bool founding)
 {
 	static const struct {
 		const char *zone, *token;
 	} tokens[] = { { "log", "log" },       { "root", "root" },           { "ca", "issuing" },
-		       { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" } };
+		       { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" },
+		       { "root", "identity" }, { "ca", "identity" } };
 	AUTO_BUF out;
 	buf_init(&out, 0);
 	char *daemon = scope_printf(s, "keyd-%s", zone);
@@ -58,8 +83,9 @@ static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init
 	if (want->module_directory != NULL)
 		put(&out, "module-directory = %s\n", zoned(s, want->module_directory, zone));
 	for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
-		if (strcmp(tokens[i].zone, zone) == 0)
+		if (has_token(want, zone, tokens[i].zone, tokens[i].token))
 			put(&out, "token = %s\n", tokens[i].token);
+	put_control(&out, want, zone, founding);
 	if (founding || strcmp(zone, "root") == 0)
 		put(&out, "audit-journal = ../state/%s/journal\n", daemon);
 	else
@@ -85,6 +111,8 @@ static st write_ca(struct scope *s, const struct cli *c, const struct cli_init *
 	if (!root && !founding)
 		put(&out, "listen = %s:%u\n", want->host, want->ca_https);
 	put_audit(&out, name, root || founding);
+	if (!root)
+		put_founding(&out, want);
 	if (root)
 		put(&out, "crl-life = 180d\n");
 	if (!root && !founding)
@@ -151,6 +179,8 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 	    "crl-url = %scrl/issuing.crl\nrepository-url = %s\n",
 	    want->name, want->test ? "yes" : "no", want->module, want->host, want->ca_https, want->public_url, want->host,
 	    want->tsa_http, want->public_url, want->public_url);
+	if (want->founding_hash != NULL)
+		put(&out, "founding-hash = %s\n", want->founding_hash);
 	static const char *const anchored[] = { "ca", "va", "tsa", "keyd-ca", "keyd-status", "keyd-time", "keyd-log" };
 	for (size_t i = 0; i < sizeof anchored / sizeof anchored[0]; i++)
 		put(&out, "anchor = ../state/%s/anchor\n", anchored[i]);

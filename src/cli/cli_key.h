@@ -29,8 +29,9 @@ st cli_key_named(struct scope *s, const struct cli *c, const char *zone, const c
 /* As JSON: in a table, or with everything about it. */
 json_t *cli_key_row_json(struct scope *s, const struct cli_key *key);
 json_t *cli_key_json(struct scope *s, const struct cli_key *key);
-/* What is to be done about keys that cannot be used, a sentence each. */
-void cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duties);
+/* What is to be done about keys that cannot be used, a sentence each. Returns how many of them are amiss: key groups that wait for their
+ * custodians, as after each start, are not. */
+size_t cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duties);
 /* The same about certifications of devices and usage periods that end within 90 days, or have ended. */
 void cli_key_warnings(struct scope *s, const struct cli_keys *keys, json_t *duties);
 

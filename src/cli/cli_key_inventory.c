@@ -196,18 +196,41 @@ static void add_duty(json_t *duties, const char *text)
 	(void)json_array_append_new(duties, json_string(text));
 }
 
-void cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duties)
+/* What keyd says of a key group that waits for its custodians; NULL: it is not that. */
+static const char *locked_because(struct scope *s, const struct cli_key *key)
 {
+	AUTO(key_client) *client = key_client_new(key->socket);
+	struct key_status status;
+	const char *found = NULL;
+	if (key_status(s, client, &status).code == E_OK)
+		for (size_t i = 0; i < status.token_count; i++)
+			if (strcmp(status.tokens[i].label, key->entry.info.token) == 0 &&
+			    strncmp(status.tokens[i].reason, "locked:", 7) == 0)
+				found = status.tokens[i].reason;
+	scope_clear_error(s);
+	return found;
+}
+
+size_t cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duties)
+{
+	size_t amiss = 0;
 	for (size_t i = 0; i < keys->count; i++) {
 		const struct cli_key *key = &keys->row[i];
 		if (key->entry.info.usable || key->entry.state == KEY_DESTROYED)
 			continue;
-		add_duty(duties,
-			 scope_printf(s,
-				      "key %s of zone %s is not usable: its token is closed or refused its PIN; chancery run "
-				      "--stop, then chancery run with the right PIN (log/keyd-%s.log says more)",
-				      key->entry.info.label, key->zone, key->zone));
+		const char *locked = locked_because(s, key);
+		amiss += locked == NULL;
+		add_duty(
+			duties,
+			locked != NULL
+				? scope_printf(s, "key group %s of zone %s is %s", key->entry.info.token, key->zone, locked)
+				: scope_printf(
+					  s,
+					  "key %s of zone %s is not usable: its token is closed or refused its PIN; chancery run "
+					  "--stop, then chancery run with the right PIN (log/keyd-%s.log says more)",
+					  key->entry.info.label, key->zone, key->zone));
 	}
+	return amiss;
 }
 
 //= requirements#C2 the inventory holds certificate, scheme and expiry, and says when it expires

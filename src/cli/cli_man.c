@@ -83,7 +83,7 @@ static st program_page(struct scope *s, struct cli *c, const char *program, stru
 {
 	static const char *const arguments[] = { "--man", NULL };
 	int code;
-	TRY(cli_run_program(s, cli_program(s, c, program), arguments, NULL, out, &code));
+	TRY(cli_run_program(s, cli_program(s, c, program), arguments, NULL, -1, out, &code));
 	return code == 0 ? OK : fail(s, E_UNAVAILABLE, "%s --man ended with %d", program, code);
 }
 

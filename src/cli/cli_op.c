@@ -1,5 +1,5 @@
 /* `chancery op`: operations with quorum, from the proposal to who carries them out. All of it are files, to be carried by any medium. */
-#include "cli_op.h"
+#include "cli_rehearsal.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "control_entries.h"
@@ -48,7 +48,7 @@ static st run_token(struct scope *s, const struct cli *c)
 	AUTO_BUF said; /* the same as is told below */
 	int code;
 	buf_init(&said, 0);
-	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, &said, &code));
+	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, -1, &said, &code));
 	return code == 0 ? OK : fail(s, E_STATE, "nothing was approved: chancery-token ended with %d", code);
 }
 
@@ -235,6 +235,11 @@ static const struct cli_command commands[] = {
 	  .without_configuration = true,
 	  CLI_OPTIONS(verify_options),
 	  .run = cli_op_verify },
+	{ .verb = "rehearse",
+	  .summary =
+		  "Test installations: have the scripted persons activate the key groups of the CAs, which are locked after each start",
+	  .example = "op rehearse",
+	  .run = cli_rehearse },
 	{ .verb = "register",
 	  .summary = "Write the verified register to a file, for chancery-token on a machine without network",
 	  .example = "op register --out register",

@@ -6,7 +6,7 @@
 
 #define KEYD "keyd/"
 
-static st open_instance(struct scope *s, const struct cli *c, span instance, struct key_client **out)
+st cli_op_keyd_open(struct scope *s, const struct cli *c, span instance, struct key_client **out)
 {
 	span prefix = SPAN_LITERAL(KEYD);
 	if (!span_equal(span_first(instance, prefix.len), prefix) || instance.len == prefix.len)
@@ -18,7 +18,7 @@ st cli_op_keyd_nonce(struct scope *s, const struct cli *c, struct control_propos
 {
 	AUTO(key_client) *client = NULL;
 	struct key_challenge given;
-	TRY(open_instance(s, c, p->instance, &client));
+	TRY(cli_op_keyd_open(s, c, p->instance, &client));
 	TRY(key_challenge(s, client, &given));
 	if (!span_is(p->instance, given.instance))
 		return fail(s, E_STATE, "this keyd is the instance %s", given.instance);
@@ -47,7 +47,7 @@ st cli_op_open(struct scope *s, struct cli *c)
 	const char *prefix = cli_get_or(c, "out", c->argument[0]);
 	TRY(cli_op_read(s, c->argument[0], &o));
 	TRY(file_read(s, c->argument[0], CONTROL_SIGNED_MAX, &file));
-	TRY(open_instance(s, c, o->proposal.instance, &client));
+	TRY(cli_op_keyd_open(s, c, o->proposal.instance, &client));
 	TRY(key_open_operation(s, client, file, opening));
 	const char *statement = scope_printf(s, "%s.statement", prefix);
 	TRY(fail_context(s, file_replace(s, statement, opening->statement, 0644), "writing %s", statement));
@@ -64,7 +64,7 @@ st cli_op_open(struct scope *s, struct cli *c)
 /* ---- carrying out ---- */
 
 /* A custodian's file is a share for keyd and an approval for the operation. */
-static st take_custodian(struct scope *s, const char *path, struct control_signed *o, span *out_text)
+st cli_op_take_custodian(struct scope *s, const char *path, struct control_signed *o, span *out_text)
 {
 	span file;
 	struct control_opened_share share;
@@ -91,10 +91,10 @@ st cli_op_keyd_execute(struct scope *s, struct cli *c, struct control_signed *o)
 	for (; (path = cli_get_at(c, "share", count)) != NULL; count++) {
 		if (count == KEY_SHARES_MAX)
 			return fail(s, E_LIMIT, "there are at most %d shares", KEY_SHARES_MAX);
-		TRY(take_custodian(s, path, o, &share[count]));
+		TRY(cli_op_take_custodian(s, path, o, &share[count]));
 	}
 	TRY(control_signed_write(s, o, &file));
-	TRY(open_instance(s, c, o->proposal.instance, &client));
+	TRY(cli_op_keyd_open(s, c, o->proposal.instance, &client));
 	TRY(key_execute(s, client, buf_span(&file), share, count, &words));
 	return cli_print(s, c,
 			 json_pack("{s:s, s:s#, s:s}", "operation", o->proposal.operation->name, "carried out by",

@@ -213,7 +213,7 @@ static st add_parameters(struct scope *s, const struct cli *c, struct control_pr
 
 /* ---- who carries it out ---- */
 
-static st take_nonce(struct scope *s, const char *hex, struct control_proposal *p)
+st cli_op_take_nonce(struct scope *s, const char *hex, struct control_proposal *p)
 {
 	span nonce;
 	TRY(fail_context(s, hex_parse(s, span_str(hex), &nonce), "the nonce"));
@@ -235,15 +235,15 @@ static st ask_nonce(struct scope *s, const struct cli *c, struct cli_api *api, s
 					: "%s is carried out by the keyd that holds the keys: --instance keyd/ca",
 			    p->operation->name);
 	if (cli_get(c, "nonce") != NULL)
-		return take_nonce(s, cli_get(c, "nonce"), p);
+		return cli_op_take_nonce(s, cli_get(c, "nonce"), p);
 	if (!of_register)
 		return cli_op_keyd_nonce(s, c, p);
 	TRY(cli_api_call(s, api, "POST", "/v1/operations/nonce", NULL, &given));
-	return take_nonce(s, cli_member(given, "nonce"), p);
+	return cli_op_take_nonce(s, cli_member(given, "nonce"), p);
 }
 
 //= control#crl a management CRL no older than 24 h goes with every operation
-static st take_crl(struct scope *s, struct cli_api *api, const struct control_register *r, struct control_signed *o)
+st cli_op_take_crl(struct scope *s, struct cli_api *api, const struct control_register *r, struct control_signed *o)
 {
 	struct pki_crl crl;
 	uint8_t hash[DIGEST_MAX];
@@ -293,7 +293,7 @@ static st make(struct scope *s, const struct cli *c, struct cli_api *api, const 
 	TRY(take_times(s, c, &o->proposal));
 	TRY(check_proposer(s, c, r, &o->proposal));
 	take_head(r, &o->proposal);
-	TRY(take_crl(s, api, r, o));
+	TRY(cli_op_take_crl(s, api, r, o));
 	TRY(ask_nonce(s, c, api, &o->proposal));
 	TRY(control_proposal_write(s, &o->proposal, &text));
 	return control_proposal_read(s, scope_copy(s, buf_span(&text)), &o->proposal);

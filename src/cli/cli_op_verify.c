@@ -15,12 +15,19 @@ struct used {
 	uint8_t proposal[CONTROL_HASH_LEN];
 };
 
+struct waiting {
+	uint64_t entries;
+	span leaf; /* empty: it was judged */
+};
+
 struct judging {
 	struct scope *s;
 	struct control_register *r;
 	json_t *findings;
 	uint64_t executed, refused;
-	struct used *used; /* proposals that instances carried out */
+	struct used *used;       /* proposals that instances carried out */
+	struct waiting *waiting; /* operations that speak of entries which come later */
+	size_t waiting_count;
 	st status;
 };
 
@@ -51,14 +58,18 @@ static void compare_entry(struct scope *s, struct judging *j, const struct audit
 		     (unsigned long long)head.entries);
 }
 
+static void judge_waiting(struct judging *j, bool all);
+
 static void judge_entry(struct scope *s, struct judging *j, const struct audit_envelope *e)
 {
 	span file;
 	st status = audit_field_base64(s, &e->record, "file", &file);
 	if (status.code == E_OK)
-		status = control_register_apply(s, j->r, file, e->at);
+		status = control_register_apply(s, j->r, file, audit_envelope_time(e));
 	if (status.code == E_OK)
 		compare_entry(s, j, e);
+	if (status.code == E_OK)
+		judge_waiting(j, false);
 	else
 		find(j, e, "it has no effect on the register: %s", s->message);
 }
@@ -89,11 +100,23 @@ static st check_executed(struct scope *s, struct judging *j, const struct audit_
 	TRY(audit_field_text(s, &e->record, "instance", &instance));
 	TRY(control_signed_read(s, file, o));
 	TRY(check_instance(s, j->r, instance));
-	TRY(control_check(s, j->r, o, scope_cstr(s, instance), e->at));
+	TRY(control_check(s, j->r, o, scope_cstr(s, instance), audit_envelope_time(e)));
 	//= control#nonce a proposal is carried out once
 	if (used_before(j, o->proposal.hash))
 		return fail(s, E_CONFLICT, "this proposal was carried out before");
 	return OK;
+}
+
+/* How much of the register an operation speaks of; 0 when it cannot be read, which is found later. */
+static uint64_t entries_of(struct scope *s, const struct audit_envelope *e)
+{
+	span file;
+	struct control_signed *o = scope_new(s, struct control_signed);
+	st status = audit_field_base64(s, &e->record, "file", &file);
+	if (status.code == E_OK)
+		status = control_signed_read(s, file, o);
+	scope_clear_error(s);
+	return status.code == E_OK ? o->proposal.entries : 0;
 }
 
 static void judge_executed(struct scope *s, struct judging *j, const struct audit_envelope *e)
@@ -107,6 +130,30 @@ static void judge_executed(struct scope *s, struct judging *j, const struct audi
 	}
 	j->used = heap_grow(j->used, (size_t)(j->executed + 1) * sizeof *j->used);
 	memcpy(j->used[j->executed++].proposal, o->proposal.hash, CONTROL_HASH_LEN);
+}
+
+/* ---- those that are in the log before the entries that they speak of: a founding's journals come one after the other ---- */
+
+static void wait_for_entries(struct judging *j, uint64_t entries, span leaf)
+{
+	j->waiting = heap_grow(j->waiting, (j->waiting_count + 1) * sizeof *j->waiting);
+	j->waiting[j->waiting_count++] = (struct waiting){ .entries = entries, .leaf = scope_copy(j->s, leaf) };
+}
+
+/* Those whose entries are there now; at the end of the log all that are left. */
+static void judge_waiting(struct judging *j, bool all)
+{
+	uint64_t entries = control_register_head(j->r).entries;
+	for (size_t i = 0; i < j->waiting_count; i++) {
+		struct waiting *w = &j->waiting[i];
+		struct audit_envelope e;
+		AUTO_SCOPE s;
+		scope_init(&s, j->s->source);
+		if (w->leaf.len == 0 || (w->entries > entries && !all) || audit_envelope_read(&s, w->leaf, &e).code != E_OK)
+			continue;
+		w->leaf.len = 0;
+		judge_executed(&s, j, &e);
+	}
 }
 
 /* ---- the log ---- */
@@ -136,6 +183,8 @@ static bool judge(void *state, uint64_t index, span leaf)
 	}
 	if (e.record.code == AUDIT_REGISTER_CHANGED)
 		judge_entry(&s, j, &e);
+	else if (e.record.code == AUDIT_OPERATION_EXECUTED && entries_of(&s, &e) > control_register_head(j->r).entries)
+		wait_for_entries(j, entries_of(&s, &e), leaf);
 	else if (e.record.code == AUDIT_OPERATION_EXECUTED)
 		judge_executed(&s, j, &e);
 	else if (e.record.code == AUDIT_OPERATION_REFUSED)
@@ -184,7 +233,10 @@ st cli_op_verify(struct scope *s, struct cli *c)
 	TRY(read_founding(s, c, &r));
 	struct judging j = { .s = s, .r = r, .findings = findings };
 	st status = judge_log(s, cli_get_or(c, "log", c->conf.audit_log), &j);
+	if (status.code == E_OK)
+		judge_waiting(&j, true);
 	free(j.used);
+	free(j.waiting);
 	TRY(status);
 	c->exit_code = json_array_size(findings) == 0 ? 0 : EXIT_FINDINGS;
 	return cli_print(s, c, report(s, &j));

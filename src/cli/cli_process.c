@@ -50,7 +50,7 @@ static st tokens_of(struct scope *s, const struct cli *c, const struct cli_daemo
 {
 	const char *const arguments[] = { "--config", daemon->config, "tokens", NULL };
 	int exit_code;
-	TRY(cli_run_program(s, cli_program(s, c, daemon->program), arguments, &daemon->environment, out, &exit_code));
+	TRY(cli_run_program(s, cli_program(s, c, daemon->program), arguments, &daemon->environment, -1, out, &exit_code));
 	return exit_code == 0 ? OK
 			      : fail(s, E_CONFIG, "%s cannot name its tokens (exit code %d); its message says why",
 				     daemon->label, exit_code);
@@ -247,7 +247,7 @@ static st read_all(struct scope *s, int fd, struct buf *out)
 }
 
 st cli_run_program(struct scope *s, const char *path, const char *const *arguments, const struct conf_list *environment,
-		   struct buf *out, int *out_exit)
+		   int log_fd, struct buf *out, int *out_exit)
 {
 	static const struct conf_list nothing = { 0 };
 	char *words[ARGUMENTS_MAX];
@@ -267,7 +267,7 @@ st cli_run_program(struct scope *s, const char *path, const char *const *argumen
 	if (pid < 0)
 		return fail_errno(s, E_IO, "starting %s", path);
 	if (pid == 0) {
-		if (out != NULL && dup2(to, STDOUT_FILENO) < 0)
+		if ((out != NULL && dup2(to, STDOUT_FILENO) < 0) || (log_fd >= 0 && dup2(log_fd, STDERR_FILENO) < 0))
 			_exit(1);
 		(void)execve(path, words, full);
 		_exit(127);
@@ -301,7 +301,7 @@ st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon
 	}
 	while (*arguments != NULL && n + 1 < ARGUMENTS_MAX)
 		words[n++] = *arguments++;
-	return cli_run_program(s, cli_program(s, c, daemon->program), words, &daemon->environment, out, out_exit);
+	return cli_run_program(s, cli_program(s, c, daemon->program), words, &daemon->environment, -1, out, out_exit);
 }
 
 st cli_open_log(struct scope *s, const struct cli *c, const char *name, int *out_fd)

@@ -24,9 +24,10 @@ st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daem
 st cli_wait_ready(struct scope *s, struct cli_child *child, int timeout_ms);
 /* SIGTERM, and SIGKILL after `grace_ms`; waits for its end. A child that is not running is fine. */
 void cli_stop(struct cli_child *child, int grace_ms);
-/* Run a program of ours to its end with standard output as ours, or into `out` when given; its exit code. */
+/* Run a program of ours to its end with standard output as ours, or into `out` when given, and standard error as ours, or into `log_fd`
+ * unless it is -1; its exit code. */
 st cli_run_program(struct scope *s, const char *path, const char *const *arguments, const struct conf_list *environment,
-		   struct buf *out, int *out_exit);
+		   int log_fd, struct buf *out, int *out_exit);
 /* One of a daemon's own commands ("probe"), with its configuration and PINs; prints to our standard output, or into `out` when
  * given. */
 st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *const *arguments,

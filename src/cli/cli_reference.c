@@ -53,7 +53,7 @@ static st configuration_page(struct scope *s, struct cli *c)
 		int code;
 		AUTO_BUF part;
 		buf_init(&part, 0);
-		TRY(cli_run_program(s, cli_program(s, c, programs[i]), arguments, NULL, &part, &code));
+		TRY(cli_run_program(s, cli_program(s, c, programs[i]), arguments, NULL, -1, &part, &code));
 		if (code != 0)
 			return fail(s, E_UNAVAILABLE, "%s --reference ended with %d", programs[i], code);
 		(void)put(&page, "\n");

@@ -156,7 +156,7 @@ static st head_of_keyd(struct scope *s, const struct cli *c, const char *verb, u
 	AUTO_BUF printed;
 	int exit_code;
 	buf_init(&printed, 65536);
-	TRY(cli_run_program(s, cli_program(s, c, keyd->program), arguments, &keyd->environment, &printed, &exit_code));
+	TRY(cli_run_program(s, cli_program(s, c, keyd->program), arguments, &keyd->environment, -1, &printed, &exit_code));
 	while (printed.len > 0 && printed.data[printed.len - 1] == '\n')
 		printed.len--;
 	if (exit_code != 0)

@@ -387,10 +387,9 @@ static st say_ready(struct scope *s, struct cli *c)
 	struct cli_keys keys;
 	AUTO(json_t) *duties = json_array();
 	TRY(cli_key_inventory(s, c, NULL, &keys));
-	cli_key_duties(s, &keys, duties);
+	c->exit_code = cli_key_duties(s, &keys, duties) > 0;
 	if (json_array_size(duties) == 0)
 		return cli_print(s, c, json_pack("{s:s}", "daemons", "ready"));
-	c->exit_code = 1;
 	return cli_print(s, c, json_pack("{s:s, s:O}", "daemons", "ready", "to do", duties));
 }
 

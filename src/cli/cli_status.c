@@ -243,7 +243,7 @@ static void add_keys(struct scope *s, const struct cli *c, json_t *out, json_t *
 							     e->info.label, "type", e->info.type->name, "state", condition(e)));
 	}
 	scope_clear_error(s);
-	cli_key_duties(s, &keys, duties);
+	(void)cli_key_duties(s, &keys, duties);
 	cli_key_warnings(s, &keys, duties);
 	(void)json_object_set_new(out, "keys", shown);
 }

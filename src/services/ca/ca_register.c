@@ -68,7 +68,7 @@ static st apply_record(struct scope *s, struct ca_register *r, const struct audi
 	struct control_signed *o = scope_new(s, struct control_signed);
 	TRY(audit_field_base64(s, &e->record, "file", &file));
 	TRY(control_signed_read(s, file, o));
-	TRY(control_register_apply(s, r->now, file, e->at));
+	TRY(control_register_apply(s, r->now, file, audit_envelope_time(e)));
 	note_entry(r, control_register_head(r->now).entries, o);
 	return OK;
 }

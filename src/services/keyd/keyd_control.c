@@ -96,7 +96,7 @@ static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelo
 {
 	span file;
 	TRY(audit_field_base64(s, &envelope->record, "file", &file));
-	return control_register_apply(s, d->control->persons, file, envelope->at);
+	return control_register_apply(s, d->control->persons, file, audit_envelope_time(envelope));
 }
 
 static st note_own(struct scope *s, struct keyd *d, const struct audit_record *record)
