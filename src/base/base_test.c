@@ -270,7 +270,8 @@ static void a_secret_stays_in_locked_memory(void **state)
 	const char *flags = strstr(mapping, "VmFlags:");
 	assert_non_null(flags);
 	const char *line = scope_cstr(&s, span_of(flags, strcspn(flags, "\n")));
-	assert_non_null(strstr(line, " lo"));
+	if (dlsym(RTLD_DEFAULT, "__asan_init") == NULL) /* which makes mlock do nothing */
+		assert_non_null(strstr(line, " lo"));
 	assert_non_null(strstr(line, " dd"));
 	secret_free(memory, 100);
 	secret_free(NULL, 100);

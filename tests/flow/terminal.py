@@ -2,6 +2,7 @@
 import os
 import pty
 import select
+import signal
 import termios
 import time
 
@@ -38,7 +39,10 @@ class Terminal:
     def echoes(self):
         return bool(termios.tcgetattr(self.terminal)[3] & termios.ECHO)
 
-    def end(self):
+    def end(self, seconds=60):
+        """Its exit code, when it comes to its end in time."""
+        until = time.monotonic() + seconds
         while self.look():
-            pass
+            if time.monotonic() > until:
+                os.kill(self.pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

@@ -209,7 +209,9 @@ def test_the_pin_is_in_no_argument_and_no_environment_and_the_process_is_closed(
     status = (process / "status").read_text()
     assert "\nSeccomp:\t2\n" in status and "\nNoNewPrivs:\t1\n" in status
     assert re.search(r"Max core file size +0 +0 ", (process / "limits").read_text())
-    assert int(status.split("VmLck:")[1].split()[0]) > 0
+    if "asan" not in BUILD.name:  # where mlock does nothing
+        assert int(status.split("VmLck:")[1].split()[0]) > 0
+    within(5, lambda: not person.echoes())
     os.write(person.terminal, f"{PIN}\n".encode())
     said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
     assert person.end() == 0 and b"--token" in said and PIN.encode() not in said
