@@ -1,8 +1,9 @@
 /* What is typed without being seen. It is read from the terminal itself, so that standard input and output may go elsewhere. */
 #include "terminal.h"
 #include "file.h"
-#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <termios.h>
 #include <unistd.h>
@@ -17,34 +18,51 @@ static void note_signal(int number)
 static const int caught[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP };
 #define CAUGHT (sizeof caught / sizeof caught[0])
 
-/* A signal ends the reading, so that the terminal shows again what is typed. */
-static void catch_signals(struct sigaction before[CAUGHT])
+struct signals {
+	struct sigaction action[CAUGHT];
+	sigset_t mask, waiting; /* as it was, and while an entry is waited for */
+};
+
+/* A signal ends the waiting, so that the terminal shows again what is typed; at any other time it stays pending. */
+static void catch_signals(struct signals *before)
 {
-	struct sigaction note = { .sa_handler = note_signal }; /* without SA_RESTART */
+	struct sigaction note = { .sa_handler = note_signal };
+	sigset_t held;
 	(void)sigemptyset(&note.sa_mask);
+	(void)sigemptyset(&held);
 	interrupted = 0;
 	for (size_t i = 0; i < CAUGHT; i++)
-		(void)sigaction(caught[i], &note, &before[i]);
+		(void)sigaddset(&held, caught[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &held, &before->mask);
+	before->waiting = before->mask;
+	for (size_t i = 0; i < CAUGHT; i++) {
+		(void)sigdelset(&before->waiting, caught[i]);
+		(void)sigaction(caught[i], &note, &before->action[i]);
+	}
 }
 
-static void let_signals(const struct sigaction before[CAUGHT])
+static void let_signals(const struct signals *before)
 {
 	for (size_t i = 0; i < CAUGHT; i++)
-		(void)sigaction(caught[i], &before[i], NULL);
+		(void)sigaction(caught[i], &before->action[i], NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &before->mask, NULL);
 }
 
 static ssize_t read_unseen(int terminal, char entry[TERMINAL_ROOM])
 {
-	struct sigaction before[CAUGHT];
+	struct signals before;
+	struct pollfd line = { .fd = terminal, .events = POLLIN };
 	struct termios shown;
+	ssize_t got = -1;
 	if (tcgetattr(terminal, &shown) != 0)
 		return -1;
 	struct termios hidden = shown;
 	hidden.c_lflag &= ~(tcflag_t)ECHO;
-	catch_signals(before);
-	ssize_t got = tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 ? read(terminal, entry, TERMINAL_ROOM) : -1;
+	catch_signals(&before);
+	if (tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 && ppoll(&line, 1, NULL, &before.waiting) == 1)
+		got = read(terminal, entry, TERMINAL_ROOM);
 	(void)tcsetattr(terminal, TCSAFLUSH, &shown);
-	let_signals(before);
+	let_signals(&before);
 	return got;
 }
 
