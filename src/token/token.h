@@ -91,11 +91,14 @@ st token_read(struct scope *s, const struct token *t, const char *option, size_t
 /* The person of --person. */
 st token_person(struct scope *s, const struct token *t, span *out);
 struct control_proposal;
+struct control_signed;
 struct control_approval;
 /* Words, terms and whole text of what is about to be approved. */
 st token_show_approval(struct scope *s, const struct control_proposal *p, const struct control_approval *a);
 /* Is it a time to approve this? E_STATE when it has expired or is of the future. */
 st token_check_time(struct scope *s, const struct control_proposal *p, int64_t now);
+/* Does this approval count: its role takes a seat of the operation, and its person has not approved it yet? E_DENIED, E_CONFLICT. */
+st token_check_seat(struct scope *s, const struct control_signed *o, const struct control_approval *a);
 /* Signs the approval into `a`. */
 st token_approve(struct scope *s, struct token *t, const struct control_proposal *p, struct control_approval *a);
 

@@ -88,7 +88,7 @@ static uint32_t roles_of(const struct control_operation *operation)
 	return roles;
 }
 
-static st check_seat(struct scope *s, const struct control_signed *o, const struct control_approval *a)
+st token_check_seat(struct scope *s, const struct control_signed *o, const struct control_approval *a)
 {
 	const struct control_operation *operation = o->proposal.operation;
 	if (control_seat_of(operation, a->role) == NULL)
@@ -145,7 +145,7 @@ st token_run_approve(struct scope *s, struct token *t)
 	TRY(fail_context(s, control_role_named(s, span_str(token_get(t, "role")), &a.role), "--role %s", token_get(t, "role")));
 	TRY(read_operation(s, t, path, o));
 	TRY(token_check_time(s, &o->proposal, a.approved));
-	TRY(check_seat(s, o, &a));
+	TRY(token_check_seat(s, o, &a));
 	TRY(token_show_approval(s, &o->proposal, &a));
 	TRY(token_open(s, t, "to approve this"));
 	TRY(token_approve(s, t, &o->proposal, &a));

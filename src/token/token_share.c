@@ -197,6 +197,7 @@ static st give_share(struct scope *s, struct token *t, struct activation *a)
 	TRY(read_files(s, t, a));
 	TRY(read_register(s, t, a));
 	TRY(token_check_time(s, &a->o->proposal, a->now));
+	TRY(token_check_seat(s, a->o, &approval));
 	TRY(check_head(s, a));
 	TRY(fail_context(s, control_statement_verify(s, a->r, &a->m, &a->o->proposal, a->now), "%s",
 			 token_get(t, "statement")));

@@ -319,6 +319,16 @@ def test_a_statement_that_the_instance_did_not_make_for_this_gets_no_share(activ
         assert words in activation.refused(code)
 
 
+def test_a_share_is_given_once_and_to_an_activation_only(activation, alice):
+    good = activation.proposal
+    activation.proposal = good + "\n" + ct.approval_line(good, "p4", "pki-operator", ct.new_key())
+    assert "p4 has approved this already" in activation.refused(6)
+    activation.proposal = activation.register.proposal("group.deactivate", ("group", "issuing"), ("reason", "Move"), instance="keyd/ca",
+                                                       nonce=activation.nonce)
+    activation.statement = activation.state()
+    assert "group.deactivate is not approved by a key-custodian" in activation.refused(4)
+
+
 def test_only_the_custodians_own_share_is_opened_and_only_as_it_was_made(activation, alice, bob):
     own = activation.share
     activation.share, _ = ct.sealed_share(bob.share_key, "issuing", "p5", 2, 2, os.urandom(32))
