@@ -67,7 +67,7 @@ st cli_key_inventory(struct scope *s, const struct cli *c, const char *zone, str
 
 st cli_key_named(struct scope *s, const struct cli *c, const char *zone, const char *label, struct cli_key *out)
 {
-	struct cli_keys keys;
+	struct cli_keys keys = { 0 };
 	const struct cli_key *found = NULL;
 	TRY(cli_key_inventory(s, c, zone, &keys));
 	for (size_t i = 0; i < keys.count; i++) {

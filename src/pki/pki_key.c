@@ -201,8 +201,7 @@ st pki_key_assure(struct scope *s, span spki, const char **out_checks)
 {
 	static const char *const checks[] = {
 		[ALG_RSA] =
-			"e=65537, exact size, n odd, no factor below 2^16, no close primes (Fermat), no ROCA fingerprint, n no prime "
-			"power (SP 800-89 5.3.3)",
+			"e=65537, exact size, odd, no factor below 2^16 (SP 800-89 5.3.3), no close primes, no ROCA, no prime power",
 		[ALG_EC] = "named curve, point on the curve, not infinity, n*Q=O (SP 800-56A 5.6.2.3.3)",
 		[ALG_ED25519] = "canonical point on the curve, not neutral, n*Q=O (SP 800-186 D.1.3)",
 	};

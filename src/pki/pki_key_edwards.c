@@ -2,7 +2,6 @@
 #include "log.h"
 #include <openssl/bn.h>
 
-DEFINE_AUTO(BIGNUM, BN_free)
 DEFINE_AUTO(BN_CTX, BN_CTX_free)
 
 #define KEY_LEN 32
