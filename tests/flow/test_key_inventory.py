@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -167,6 +168,45 @@ def test_signatures_are_counted_over_restarts_and_kills():
             client = keyd.client()
             assert (counted(client, "ca"), counted(client, "other")) == (expected, 2)
             assert expected == sum(r["key"] == "ca" for r in records(keyd) if r["event"].startswith("sign."))
+
+
+def test_when_a_suspension_is_answered_nothing_is_under_way_any_more():
+    with kc.Keyd() as keyd:
+        keyd.token("ca")
+        keyd.token("ocsp")
+        client = keyd.client()
+        client.generate("ca", purposes=CERTIFICATE)
+        spki = client.generate("ocsp", purposes=OCSP)["spki"]
+        got, stop = {"ca": 0, "ocsp": 0}, threading.Event()
+
+        def work(label, purpose, content):
+            mine = keyd.client()
+            while not stop.is_set():
+                for outcome in mine.sign_all([(label, purpose, "ecdsa-sha256", content(), b"")] * 8):
+                    if not isinstance(outcome, Refused):
+                        with lock:
+                            got[label] += 1
+                    else:
+                        assert outcome.code == "STATE", outcome
+            mine.close()
+
+        lock = threading.Lock()
+        threads = [threading.Thread(target=work, args=args) for args in
+                   [("ca", CERTIFICATE, make.certificate)] * 3 + [("ocsp", OCSP, lambda: make.ocsp_response(spki))] * 2]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            time.sleep(0.2)
+            client.change("ca", "suspended")
+            before = sum(r["event"] == "sign.certificate" for r in records(keyd))
+            time.sleep(0.2)
+            assert before == sum(r["event"] == "sign.certificate" for r in records(keyd))
+            client.change("ca", "active")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert counted(client, "ca") == got["ca"] == sum(r["event"] == "sign.certificate" for r in records(keyd)) > 0
+        assert client.entry("ocsp")["counted"] == got["ocsp"] > 0
 
 
 def test_the_count_does_not_trust_a_file_of_yesterday():
