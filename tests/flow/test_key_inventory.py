@@ -236,6 +236,37 @@ def test_the_count_does_not_trust_a_file_of_yesterday():
         keyd.process = None
 
 
+def test_a_state_file_of_yesterday_brings_no_key_back():
+    with kc.Keyd() as keyd:
+        keyd.token("ca")
+        client = keyd.client()
+        for label in ("suspended", "destroyed", "resumed"):
+            client.generate(label, "ca", purposes=CERTIFICATE)
+        keyd.stop()
+        path = os.path.join(keyd.directory, "state", "life")
+        yesterday = {label: open(os.path.join(path, label), "rb").read() for label in os.listdir(path)}
+        keyd.start()
+        client = keyd.client()
+        for label in yesterday:
+            sign(client, label)
+            client.change(label, "suspended")
+        client.change("resumed", "active")
+        client.change("destroyed", "destroyed")
+        assert wait_for(lambda: len(records(keyd, "key.changed")) == 3 + 3 + 2)
+        keyd.stop()
+        for label, content in yesterday.items():
+            open(os.path.join(path, label), "wb").write(content)
+        keyd.start()
+        client = keyd.client()
+        for label in ("suspended", "destroyed"):
+            refused("STATE", lambda label=label: sign(client, label))
+        sign(client, "resumed")
+        assert {label: client.entry(label)["state"] for label in yesterday} == {"suspended": "suspended", "destroyed": "destroyed", "resumed": "active"}
+        assert keyd.log().count("is of an earlier time") == 3 and keyd.stop() == 0
+        keyd.start()
+        assert keyd.client().entry("suspended")["state"] == "suspended" and keyd.log().count("is of an earlier time") == 3
+
+
 def test_answers_and_checkpoints_are_counted_and_a_kill_is_said():
     with kc.Keyd() as keyd:
         keyd.token("ocsp")

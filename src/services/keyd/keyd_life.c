@@ -99,13 +99,16 @@ st keyd_life_load(struct scope *s, struct keyd *d, struct keyd_key *k)
 	st status = file_read(s, path, FILE_MAX, &bytes);
 	if (status.code == E_NOTFOUND) {
 		scope_clear_error(s);
-		k->life.state = KEY_ACTIVE;
-		k->life.since = k->info.created;
+		k->life.state = k->life.by_log = KEY_ACTIVE;
+		k->life.since = k->life.by_log_since = k->info.created;
 		k->life.at_least = (k->info.purposes & KEY_FOR_LOG) != 0;
 		return OK;
 	}
 	TRY(status);
-	return fail_context(s, read_file(s, d, k, bytes), "%s cannot be used", path);
+	TRY(fail_context(s, read_file(s, d, k, bytes), "%s cannot be used", path));
+	k->life.by_log = k->life.state;
+	k->life.by_log_since = k->life.since;
+	return OK;
 }
 
 st keyd_life_generated(struct scope *s, struct keyd *d, struct keyd_key *k, uint64_t index)
@@ -179,6 +182,7 @@ static st set_state(struct scope *s, struct keyd *d, struct keyd_key *k, enum ke
 	(void)pthread_mutex_lock(&k->life.lock);
 	k->life.state = to;
 	k->life.since = scope_now(s);
+	k->life.moved = true;
 	(void)pthread_mutex_unlock(&k->life.lock);
 	return keep(s, d, k, !k->life.marked);
 }
@@ -191,7 +195,10 @@ static st move_by_itself(struct scope *s, struct keyd *d, struct keyd_key *k, en
 	st status = OK;
 	AUTO_EVENT e = { 0 };
 	(void)pthread_mutex_lock(&k->life.file);
-	if (k->life.state == from) {
+	(void)pthread_mutex_lock(&k->life.lock);
+	bool still = k->life.state == from;
+	(void)pthread_mutex_unlock(&k->life.lock);
+	if (still) {
 		event_of(s, &e, d, k, from, to, &why);
 		status = audit_finish(s, &e);
 		if (status.code == E_OK)

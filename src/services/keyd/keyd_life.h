@@ -3,7 +3,8 @@
  * once. Part of keyd.h.
  *
  * A signature is on record before it is made, so the log knows the number; keyd counts along and keeps with its count the place in the log up to
- * which it is right. After a kill it reads on from there. What is no record of its own (OCSP answers, checkpoints) is counted here alone.
+ * which it is right. At a start it reads on from there; moves that it finds and does not know of are made, so that a file of yesterday brings no
+ * suspended or destroyed key back. What is no record of its own (OCSP answers, checkpoints) is counted here alone.
  */
 #pragma once
 #include "key.h"
@@ -18,6 +19,9 @@ struct keyd_life {
 	pthread_cond_t idle;  /* nothing in flight any more */
 	enum key_state state;
 	int64_t since;
+	enum key_state by_log; /* as the moves in the log leave it that were read since the start */
+	int64_t by_log_since;
+	bool moved;         /* in this run, or the log's word was taken: no more of it */
 	unsigned in_flight; /* items between their record and their signature */
 	uint64_t begun;     /* items ever: tells that nothing happened in between */
 	uint64_t offered, recorded;
@@ -75,6 +79,8 @@ void keyd_life_tick(struct scope *s, struct keyd *d);
 void keyd_life_close(struct scope *s, struct keyd *d, struct keyd_key *k);
 
 /* ---- keyd_use.c ---- */
+/* Before anything is signed, for some seconds at most: reads on in the log. Not there (the log's own keyd starts first): later. */
+void keyd_use_begin(struct keyd *d);
 /* Reads on in the log for keys that are behind, for a part of a second; `out_more`: there is more to read. Empties the scope each time. */
 st keyd_use_catch_up(struct scope *s, struct keyd *d, bool *out_more);
 /* For keys that are idle: so many records stand before the end of the log. */

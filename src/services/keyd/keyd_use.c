@@ -3,9 +3,11 @@
  */
 #include "audit_record.h"
 #include "keyd.h"
+#include "log.h"
 
 #define LEAVES_AT_ONCE 1024u
 #define PART           (200 * MOMENT_SECOND / 1000)
+#define BEGIN_PART     (2 * MOMENT_SECOND)
 #define TRAILING_AFTER (60 * MOMENT_SECOND)
 
 static bool is_signature(enum audit_code code)
@@ -19,20 +21,18 @@ static bool contains(span bytes, const char *text)
 	return memmem(bytes.data, bytes.len, text, strlen(text)) != NULL;
 }
 
-/* The key a record of this zone is about; NULL when it is no signature and no generation of one of ours. */
-static struct keyd_key *subject_of(struct scope *s, struct keyd *d, span leaf, bool *out_generated)
+/* The key of this zone that a record tells something of; NULL when it does not. */
+static struct keyd_key *subject_of(struct scope *s, struct keyd *d, span leaf, struct audit_envelope *out)
 {
-	struct audit_envelope e;
 	span zone, label;
-	if (!contains(leaf, "\"event\":\"sign.") && !contains(leaf, "\"event\":\"key.generated\""))
+	if (!contains(leaf, "\"event\":\"sign.") && !contains(leaf, "\"event\":\"key."))
 		return NULL;
-	if (audit_envelope_read(s, leaf, &e).code != E_OK || audit_field_text(s, &e.record, "zone", &zone).code != E_OK ||
-	    audit_field_text(s, &e.record, "key", &label).code != E_OK) {
+	if (audit_envelope_read(s, leaf, out).code != E_OK || audit_field_text(s, &out->record, "zone", &zone).code != E_OK ||
+	    audit_field_text(s, &out->record, "key", &label).code != E_OK) {
 		scope_clear_error(s);
 		return NULL;
 	}
-	*out_generated = e.record.code == AUDIT_KEY_GENERATED;
-	if (!span_is(zone, d->conf->zone) || (!*out_generated && !is_signature(e.record.code)))
+	if (!span_is(zone, d->conf->zone))
 		return NULL;
 	struct keyd_key *k = keyd_first_key(d);
 	while (k != NULL && !span_is(label, k->info.label))
@@ -40,13 +40,35 @@ static struct keyd_key *subject_of(struct scope *s, struct keyd *d, span leaf, b
 	return k;
 }
 
+/* What narrows is always taken; what widens only from the state it was made from, since the record of a first use may come late. */
+static void replay(struct scope *s, struct keyd_life *l, const struct audit_record *r)
+{
+	span from, to;
+	if (audit_field_text(s, r, "from", &from).code != E_OK || audit_field_text(s, r, "to", &to).code != E_OK) {
+		scope_clear_error(s);
+		return;
+	}
+	enum key_state next = key_state_named(to);
+	bool narrows = next == KEY_SUSPENDED || next == KEY_EXPIRED || next == KEY_DESTROYED;
+	if (l->by_log == KEY_DESTROYED || (!narrows && (next != KEY_ACTIVE || key_state_named(from) != l->by_log)))
+		return;
+	l->by_log = next;
+	l->by_log_since = r->time;
+}
+
 /* A second generation under one label: the state directory was lost, and what signed before was another key. */
-static void count(struct keyd_key *k, uint64_t index, bool generated)
+static void take(struct scope *s, struct keyd_key *k, uint64_t index, const struct audit_record *r)
 {
 	struct keyd_life *l = &k->life;
 	(void)pthread_mutex_lock(&l->lock);
-	if ((l->behind || l->trailing) && index >= l->position)
-		l->settled = generated ? 0 : l->settled + 1;
+	if ((l->behind || l->trailing) && index >= l->position) {
+		if (is_signature(r->code))
+			l->settled++;
+		else if (r->code == AUDIT_KEY_GENERATED)
+			l->settled = 0;
+		else if (r->code == AUDIT_KEY_CHANGED)
+			replay(s, l, r);
+	}
 	(void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -92,6 +114,21 @@ static void advance(struct keyd *d, uint64_t to, uint64_t size)
 	}
 }
 
+/* With the lock held, the first time: the file was of an earlier time than the log. */
+static void adopt(struct keyd_key *k)
+{
+	struct keyd_life *l = &k->life;
+	if (!l->moved && l->by_log != l->state) {
+		log_put(LOG_LEVEL_WARNING,
+			"key \"%s\" is %s by the log, and %s by its file, which is of an earlier time: the log counts",
+			k->info.label, key_state_name(l->by_log), key_state_name(l->state));
+		l->state = l->by_log;
+		l->since = l->by_log_since;
+		l->changed = true;
+	}
+	l->moved = true;
+}
+
 /* The end has been read. True when a key that signs all the time has to be looked at again. */
 static bool arrive(struct keyd *d)
 {
@@ -101,6 +138,8 @@ static bool arrive(struct keyd *d)
 		(void)pthread_mutex_lock(&l->lock);
 		l->trailing = false;
 		l->settled_at = moment_monotonic();
+		if (l->behind)
+			adopt(k);
 		if (l->behind && was_idle(l)) {
 			l->recorded = l->offered = l->settled;
 			l->behind = false;
@@ -122,10 +161,10 @@ st keyd_use_catch_up(struct scope *s, struct keyd *d, bool *out_more)
 		size_t leaves;
 		TRY(audit_read(s, d->audit, from, LEAVES_AT_ONCE, &leaf, &leaves, &size));
 		for (size_t i = 0; i < leaves; i++) {
-			bool generated = false;
-			struct keyd_key *k = subject_of(s, d, leaf[i].bytes, &generated);
+			struct audit_envelope e;
+			struct keyd_key *k = subject_of(s, d, leaf[i].bytes, &e);
 			if (k != NULL)
-				count(k, leaf[i].index, generated);
+				take(s, k, leaf[i].index, &e.record);
 		}
 		uint64_t to = from + leaves < size ? from + leaves : size;
 		advance(d, to, size);
@@ -139,6 +178,17 @@ st keyd_use_catch_up(struct scope *s, struct keyd *d, bool *out_more)
 			return OK;
 	}
 	return OK;
+}
+
+void keyd_use_begin(struct keyd *d)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t end = moment_monotonic() + BEGIN_PART;
+	bool more = true;
+	while (more && moment_monotonic() < end)
+		if (keyd_use_catch_up(&s, d, &more).code != E_OK)
+			return;
 }
 
 /* With the lock held. */
