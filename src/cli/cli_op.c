@@ -159,6 +159,7 @@ static const struct cli_option approve_options[] = {
 	{ .name = "module", .value = "PATH", .help = "PKCS#11 module of the token (default: module in chancery.conf)" },
 	{ .name = "pin-fd", .value = "N", .help = "chancery-token reads the PIN there instead of asking at the terminal" },
 };
+static const struct cli_option show_options[] = { CLI_REGISTER_OPTION };
 static const struct cli_option merge_options[] = {
 	{ .name = "out", .value = "FILE", .help = "default: the first of them" },
 };
@@ -191,6 +192,7 @@ static const struct cli_command commands[] = {
 	  .summary =
 		  "Show what an operation asks for, who has approved it and which seats are still empty, judged by the register",
 	  .example = "op show grant.op",
+	  CLI_OPTIONS(show_options),
 	  .run = cli_op_show },
 	{ .verb = "approve",
 	  .arguments = "FILE",

@@ -97,11 +97,9 @@ static json_t *shown(struct scope *s, const struct cli *c, const struct control_
 st cli_op_show(struct scope *s, struct cli *c)
 {
 	struct control_signed *o;
-	AUTO(cli_api) *api = NULL;
 	AUTO(control_register) *r = NULL;
 	TRY(cli_op_read(s, c->argument[0], &o));
-	TRY(cli_api_open(s, c, &api));
-	TRY(cli_register_open(s, c, api, NULL, &r));
+	TRY(cli_register_look(s, c, &r));
 	return cli_print(s, c, shown(s, c, r, o));
 }
 

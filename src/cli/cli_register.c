@@ -83,6 +83,29 @@ st cli_register_open(struct scope *s, const struct cli *c, struct cli_api *api, 
 	return OK;
 }
 
+static st from_file(struct scope *s, const struct cli *c, const char *path, struct control_register **out)
+{
+	AUTO(control_register) *r = NULL;
+	span document, file;
+	TRY(fail_context(s, file_read(s, c->conf.founding, CONTROL_TEXT_MAX, &document), "the founding document"));
+	TRY(check_hash(s, c, document, false));
+	TRY(fail_context(s, control_register_new(s, document, &r), "the founding document"));
+	TRY(file_read(s, path, CONTROL_ENTRIES_MAX, &file));
+	if (file.len > 0)
+		TRY(fail_context(s, control_entries_apply(s, r, file), "%s", path));
+	*out = TAKE(r);
+	return OK;
+}
+
+st cli_register_look(struct scope *s, const struct cli *c, struct control_register **out)
+{
+	AUTO(cli_api) *api = NULL;
+	if (cli_get(c, "register") != NULL)
+		return from_file(s, c, cli_get(c, "register"), out);
+	TRY(cli_api_open(s, c, &api));
+	return cli_register_open(s, c, api, NULL, out);
+}
+
 /* ---- names ---- */
 
 const char *cli_person_path(struct scope *s, const struct cli *c, const char *id)

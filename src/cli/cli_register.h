@@ -11,6 +11,13 @@
  * without network. */
 st cli_register_open(struct scope *s, const struct cli *c, struct cli_api *api, struct buf *file,
 		     struct control_register **out);
+/* For commands that only look: from the file of --register, without network, or else from the ca. */
+#define CLI_REGISTER_OPTION                                                                                                    \
+	{                                                                                                                      \
+		.name = "register", .value = "FILE",                                                                           \
+		.help = "the register as `op register` wrote it, instead of the ca: needs no network"                          \
+	}
+st cli_register_look(struct scope *s, const struct cli *c, struct control_register **out);
 typedef struct control_register control_register;
 DEFINE_AUTO(control_register, control_register_free)
 

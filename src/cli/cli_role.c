@@ -40,10 +40,8 @@ static json_t *rows_of(struct scope *s, const struct cli *c, const struct contro
 
 static st print_of(struct scope *s, struct cli *c, enum control_role wanted)
 {
-	AUTO(cli_api) *api = NULL;
 	AUTO(control_register) *r = NULL;
-	TRY(cli_api_open(s, c, &api));
-	TRY(cli_register_open(s, c, api, NULL, &r));
+	TRY(cli_register_look(s, c, &r));
 	return cli_print(s, c, rows_of(s, c, r, wanted));
 }
 
@@ -83,17 +81,20 @@ static st table(struct scope *s, struct cli *c)
 	return cli_print(s, c, rows);
 }
 
+static const struct cli_option look_options[] = { CLI_REGISTER_OPTION };
 static const struct cli_command commands[] = {
 	{ .verb = "list",
 	  .summary =
 		  "List who holds which trusted role, and until when without further training; verified here from the founding "
 		  "document on",
 	  .example = "role list",
+	  CLI_OPTIONS(look_options),
 	  .run = list },
 	{ .verb = "who",
 	  .arguments = "ROLE",
 	  .summary = "List who holds a role",
 	  .example = "role who key-custodian",
+	  CLI_OPTIONS(look_options),
 	  .run = who },
 	{ .verb = "table",
 	  .summary = "List the roles that there are, and the groups that are kept apart",

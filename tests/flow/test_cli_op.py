@@ -200,6 +200,22 @@ def test_the_register_as_a_file_is_what_the_ca_has(desk):
     with open(desk.work("register"), "rb") as f:
         text = f.read()
     assert text.startswith(b"chancery register 1\nentry: 1 ") and text.count(b"\nentry: ") == told["entries"] and text.count(b"chancery register") == 1
+    with open(desk.home + "/etc/chancery.conf") as f:
+        conf = f.read()
+    listed, shown = desk.good("role", "list"), desk.good("op", "show", "bad.op")
+    try:  # a machine that reaches nobody
+        with open(desk.home + "/etc/chancery.conf", "w") as f:
+            f.write(conf.replace("api-url = https://127.0.0.1:", "api-url = https://127.0.0.1:1#"))
+        assert desk.call("role", "list").returncode != 0
+        assert desk.good("role", "list", "--register", "register") == listed
+        assert desk.good("op", "show", "bad.op", "--register", "register") == shown
+        with open(desk.work("cut"), "wb") as f:
+            f.write(text[:-100])
+        done = desk.call("role", "list", "--register", "cut")
+        assert done.returncode == 3 and f"entry {told['entries']} of the register" in done.stderr
+    finally:
+        with open(desk.home + "/etc/chancery.conf", "w") as f:
+            f.write(conf)
 
 
 @pytest.mark.parametrize("words,code,says", [
