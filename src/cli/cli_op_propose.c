@@ -321,10 +321,12 @@ st cli_op_propose(struct scope *s, struct cli *c)
 	TRY(cli_register_open(s, c, api, NULL, &r));
 	TRY(make(s, c, api, r, o));
 	TRY(cli_op_write(s, out, o));
-	return cli_print(s, c,
-			 json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "operation", o->proposal.operation->name, "asks for",
-				   control_proposal_words(s, &o->proposal), "approved by",
-				   seats_text(s, o->proposal.operation, control_register_quorum(r)), "until",
-				   moment_text(o->proposal.expires, expires), "written to", out, "next",
-				   scope_printf(s, "chancery op approve %s --person ID --role ROLE, by each of them", out)));
+	return cli_print(
+		s, c,
+		json_pack(
+			"{s:s, s:s, s:s, s:s, s:s, s:s}", "operation", o->proposal.operation->name, "asks for",
+			control_proposal_words(s, &o->proposal), "approved by",
+			seats_text(s, o->proposal.operation, control_register_quorum(r)), "until",
+			moment_text(o->proposal.expires, expires), "written to", out, "next",
+			scope_printf(s, "chancery op approve %s --token LABEL --person ID --role ROLE, by each of them", out)));
 }
