@@ -159,6 +159,44 @@ def test_a_reload_that_cannot_be_is_refused_on_record_and_nothing_changes(world)
     assert world.settled()
 
 
+def told(socket, uid):
+    """What a user is told who asks for leaves, condition, records of class control and a proof; asked in a process of that user's."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(uid)
+            os.setuid(uid)
+            client = kc.Client(socket)
+            for kind, body in ((2, kc.u64(0) + kc.u32(1)), (3, b""), (5, kc.u64(0) + kc.u32(1)), (6, kc.u64(0))):
+                try:
+                    client.call(kind, body)
+                    os.write(write, b"answered ")
+                except kc.Refused as refused:
+                    os.write(write, refused.code.encode() + b" ")
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as f:
+        return f.read().split()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs to become another user")
+def test_who_may_connect_and_does_not_write_reads_nothing():
+    """It is for writers and administrators, whatever the mode of the socket."""
+    world = aw.World(extra="writer = tester 0")
+    try:
+        world.start_keyd()
+        assert world.start()
+        os.chmod(world.directory, 0o711)
+        os.chmod(world.socket, 0o666)
+        assert told(world.socket, 0) == ["answered"] * 4
+        assert told(world.socket, 65534) == ["DENIED"] * 4
+    finally:
+        world.remove()
+
+
 def test_what_is_not_a_record_never_becomes_a_leaf(world):
     assert world.start()
     client = kc.Client(world.socket)
