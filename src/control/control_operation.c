@@ -168,6 +168,13 @@ static const struct control_operation rows[] = {
 	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE }, { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
 	  .words = "Deactivate the key group {group}: {reason}. Nothing is signed with its keys until it is activated again.",
 	  .clause = "practice statement 6.2.8, 6.2.9" },
+	{ .name = "group.reactivate",
+	  KEYD,
+	  .seat = { { 2, OPENERS | CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE }, { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE } },
+	  .words =
+		  "Let the key group {group}, which comes up by itself and was deactivated, come up again, now and at each start: {reason}.",
+	  .clause = "practice statement 6.2.8" },
 	{ .name = "ca.certify",
 	  KEYD,
 	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },

@@ -41,6 +41,9 @@ void hsm_token_free(struct hsm_token *t);
 /* Locked: signatures under way end (they are waited for, 10 s at most), all sessions are logged out and closed, the PIN is wiped. Keys found
  * before stay known and fail with E_STATE. Locking what is locked is fine. */
 void hsm_token_lock(struct hsm_token *t);
+/* The same for a token that comes up by itself: its PIN stays where it is, and nothing is done with the token until it is released. */
+void hsm_token_hold(struct hsm_token *t);
+st hsm_token_release(struct scope *s, struct hsm_token *t);
 /* E_CONFLICT when it is not locked; E_DENIED when the PIN is refused: then it is locked as before. */
 st hsm_token_unlock(struct scope *s, struct hsm_token *t, span pin);
 const char *hsm_token_label(const struct hsm_token *t);

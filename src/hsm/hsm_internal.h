@@ -45,6 +45,7 @@ struct hsm_token {
 	pthread_mutex_t lock;
 	pthread_cond_t returned;
 	bool ready;
+	bool held;    /* deactivated, with its PIN here */
 	bool locking; /* no session is handed out, those that are out are waited for */
 	bool pin_refused;
 	int64_t retry_at;               /* monotonic */

@@ -341,6 +341,10 @@ static void a_locked_token_signs_nothing_until_it_has_its_pin_again(void **state
 	const struct alg_signature *algorithm = alg_signature_named(span_str("ecdsa-sha256"));
 	assert_ok(&s, hsm_generate(&s, token, "lockable", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
 	assert_fails(&s, E_CONFLICT, hsm_token_unlock(&s, token, span_str("1234")));
+	hsm_token_hold(token);
+	assert_fails(&s, E_STATE, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
+	assert_ok(&s, hsm_token_release(&s, token));
+	assert_ok(&s, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
 	hsm_token_lock(token);
 	hsm_token_lock(token);
 	assert_fails(&s, E_STATE, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));

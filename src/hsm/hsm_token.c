@@ -126,6 +126,8 @@ static st ensure_ready(struct scope *s, struct hsm_token *t)
 {
 	if (t->locking)
 		return being_locked(s, t);
+	if (t->held)
+		return fail(s, E_STATE, "token \"%s\" is deactivated", t->label);
 	if (t->ready && t->generation == t->module->generation)
 		return OK;
 	if (t->ready)
@@ -245,7 +247,7 @@ static void wait_for_sessions(struct hsm_token *t)
 			return;
 }
 
-void hsm_token_lock(struct hsm_token *t)
+static void close_down(struct hsm_token *t, bool forget)
 {
 	(void)pthread_rwlock_rdlock(&t->module->running);
 	(void)pthread_mutex_lock(&t->lock);
@@ -255,11 +257,33 @@ void hsm_token_lock(struct hsm_token *t)
 	if (t->ready && t->idle_count > 0 && t->generation == t->module->generation)
 		(void)t->module->p11->C_Logout(t->idle[0]);
 	forget_sessions(t);
-	wipe(t->pin, PIN_MAX);
-	t->pin_len = 0;
+	if (forget) {
+		wipe(t->pin, PIN_MAX);
+		t->pin_len = 0;
+	}
+	t->held = !forget;
 	t->locking = false;
 	(void)pthread_mutex_unlock(&t->lock);
 	(void)pthread_rwlock_unlock(&t->module->running);
+}
+
+void hsm_token_lock(struct hsm_token *t)
+{
+	close_down(t, true);
+}
+
+void hsm_token_hold(struct hsm_token *t)
+{
+	close_down(t, false);
+}
+
+st hsm_token_release(struct scope *s, struct hsm_token *t)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	t->held = false;
+	t->retry_at = 0;
+	(void)pthread_mutex_unlock(&t->lock);
+	return hsm_token_ready(s, t);
 }
 
 static st take_pin(struct scope *s, struct hsm_token *t, span pin)

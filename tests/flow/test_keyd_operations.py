@@ -406,6 +406,43 @@ def test_a_key_of_a_ca_is_not_made_by_an_administrator(world):
     client.close()
 
 
+def test_a_group_that_comes_up_by_itself_is_deactivated_and_brought_back_by_two(world):
+    world.keyd.token("ocsp")
+    client = world.keyd.client()
+    public = client.generate("ocsp", purposes=kc.OCSP)["spki"]
+    openers = [("p3", "pki-operator"), ("p8", "security-and-quality-manager")]
+
+    def answer():
+        return client.sign("ocsp", kc.OCSP, "ecdsa-sha256", kd.ocsp_response(public))
+
+    def change(operation, approvals=openers, group="ocsp"):
+        return world.execute(world.provider.operation(world.propose(operation, ("group", group), ("reason", "test")), approvals))
+
+    answer()
+    refused("STATE", change, "group.reactivate")
+    refused("DENIED", change, "group.deactivate", openers[:1])
+    refused("DENIED", change, "group.deactivate", openers, "identity")
+    change("group.deactivate")
+    refused("STATE", answer)
+    assert "group.reactivate" in world.state_of("ocsp")[1]
+    client.close()
+    assert world.keyd.stop() == 0
+    world.keyd.start()
+    client = world.keyd.client()
+    refused("STATE", answer)  # it stays so over a restart
+    refused("DENIED", change, "group.reactivate", openers[:1])
+    change("group.reactivate")
+    answer()
+    client.close()
+    assert world.keyd.stop() == 0
+    world.keyd.start()
+    client = world.keyd.client()
+    answer()
+    client.close()
+    world.create_group()
+    refused("DENIED", change, "group.reactivate", openers, "issuing")  # that one is its custodians' to activate
+
+
 def test_a_key_is_suspended_resumed_and_destroyed_by_two_and_by_no_administrator(world):
     world.create_group()
     world.activate()

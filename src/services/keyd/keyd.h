@@ -97,6 +97,7 @@ struct keyd_ocsp {
 struct keyd_token {
 	char label[KEY_LABEL_MAX + 1];
 	struct hsm_token *hsm; /* NULL: no PIN */
+	bool held;             /* deactivated by an operation, though its PIN is here */
 	bool group;            /* a key group that custodians activate: its PIN is nobody's */
 	bool ready;
 	char reason[SCOPE_MESSAGE_MAX];
@@ -161,6 +162,11 @@ st keyd_require_active(struct scope *s, struct keyd *d, const char *label);
 st keyd_require_locked(struct scope *s, struct keyd *d, const char *label);
 st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pin);
 st keyd_lock_group(struct scope *s, struct keyd *d, const char *label);
+bool keyd_is_group(struct keyd *d, const char *label);
+/* ---- tokens that come up by themselves, and may be held ---- */
+st keyd_require_token(struct scope *s, struct keyd *d, const char *label);
+st keyd_hold_token(struct scope *s, struct keyd *d, const char *label);
+st keyd_release_token(struct scope *s, struct keyd *d, const char *label);
 st keyd_create_token(struct scope *s, struct keyd *d, const char *label, span pin, span officer_pin);
 struct keyd_token *keyd_token_named(struct keyd *d, const char *label); /* with the registry locked */
 /* Try every token; what changed is logged and goes on record. */

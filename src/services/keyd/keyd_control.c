@@ -75,7 +75,8 @@ st keyd_control_start(struct scope *s, struct keyd *d)
 		log_die("no lock for operations");
 	TRY(read_founding(s, d));
 	TRY(read_register(s, d));
-	return keyd_load_groups(s, d);
+	TRY(keyd_load_groups(s, d));
+	return keyd_hold_deactivated(s, d);
 }
 
 void keyd_control_stop(struct keyd *d)

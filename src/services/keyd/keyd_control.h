@@ -122,6 +122,10 @@ st keyd_prepare_activate(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_activate(struct scope *s, struct keyd_work *w);
 st keyd_prepare_deactivate(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_deactivate(struct scope *s, struct keyd_work *w);
+st keyd_prepare_reactivate(struct scope *s, struct keyd_work *w);
+st keyd_carry_out_reactivate(struct scope *s, struct keyd_work *w);
+/* Groups that come up by themselves and were deactivated stay so over a restart: those of STATE/deactivated. */
+st keyd_hold_deactivated(struct scope *s, struct keyd *d);
 /* Room for a secret that is never swapped and in no dump. */
 st keyd_secret_room(struct scope *s, struct buf *b);
 void keyd_secret_wipe(struct buf *b);

@@ -327,15 +327,72 @@ st keyd_carry_out_activate(struct scope *s, struct keyd_work *w)
 
 /* ---- deactivating ---- */
 
+static const char *group_of(struct scope *s, const struct keyd_work *w)
+{
+	return scope_cstr(s, control_parameter(&w->operation->proposal, "group", 0));
+}
+
+static char *mark_path(struct scope *s, const struct keyd *d, const char *group)
+{
+	return scope_printf(s, "%s/deactivated/%s", d->conf->state, group);
+}
+
+st keyd_hold_deactivated(struct scope *s, struct keyd *d)
+{
+	char **name;
+	size_t count;
+	const char *path = scope_printf(s, "%s/deactivated", d->conf->state);
+	TRY(file_make_directory(s, path, 0700));
+	TRY(file_list(s, path, &name, &count));
+	for (size_t i = 0; i < count; i++) {
+		TRY(key_label_check(s, name[i]));
+		TRY(keyd_hold_token(s, d, name[i]));
+	}
+	return OK;
+}
+
+//= tsps#6.2.8 the identity by which keyd proves itself carries the operation that would bring it back
 st keyd_prepare_deactivate(struct scope *s, struct keyd_work *w)
 {
-	const char *group = scope_cstr(s, control_parameter(&w->operation->proposal, "group", 0));
-	return keyd_require_group(s, w->d, group);
+	if (strcmp(group_of(s, w), "identity") == 0)
+		return fail(
+			s, E_DENIED,
+			"the group of keyd's identity key is not deactivated: without it nothing could be carried out any more");
+	return keyd_require_token(s, w->d, group_of(s, w));
+}
+
+/* The mark comes first: a start in between finds it. */
+static st hold(struct scope *s, struct keyd_work *w)
+{
+	TRY(file_replace(s, mark_path(s, w->d, group_of(s, w)), SPAN_LITERAL("chancery deactivated 1\n"), 0600));
+	return keyd_hold_token(s, w->d, group_of(s, w));
+}
+
+st keyd_prepare_reactivate(struct scope *s, struct keyd_work *w)
+{
+	TRY(keyd_require_token(s, w->d, group_of(s, w)));
+	if (keyd_is_group(w->d, group_of(s, w)))
+		return fail(s, E_DENIED,
+			    "the key group \"%s\" does not come up by itself: its custodians activate it (group.activate)",
+			    group_of(s, w));
+	return file_exists(mark_path(s, w->d, group_of(s, w)))
+		       ? OK
+		       : fail(s, E_STATE, "the key group \"%s\" is not deactivated", group_of(s, w));
+}
+
+st keyd_carry_out_reactivate(struct scope *s, struct keyd_work *w)
+{
+	const char *path = mark_path(s, w->d, group_of(s, w));
+	if (unlink(path) != 0)
+		return fail_errno(s, E_IO, "%s", path);
+	TRY(file_sync_directory_of(s, path));
+	TRY(keyd_release_token(s, w->d, group_of(s, w)));
+	return record_group(s, w, AUDIT_GROUP_ACTIVATED, group_of(s, w));
 }
 
 st keyd_carry_out_deactivate(struct scope *s, struct keyd_work *w)
 {
 	const char *group = scope_cstr(s, control_parameter(&w->operation->proposal, "group", 0));
-	TRY(keyd_lock_group(s, w->d, group));
+	TRY(keyd_is_group(w->d, group) ? keyd_lock_group(s, w->d, group) : hold(s, w));
 	return record_group(s, w, AUDIT_GROUP_DEACTIVATED, group);
 }

@@ -7,6 +7,10 @@ static const char activation_hint[] =
 	"two of pki-manager, pki-administrator and pki-operator propose and open group.activate, the key "
 	"custodians bring their shares (chancery op propose group.activate)";
 
+static const char reactivation_hint[] =
+	"it was deactivated; two of pki-manager, pki-administrator, pki-operator and "
+	"security-and-quality-manager let it come up again (chancery op propose group.reactivate)";
+
 struct keyd_token *keyd_token_named(struct keyd *d, const char *label)
 {
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
@@ -74,7 +78,7 @@ static void watch(struct scope *s, struct keyd *d, struct keyd_token *t)
 {
 	st status = hsm_token_ready(s, t->hsm);
 	(void)pthread_mutex_lock(&d->watching);
-	if (t->group && status.code == E_STATE) {
+	if ((t->group || t->held) && status.code == E_STATE) {
 		(void)pthread_mutex_unlock(&d->watching);
 		return; /* locked, and says so */
 	}
@@ -216,15 +220,70 @@ st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pi
 	return OK;
 }
 
+static void set_locked(struct keyd *d, struct keyd_token *t, const char *hint)
+{
+	(void)pthread_mutex_lock(&d->watching);
+	t->ready = false;
+	t->held = !t->group;
+	(void)snprintf(t->reason, sizeof t->reason, "locked: %s", hint);
+	(void)pthread_mutex_unlock(&d->watching);
+}
+
 st keyd_lock_group(struct scope *s, struct keyd *d, const char *label)
 {
 	struct keyd_token *t;
 	TRY(find_group(s, d, label, &t));
 	hsm_token_lock(t->hsm);
-	(void)pthread_mutex_lock(&d->watching);
-	t->ready = false;
-	(void)snprintf(t->reason, sizeof t->reason, "locked: %s", activation_hint);
-	(void)pthread_mutex_unlock(&d->watching);
+	set_locked(d, t, activation_hint);
 	log_put(LOG_LEVEL_NOTICE, "key group \"%s\" is locked", label);
+	return OK;
+}
+
+bool keyd_is_group(struct keyd *d, const char *label)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	(void)pthread_rwlock_unlock(&d->registry);
+	return t != NULL && t->group;
+}
+
+/* ---- tokens that come up by themselves ---- */
+
+static st find_open(struct scope *s, struct keyd *d, const char *label, struct keyd_token **out)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	(void)pthread_rwlock_unlock(&d->registry);
+	if (t == NULL || t->hsm == NULL)
+		return fail(s, E_NOTFOUND, "zone %s has no key group \"%s\" that is open", d->conf->zone, label);
+	*out = t;
+	return OK;
+}
+
+st keyd_require_token(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	return find_open(s, d, label, &t);
+}
+
+st keyd_hold_token(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	TRY(find_open(s, d, label, &t));
+	hsm_token_hold(t->hsm);
+	set_locked(d, t, reactivation_hint);
+	log_put(LOG_LEVEL_NOTICE, "key group \"%s\" is deactivated", label);
+	return OK;
+}
+
+st keyd_release_token(struct scope *s, struct keyd *d, const char *label)
+{
+	struct keyd_token *t;
+	TRY(find_open(s, d, label, &t));
+	TRY(hsm_token_release(s, t->hsm));
+	(void)pthread_mutex_lock(&d->watching);
+	t->held = false;
+	(void)pthread_mutex_unlock(&d->watching);
+	keyd_watch_tokens(d);
 	return OK;
 }
