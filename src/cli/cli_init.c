@@ -27,7 +27,7 @@ struct founding {
 	struct cli_child keyd[KEYD_COUNT];
 	struct cli_child root_ca, ca;
 	cli_api *root_api, *api;
-	struct cli_rehearsal_instance identity[2]; /* of the keyds that hold keys of CAs */
+	struct cli_rehearsal_instance identity[KEYD_COUNT];
 };
 
 static st child_start(struct scope *s, struct founding *f, const char *label, struct cli_child *out)
@@ -290,11 +290,10 @@ static void stop_all(struct founding *f)
 
 static st make_identities(struct scope *s, struct founding *f)
 {
-	static const char *const zones[] = { "root", "ca" };
-	for (size_t i = 0; f->want->quorum && i < sizeof zones / sizeof zones[0]; i++) {
+	for (size_t i = 0; f->want->quorum && cli_init_zones[i] != NULL; i++) {
 		struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_IDENTITY }, made;
-		TRY(plain_key(s, f, zones[i], "identity", &want, &made));
-		f->identity[i] = (struct cli_rehearsal_instance){ .name = scope_printf(s, "keyd/%s", zones[i]),
+		TRY(plain_key(s, f, cli_init_zones[i], "identity", &want, &made));
+		f->identity[i] = (struct cli_rehearsal_instance){ .name = scope_printf(s, "keyd/%s", cli_init_zones[i]),
 								  .spki = scope_copy(s, made.spki) };
 	}
 	return OK;
@@ -328,7 +327,7 @@ static st sign_founding(struct scope *s, struct founding *f)
 {
 	if (!f->want->quorum)
 		return OK;
-	TRY(cli_rehearsal_found(s, f->c, f->want->name, f->identity, 2, &f->want->founding_hash));
+	TRY(cli_rehearsal_found(s, f->c, f->want->name, f->identity, KEYD_COUNT, &f->want->founding_hash));
 	cli_progress(f->c, "       SHA-256 of the founding document: %s", f->want->founding_hash);
 	TRY(cli_init_write(s, f->c, f->want, true));
 	return conf_read(s, &cli_conf_schema, cli_path(s, f->c, "etc/chancery.conf"), &f->c->conf);

@@ -51,18 +51,19 @@ static void put_founding(struct buf *out, const struct cli_init *want)
 /* Off line, and while the records go to journals, a keyd has the register of persons from a file. */
 static void put_control(struct buf *out, const struct cli_init *want, const char *zone, bool founding)
 {
-	bool root = strcmp(zone, "root") == 0;
-	if (!want->quorum || (!root && strcmp(zone, "ca") != 0))
+	bool root = strcmp(zone, "root") == 0, makes_keys = root || strcmp(zone, "ca") == 0;
+	if (want->founding_hash == NULL || (founding && !makes_keys))
 		return;
 	put_founding(out, want);
-	if (want->founding_hash != NULL && (root || founding))
+	if (root || founding)
 		put(out, "register = ../state/register\n");
 }
 
-static bool has_token(const struct cli_init *want, const char *zone, const char *of_zone, const char *token)
+/* Where the keys of CAs are under quorum their tokens are made by operations, and every keyd has an identity key. */
+static bool has_token(const struct cli_init *want, const char *zone, const char *of_zone)
 {
-	bool identity = strcmp(token, "identity") == 0, group = strcmp(of_zone, "root") == 0 || strcmp(of_zone, "ca") == 0;
-	return strcmp(zone, of_zone) == 0 && (!group || identity == want->quorum);
+	bool of_ca = strcmp(of_zone, "root") == 0 || strcmp(of_zone, "ca") == 0;
+	return strcmp(zone, of_zone) == 0 && !(want->quorum && of_ca);
 }
 
 static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init *want, const char *zone, bool founding)
@@ -70,8 +71,7 @@ static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init
 	static const struct {
 		const char *zone, *token;
 	} tokens[] = { { "log", "log" },       { "root", "root" },           { "ca", "issuing" },
-		       { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" },
-		       { "root", "identity" }, { "ca", "identity" } };
+		       { "ca", "management" }, { "status", "ocsp-issuing" }, { "time", "tsu" } };
 	AUTO_BUF out;
 	buf_init(&out, 0);
 	char *daemon = scope_printf(s, "keyd-%s", zone);
@@ -83,8 +83,10 @@ static st write_keyd(struct scope *s, const struct cli *c, const struct cli_init
 	if (want->module_directory != NULL)
 		put(&out, "module-directory = %s\n", zoned(s, want->module_directory, zone));
 	for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
-		if (has_token(want, zone, tokens[i].zone, tokens[i].token))
+		if (has_token(want, zone, tokens[i].zone))
 			put(&out, "token = %s\n", tokens[i].token);
+	if (want->quorum)
+		put(&out, "token = identity\n");
 	put_control(&out, want, zone, founding);
 	if (founding || strcmp(zone, "root") == 0)
 		put(&out, "audit-journal = ../state/%s/journal\n", daemon);

@@ -125,7 +125,7 @@ static const char *verdict(struct scope *s, const struct key_entry *before, cons
 			   const struct found *f, bool *agrees)
 {
 	*agrees = false;
-	bool log_key = (before->info.purposes & KEY_FOR_LOG) != 0;
+	bool log_key = (before->info.purposes & (KEY_FOR_LOG | KEY_FOR_IDENTITY)) != 0;
 	if (!f->generated)
 		return "DOES NOT AGREE: this log does not say that the key was generated";
 	if (!f->same_key)
@@ -138,7 +138,7 @@ static const char *verdict(struct scope *s, const struct key_entry *before, cons
 				    (unsigned long long)after->counted, (unsigned long long)f->answers);
 	*agrees = true;
 	if (log_key)
-		return "nothing to compare: checkpoints are no records";
+		return "nothing to compare: what it signs is no record";
 	if (f->gaps > 0)
 		return "agrees, but for OCSP answers of the last second before each kill, which nobody counted";
 	return before->at_least ? "agrees, as far as keyd has read the log: ask again" : "agrees";

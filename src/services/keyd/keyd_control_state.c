@@ -47,7 +47,12 @@ st keyd_identity_sign(struct scope *s, struct keyd *d, span text, span *out_sign
 	TRY(keyd_hsm_key(s, d, k, &hsm));
 	const struct alg_signature *algorithm = alg_signature_default(k->info.type);
 	span digest = algorithm->digest == DIGEST_NONE ? text : digest_of(algorithm->digest, text, room);
-	TRY(hsm_sign(s, hsm, algorithm, digest, out_signature));
+	TRY(keyd_life_begin(s, d, k, KEY_FOR_IDENTITY));
+	st made = keyd_life_checkpoint(s, d, k); /* counted there alone, as checkpoints are */
+	if (made.code == E_OK)
+		made = hsm_sign(s, hsm, algorithm, digest, out_signature);
+	keyd_life_end(k);
+	TRY(made);
 	TRY(hsm_verify(s, k->info.spki, algorithm, digest, *out_signature));
 	d->control->state.signatures++;
 	return OK;

@@ -83,7 +83,7 @@ static st read_file(struct scope *s, const struct keyd *d, struct keyd_key *k, s
 	l->state = (enum key_state)state;
 	l->since = since;
 	l->checkpoints = checkpoints;
-	l->at_least = at_least || (!in_order && (k->info.purposes & KEY_FOR_LOG) != 0);
+	l->at_least = at_least || (!in_order && (k->info.purposes & (KEY_FOR_LOG | KEY_FOR_IDENTITY)) != 0);
 	l->recorded = l->offered = recorded;
 	bool same = in == place_in(d);
 	l->settled = same ? settled : 0;
@@ -101,7 +101,7 @@ st keyd_life_load(struct scope *s, struct keyd *d, struct keyd_key *k)
 		scope_clear_error(s);
 		k->life.state = k->life.by_log = KEY_ACTIVE;
 		k->life.since = k->life.by_log_since = k->info.created;
-		k->life.at_least = (k->info.purposes & KEY_FOR_LOG) != 0;
+		k->life.at_least = (k->info.purposes & (KEY_FOR_LOG | KEY_FOR_IDENTITY)) != 0;
 		return OK;
 	}
 	TRY(status);
