@@ -91,6 +91,9 @@ st control_signed_write(struct scope *s, const struct control_signed *o, struct 
 /* The bytes that the person's token signs: who approves, in which role, when, and the whole proposal. */
 st control_approval_text(struct scope *s, const struct control_proposal *p, const struct control_approval *a, struct buf *out);
 
+/* The operation and who approved it, for the record of what it did: "ca.revoke by p3, p8". */
+const char *control_approvers_text(struct scope *s, const struct control_signed *o);
+
 /* Does this operation have the approvals that its row wants, from persons who may give them at that time? Everything is verified
  * but what only the executing instance knows: that the nonce is one of its own and unused, and what the parameters mean to it.
  * E_DENIED: persons, roles, quorum; E_STATE: expired, register or CRL of another time; E_CRYPTO: a signature. The message says which

@@ -99,3 +99,12 @@ st control_approval_text(struct scope *s, const struct control_proposal *p, cons
 		return fail(s, E_LIMIT, "a proposal is at most %d octets", CONTROL_TEXT_MAX);
 	return OK;
 }
+
+const char *control_approvers_text(struct scope *s, const struct control_signed *o)
+{
+	const char *text = o->proposal.operation->name;
+	for (size_t i = 0; i < o->count; i++)
+		text = scope_printf(s, "%s%s%.*s", text, i == 0 ? " by " : ", ", (int)o->approval[i].person.len,
+				    (const char *)o->approval[i].person.data);
+	return text;
+}

@@ -100,16 +100,6 @@ static st carry_out_generate(struct scope *s, struct keyd_work *w)
 
 /* ---- key.suspend, key.resume, key.destroy ---- */
 
-/* Who approved, for the record of the key. */
-static const char *approvers(struct scope *s, const struct control_signed *o)
-{
-	const char *text = o->proposal.operation->name;
-	for (size_t i = 0; i < o->count; i++)
-		text = scope_printf(s, "%s%s%.*s", text, i == 0 ? " by " : ", ", (int)o->approval[i].person.len,
-				    (const char *)o->approval[i].person.data);
-	return text;
-}
-
 static st find_named(struct scope *s, const struct keyd_work *w, struct keyd_key **out)
 {
 	return keyd_find_key(s, w->d, scope_cstr(s, control_parameter(&w->operation->proposal, "key", 0)), out);
@@ -119,7 +109,7 @@ static st change(struct scope *s, struct keyd_work *w, enum key_state to, const 
 {
 	struct keyd_key *k;
 	TRY(find_named(s, w, &k));
-	const struct keyd_why why = { .actor = approvers(s, w->operation), .reason = reason };
+	const struct keyd_why why = { .actor = control_approvers_text(s, w->operation), .reason = reason };
 	return keyd_key_change(s, w->d, k->info.label, to, &why);
 }
 
