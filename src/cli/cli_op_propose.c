@@ -13,6 +13,7 @@
 #define FILE_MAX     65536
 #define HOURS        24 /* a proposal lives so long when nothing else is said */
 #define REGISTER     "register"
+#define CA           "ca"
 #define MANAGEMENT   "/v1/cas/management/crl"
 #define KEY_LABEL    "PUBLIC KEY"
 #define DOCUMENT_MAX (256u << 20)
@@ -22,7 +23,7 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "by", .value = "PERSON", .required = true, .help = "who proposes: p1, as the register names you" },
 	{ .name = "instance",
 	  .value = "NAME",
-	  .help = "who carries it out, such as keyd/ca; operations of the register need none" },
+	  .help = "who carries it out, such as keyd/ca; operations of the register and of the ca need none" },
 	{ .name = "hours", .value = "N", .help = "how long the proposal lives (default: 24)" },
 	{ .name = "out", .value = "FILE", .required = true, .help = "the file that the approvals come to" },
 	{ .name = "nonce", .value = "HEX", .help = "nonce of an instance that is not asked over the network" },
@@ -40,7 +41,7 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "role", .value = "ROLE", .help = "`chancery role table` lists them" },
 	{ .name = "quorum", .value = "N", .help = "how many members of the authority decide" },
 	{ .name = "certificate", .value = "FILE", .help = "a certificate, PEM or DER" },
-	{ .name = "name", .value = "NAME", .help = "of the instance: keyd/ca" },
+	{ .name = "name", .value = "NAME", .help = "of the instance: keyd/ca; or of the CA: issuing" },
 	{ .name = "group", .value = "NAME", .help = "key group" },
 	{ .name = "threshold", .value = "N", .help = "how many custodians it takes" },
 	{ .name = "custodian", .value = "PERSON", .help = "repeated" },
@@ -58,6 +59,15 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	  .help = "of a CA that is to be certified, as its request has it: 'C=BE, O=Example, CN=Example CA'" },
 	{ .name = "subject-key", .value = "HEX", .help = "SHA-256 of that CA's public key" },
 	{ .name = "not-after", .value = "DATE", .help = "until when its certificate is valid at most" },
+	{ .name = "ca", .value = "NAME", .help = "the CA; for ca.revoke the one that signed the certificate" },
+	{ .name = "profile", .value = "NAME", .help = "of the CA: root, issuing-ca and so on" },
+	{ .name = "algorithm", .value = "NAME", .help = "that the CA signs with (default: by the key)" },
+	{ .name = "crl-hours", .value = "N", .help = "how long a CRL is valid" },
+	{ .name = "crl-url", .value = "URL", .help = "where its CRL is found" },
+	{ .name = "issuer-url", .value = "URL", .help = "where its certificate is found" },
+	{ .name = "ocsp-url", .value = "URL", .help = "where its OCSP responder is" },
+	{ .name = "cps-url", .value = "URL", .help = "where its practice statement is" },
+	{ .name = "serial", .value = "HEX", .help = "serial number of the certificate" },
 	{ .name = "fingerprint", .value = "HEX", .help = "SHA-256 of the public key" },
 };
 st cli_op_named(struct scope *s, const char *name, const struct control_operation **out)
@@ -223,22 +233,42 @@ st cli_op_take_nonce(struct scope *s, const char *hex, struct control_proposal *
 	return OK;
 }
 
+static st take_instance(struct scope *s, const struct cli *c, struct control_proposal *p)
+{
+	static const char *const standard[CONTROL_EXECUTOR_COUNT] = { [CONTROL_BY_REGISTER] = REGISTER, [CONTROL_BY_CA] = CA };
+	enum control_executor executor = p->operation->executor;
+	const char *instance = cli_get_or(c, "instance", standard[executor]);
+	if (instance == NULL || (executor == CONTROL_BY_REGISTER) != (strcmp(instance, REGISTER) == 0))
+		return fail(s, E_INPUT,
+			    executor == CONTROL_BY_KEYD
+				    ? "%s is carried out by the keyd that holds the keys: --instance keyd/ca"
+				    : "%s is carried out by the register or the ca that is asked: leave --instance out",
+			    p->operation->name);
+	p->instance = span_str(instance);
+	return OK;
+}
+
+/* The ca that is asked says who it is. */
+static st check_ca(struct scope *s, const struct cli *c, const char *name, struct control_proposal *p)
+{
+	if (cli_get(c, "instance") != NULL && !span_is(p->instance, name))
+		return fail(s, E_STATE, "this ca is the instance %s", name);
+	p->instance = span_str(scope_printf(s, "%s", name));
+	return OK;
+}
+
 static st ask_nonce(struct scope *s, const struct cli *c, struct cli_api *api, struct control_proposal *p)
 {
 	AUTO(json_t) *given = NULL;
-	const char *instance = cli_get_or(c, "instance", REGISTER);
-	bool of_register = p->operation->executor == CONTROL_BY_REGISTER;
-	p->instance = span_str(instance);
-	if (of_register != (strcmp(instance, REGISTER) == 0))
-		return fail(s, E_INPUT,
-			    of_register ? "%s is carried out by the register: leave --instance out"
-					: "%s is carried out by the keyd that holds the keys: --instance keyd/ca",
-			    p->operation->name);
+	enum control_executor executor = p->operation->executor;
+	TRY(take_instance(s, c, p));
 	if (cli_get(c, "nonce") != NULL)
 		return cli_op_take_nonce(s, cli_get(c, "nonce"), p);
-	if (!of_register)
+	if (executor == CONTROL_BY_KEYD)
 		return cli_op_keyd_nonce(s, c, p);
 	TRY(cli_api_call(s, api, "POST", "/v1/operations/nonce", NULL, &given));
+	if (executor == CONTROL_BY_CA)
+		TRY(check_ca(s, c, cli_member(given, "ca"), p));
 	return cli_op_take_nonce(s, cli_member(given, "nonce"), p);
 }
 

@@ -124,8 +124,8 @@ static json_t *row_json(struct scope *s, const struct control_operation *row)
 	for (size_t i = 0; i < CONTROL_SEATS_MAX && row->seat[i].roles != 0; i++)
 		approved = scope_printf(s, "%s%s%s", approved, i == 0 ? "" : "; and ", cli_op_seat_text(s, &row->seat[i], 0));
 	return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "operation", row->name, "carried out by",
-			 row->executor == CONTROL_BY_REGISTER ? "register" : "keyd", "parameters", parameters_text(s, row),
-			 "hours", (json_int_t)(row->life / MOMENT_HOUR), "clause", row->clause, "approved by", approved);
+			 control_executor_text(row->executor), "parameters", parameters_text(s, row), "hours",
+			 (json_int_t)(row->life / MOMENT_HOUR), "clause", row->clause, "approved by", approved);
 }
 
 st cli_op_table(struct scope *s, struct cli *c)

@@ -99,7 +99,8 @@ static st check_executed(struct scope *s, struct judging *j, const struct audit_
 	TRY(audit_field_base64(s, &e->record, "file", &file));
 	TRY(audit_field_text(s, &e->record, "instance", &instance));
 	TRY(control_signed_read(s, file, o));
-	TRY(check_instance(s, j->r, instance));
+	if (o->proposal.operation->executor == CONTROL_BY_KEYD) /* a ca has no key of its own there */
+		TRY(check_instance(s, j->r, instance));
 	TRY(control_check(s, j->r, o, scope_cstr(s, instance), audit_envelope_time(e)));
 	//= control#nonce a proposal is carried out once
 	if (used_before(j, o->proposal.hash))
@@ -209,8 +210,8 @@ static json_t *report(struct scope *s, struct judging *j)
 	json_t *out = json_pack("{s:s, s:s, s:I, s:s, s:I, s:I}", "verdict",
 				sound ? "every operation had its quorum" : "NOT SOUND: see the findings", "provider",
 				control_register_provider(j->r), "entries of the register", (json_int_t)head.entries, "head",
-				hex_text(s, SPAN_ARRAY(head.hash)), "carried out by keyds", (json_int_t)j->executed, "refused",
-				(json_int_t)j->refused);
+				hex_text(s, SPAN_ARRAY(head.hash)), "carried out by keyds and cas", (json_int_t)j->executed,
+				"refused", (json_int_t)j->refused);
 	if (!sound)
 		(void)json_object_set(out, "findings", j->findings);
 	return out;

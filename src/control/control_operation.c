@@ -22,6 +22,7 @@
 /* The register of persons: whoever holds a copy of it carries these out for himself; the ca puts them on record. */
 #define REGISTER .executor = CONTROL_BY_REGISTER, .life = 7 * MOMENT_DAY
 #define KEYD     .executor = CONTROL_BY_KEYD, .life = MOMENT_DAY
+#define CA       .executor = CONTROL_BY_CA, .life = MOMENT_DAY
 
 static const struct control_operation rows[] = {
 	{ .name = "person.enrol",
@@ -208,6 +209,49 @@ static const struct control_operation rows[] = {
 	  .words =
 		  "Destroy the private key {key}, whose public key has the SHA-256 {fingerprint}, for good, by decision {decision}.",
 	  .clause = "practice statement 6.2.10" },
+
+	{ .name = "ca.create",
+	  CA,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "name", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "profile", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "subject", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "key", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "algorithm", CONTROL_TYPE_ID, CONTROL_OPTIONAL },
+			 { "validity-days", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "crl-hours", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "crl-url", CONTROL_TYPE_TEXT, CONTROL_OPTIONAL },
+			 { "issuer-url", CONTROL_TYPE_TEXT, CONTROL_OPTIONAL },
+			 { "ocsp-url", CONTROL_TYPE_TEXT, CONTROL_OPTIONAL },
+			 { "cps-url", CONTROL_TYPE_TEXT, CONTROL_OPTIONAL },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Set up the certificate authority {name} for {subject}, with the profile {profile} and the key {key}, by decision {decision}. "
+		  "It signs with {algorithm}; its own certificate, when it signs that itself, is valid {validity-days} days; its CRLs "
+		  "are valid {crl-hours} hours. Addresses in what it issues: CRL {crl-url}, its certificate {issuer-url}, OCSP {ocsp-url}, "
+		  "practice statement {cps-url}.",
+	  .clause = "practice statement 5.2.2, 6.1.1" },
+	{ .name = "ca.revoke",
+	  CA,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "ca", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "serial", CONTROL_TYPE_SERIAL, CONTROL_ONCE },
+			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Revoke, for good, the certificate of a certificate authority that {ca} has signed, with the serial number {serial}, for the "
+		  "reason {reason}, by decision {decision}.",
+	  .clause = "practice statement 4.9, 5.2.2" },
+	{ .name = "crl.parameters",
+	  CA,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "ca", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "crl-hours", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Let the CRLs of the certificate authority {ca} be valid for {crl-hours} hours from now on, by decision {decision}; a new one "
+		  "comes at half of that.",
+	  .clause = "practice statement 4.9.7, 5.2.2" },
 };
 
 const struct control_operation *control_operation_at(size_t i)
@@ -233,7 +277,14 @@ const struct control_seat *control_seat_of(const struct control_operation *opera
 
 /* ---- the page ---- */
 
-static const char *const executors[CONTROL_EXECUTOR_COUNT] = { [CONTROL_BY_REGISTER] = "register", [CONTROL_BY_KEYD] = "keyd" };
+static const char *const executors[CONTROL_EXECUTOR_COUNT] = {
+	[CONTROL_BY_REGISTER] = "register", [CONTROL_BY_KEYD] = "keyd", [CONTROL_BY_CA] = "ca"
+};
+
+const char *control_executor_text(enum control_executor executor)
+{
+	return executors[executor];
+}
 
 __attribute__((format(printf, 2, 3))) static void put(struct buf *out, const char *format, ...)
 {
@@ -248,7 +299,7 @@ __attribute__((format(printf, 2, 3))) static void put(struct buf *out, const cha
 
 static void put_row(struct scope *s, struct buf *out, const struct control_operation *row)
 {
-	put(out, "| `%s` | %s | ", row->name, executors[row->executor]);
+	put(out, "| `%s` | %s | ", row->name, control_executor_text(row->executor));
 	for (size_t i = 0; i < CONTROL_SEATS_MAX && row->seat[i].roles != 0; i++) {
 		char count[16];
 		(void)snprintf(count, sizeof count, "%u", row->seat[i].count);

@@ -25,7 +25,8 @@
 #define CONTROL_HASH_LEN      32
 #define CONTROL_APPROVALS_MAX 32
 
-enum control_executor { CONTROL_BY_REGISTER, CONTROL_BY_KEYD, CONTROL_EXECUTOR_COUNT };
+enum control_executor { CONTROL_BY_REGISTER, CONTROL_BY_KEYD, CONTROL_BY_CA, CONTROL_EXECUTOR_COUNT };
+const char *control_executor_text(enum control_executor executor);
 
 /* So many distinct persons, each of whom holds one of these roles. Count 0: the quorum that the authority has set itself. */
 struct control_seat {

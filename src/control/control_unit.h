@@ -70,6 +70,8 @@ static inline struct control_proposal unit_proposal(struct scope *s, const struc
 	assert_non_null(p.operation);
 	if (p.operation->executor == CONTROL_BY_KEYD)
 		p.instance = span_str("keyd/ca");
+	if (p.operation->executor == CONTROL_BY_CA)
+		p.instance = span_str("ca");
 	memcpy(p.head, head.hash, sizeof p.head);
 	scope_random(s, p.nonce, sizeof p.nonce);
 	return p;

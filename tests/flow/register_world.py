@@ -102,6 +102,16 @@ class Site:
             self.world.remove()
         self.auditd.remove()
 
+    def found_cas(self):
+        """As they are before there is a founding document: from then on an operation sets up a CA."""
+        self.world.ca.stop()
+        self.world.write_conf(self.extra)
+        self.world.ca.start()
+        self.world.found_cas()
+        self.world.ca.stop()
+        self.configure(self.extra)
+        self.world.ca.start()
+
     # ---- what the ca says ----
     def register(self, world=None):
         return (world or self.world).get("/v1/register")

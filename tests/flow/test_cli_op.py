@@ -39,7 +39,8 @@ class Desk:
 
     def __init__(self, site):
         w, self.site = site.world, site
-        w.found_cas().enable_tls(f"founding = {site.founding}")
+        site.found_cas()
+        w.enable_tls(f"founding = {site.founding}")
         self.home = w.file("home")
         for part in ("etc", "bin", "keys", "work"):
             os.makedirs(os.path.join(self.home, part))

@@ -388,7 +388,7 @@ def test_without_auditd_nothing_is_carried_out(site):
 
 def test_once_there_is_a_management_ca_every_proposal_comes_with_its_crl(site):
     w, p = site.world, site.person
-    w.found_cas()
+    site.found_cas()
     certificate = x509.load_pem_x509_certificate(w.get("/v1/cas/management")["certificate"].encode())
     site.by_founders("management.certificate",
                      ("certificate", base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()))

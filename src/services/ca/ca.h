@@ -30,6 +30,7 @@ struct ca_conf {
 	const char *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
 	const char *founding, *founding_hash; /* of the register of persons */
+	const char *instance;                 /* as proposals name this ca */
 	int64_t crl_life, workers, signers, feed_window;
 	bool postgresql_shared;
 	struct conf_list key_blocklist, etsi_curves;
@@ -88,6 +89,7 @@ struct ca_cluster;
 struct ca_blocklists;
 struct ca_register;
 
+#define CA_CRL_HOURS_MAX   (24 * INT64_C(366))
 #define CA_AUTHORITIES_MAX 256
 struct ca {
 	const struct ca_conf *conf;
@@ -177,13 +179,18 @@ struct ca_founding {
 	const char *name, *profile, *subject, *key, *algorithm, *crl_url, *issuer_url, *ocsp_url, *cps_url;
 	int64_t crl_hours, validity_days;
 	bool request_only;
+	bool approved; /* by an operation with quorum: where there is a register of persons, nothing else founds a CA */
 	const char *actor;
 };
+/* What can be told without signing anything: E_OK, and ca_authority_found would go on to sign. */
+st ca_authority_found_check(struct scope *s, struct ca *ca, const struct ca_founding *want);
 st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *want, struct ca_authority **out);
 st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor,
 			 struct ca_authority **out);
 st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, const char *actor,
 			struct ca_authority **out);
+/* E_NOTFOUND when there is no such CA yet. The next CRL is made at once when that changes something. */
+st ca_authority_set_crl_hours(struct scope *s, struct ca *ca, const char *name, int64_t hours);
 
 /* ---- rows (ca_entry.c): parts of transactions that several deeds share ---- */
 struct ca_certificate {
@@ -336,6 +343,7 @@ struct ca_revocation {
 	span serial;
 	const char *reason; /* NULL: none stated */
 	int64_t invalidity_date;
+	bool approved; /* by an operation with quorum: where there is a register of persons, certificates of CAs need one */
 	const char *actor;
 };
 struct ca_revoked {
@@ -343,6 +351,8 @@ struct ca_revoked {
 	int reason;
 	bool before; /* it was revoked already */
 };
+/* What can be told beforehand; the certificate as it is. */
+st ca_revoke_check(struct scope *s, struct ca *ca, const struct ca_revocation *want, struct ca_certificate *out);
 st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, struct ca_revoked *out);
 
 /* ---- ca_crl.c ---- */
@@ -354,6 +364,8 @@ struct ca_crl {
 char *ca_crl_path(struct scope *s, const struct ca *ca, const char *authority, uint64_t number);
 /* Returns when a CRL that was begun after this call is durable. */
 st ca_crl_issue(struct scope *s, struct ca *ca, const struct ca_authority *a, int64_t next_update, struct ca_crl *out);
+/* From thisUpdate to nextUpdate when nothing else is asked for. */
+int64_t ca_crl_life(const struct ca *ca, const struct ca_authority *a);
 void ca_crl_want(struct ca *ca, const struct ca_authority *a);
 /* E_NOTFOUND when there is none yet. */
 st ca_crl_last(struct scope *s, struct ca *ca, int64_t authority, struct ca_crl *out);

@@ -144,7 +144,7 @@ static st load_row(struct scope *s, const struct db_row *row, void *arg)
 		return fail(s, E_LIMIT, "more than %d logical CAs", CA_AUTHORITIES_MAX);
 	if (old != NULL)
 		know_number(old, row->column[15].integer);
-	if (old != NULL && old->state == (enum ca_state)row->column[3].integer)
+	if (old != NULL && old->state == (enum ca_state)row->column[3].integer && old->crl_hours == row->column[14].integer)
 		return OK;
 	struct ca_authority *a = heap_alloc(sizeof *a);
 	scope_init(&a->memory, NULL);
@@ -224,6 +224,34 @@ st ca_authority_named(struct scope *s, struct ca *ca, span name, struct ca_autho
 		return OK;
 	return fail(s, E_NOTFOUND, "there is no CA '%.*s'; 'chancery ca list' shows them", (int)(name.len < 64 ? name.len : 64),
 		    (const char *)name.data);
+}
+
+/* ---- its parameters ---- */
+
+struct crl_hours {
+	const char *name;
+	int64_t hours, changed;
+};
+
+static st enter_crl_hours(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct crl_hours *w = arg;
+	return db_exec(s, tx, &sql_authority_crl_hours, DB_VALUES(db_text(span_str(w->name)), db_integer(w->hours)),
+		       &w->changed);
+}
+
+st ca_authority_set_crl_hours(struct scope *s, struct ca *ca, const char *name, int64_t hours)
+{
+	struct crl_hours w = { .name = name, .hours = hours };
+	struct ca_authority *a;
+	TRY(ca_authority_named(s, ca, span_str(name), &a));
+	TRY(db_tx(s, ca->db, enter_crl_hours, &w));
+	if (w.changed == 0)
+		return OK; /* they were set before */
+	TRY(ca_authority_load(s, ca));
+	if (a->state == CA_ACTIVE)
+		ca_crl_want(ca, a);
+	return OK;
 }
 
 st ca_authority_must_issue(struct scope *s, const struct ca_authority *a)

@@ -97,12 +97,16 @@ static st guess_offset(struct scope *s, struct crl_work *w)
 	return OK;
 }
 
+int64_t ca_crl_life(const struct ca *ca, const struct ca_authority *a)
+{
+	return a->crl_hours > 0 ? a->crl_hours * MOMENT_HOUR : atomic_load(&ca->crl_life);
+}
+
 static void set_head(struct scope *s, struct crl_work *w)
 {
 	int64_t now = scope_now(s);
-	int64_t life = w->a->crl_hours > 0 ? w->a->crl_hours * MOMENT_HOUR : atomic_load(&w->ca->crl_life);
 	w->out.this_update = now - now % MOMENT_SECOND;
-	w->out.next_update = w->next_update > 0 ? w->next_update : w->out.this_update + life;
+	w->out.next_update = w->next_update > 0 ? w->next_update : w->out.this_update + ca_crl_life(w->ca, w->a);
 	w->head = (struct pki_crl_head){
 		.issuer = w->a->subject,
 		.issuer_key_identifier = SPAN_ARRAY(w->a->key_identifier),

@@ -1,5 +1,6 @@
 /* New logical CAs: self-signed, by request to another CA, or run elsewhere and taken in for publication. */
 #include "ca_authority.h"
+#include "ca_register.h"
 #include "file.h"
 
 #define NAME_MAX_ 64
@@ -185,15 +186,25 @@ static st choose_algorithm(struct scope *s, const struct key_info *key, const ch
 	return alg_policy_check(s, key->type, a, ALG_USE_CA, true, scope_now(s));
 }
 
+static int64_t validity_of(const struct ca_founding *w, const struct pki_profile *profile)
+{
+	return w->validity_days > 0 ? w->validity_days * MOMENT_DAY : profile->standard_validity;
+}
+
+static st check_validity(struct scope *s, const struct ca_founding *w, const struct pki_profile *profile)
+{
+	if (w->validity_days < 0 || validity_of(w, profile) > profile->max_validity)
+		return fail(s, E_LIMIT, "profile %s allows at most %lld days of validity", profile->name,
+			    (long long)(profile->max_validity / MOMENT_DAY));
+	return OK;
+}
+
 static st sign_own(struct scope *s, struct founding *f, const struct pki_profile *profile,
 		   const struct alg_signature *algorithm)
 {
 	const struct ca_founding *w = f->want;
 	int64_t now = scope_now(s);
-	int64_t validity = w->validity_days > 0 ? w->validity_days * MOMENT_DAY : profile->standard_validity;
-	if (w->validity_days < 0 || validity > profile->max_validity)
-		return fail(s, E_LIMIT, "profile %s allows at most %lld days of validity", profile->name,
-			    (long long)(profile->max_validity / MOMENT_DAY));
+	int64_t validity = validity_of(w, profile);
 	struct ca_authority self = { .id = f->row.id, .name = w->name, .key = f->row.key, .spki = f->row.spki };
 	uint8_t serial[16];
 	pki_serial_new(s, serial);
@@ -227,7 +238,13 @@ static st sign_request(struct scope *s, struct founding *f, const struct alg_sig
 	return pki_request_assemble(s, info, algorithm, signature, &f->row.request);
 }
 
-static st found_with_key(struct scope *s, struct founding *f, struct ca_authority **out)
+struct signing {
+	const struct pki_profile *profile;
+	const struct alg_signature *algorithm;
+};
+
+/* All but the signature; the row has what is known before it. */
+static st check_with_key(struct scope *s, struct founding *f, struct signing *out)
 {
 	const struct ca_founding *w = f->want;
 	const struct pki_profile *profile = pki_profile_named(span_str(w->profile));
@@ -243,37 +260,62 @@ static st found_with_key(struct scope *s, struct founding *f, struct ca_authorit
 	TRY(pki_profile_subject(s, profile, wanted, &f->row.subject));
 	TRY(check_free(s, f->ca, w->name, f->row.subject, &f->row.id));
 	struct key_info *key = scope_new(s, struct key_info);
-	const struct alg_signature *algorithm = NULL;
 	TRY(key_find(s, f->ca->keyd, w->key, key));
 	TRY(ca_check_curve(s, f->ca, w->name, key->type));
-	TRY(choose_algorithm(s, key, w->algorithm, &algorithm));
+	TRY(choose_algorithm(s, key, w->algorithm, &out->algorithm));
 	TRY(pki_key_check(s, key->spki));
 	TRY(ca_key_check(s, f->ca, key->spki));
 	f->row.profile = profile->name;
 	f->row.key = w->key;
 	f->row.spki = key->spki;
-	f->row.algorithm = algorithm->name;
+	f->row.algorithm = out->algorithm->name;
 	f->row.state = w->request_only ? CA_WAITING : CA_ACTIVE;
-	TRY(w->request_only ? sign_request(s, f, algorithm) : sign_own(s, f, profile, algorithm));
+	out->profile = profile;
+	return check_validity(s, w, profile);
+}
+
+static st found_with_key(struct scope *s, struct founding *f, struct ca_authority **out)
+{
+	struct signing with;
+	TRY(check_with_key(s, f, &with));
+	TRY(f->want->request_only ? sign_request(s, f, with.algorithm) : sign_own(s, f, with.profile, with.algorithm));
 	return store_founding(s, f, out);
 }
 
 /* Founding and completing a CA happen one at a time. */
 static pthread_mutex_t founding_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *want, struct ca_authority **out)
+static st begin(struct scope *s, struct ca *ca, const struct ca_founding *want, struct founding *out)
 {
 	TRY(check_name(s, want->name));
-	if (want->crl_hours < 0 || want->crl_hours > 24 * 366)
-		return fail(s, E_INPUT, "crl_hours is a number from 1 to %d", 24 * 366);
+	//= tsps#5.2.2 no one person sets up a CA
+	if (ca->reg != NULL && !want->approved)
+		return ca_register_refuse(s, ca, "ca.create", want->actor, "A CA is set up");
+	if (want->crl_hours < 0 || want->crl_hours > CA_CRL_HOURS_MAX)
+		return fail(s, E_INPUT, "crl_hours is a number from 1 to %lld", (long long)CA_CRL_HOURS_MAX);
+	*out = (struct founding){ .ca = ca, .want = want, .actor = want->actor };
+	out->row = (struct ca_new_authority){ .name = want->name,
+					      .crl_url = want->crl_url,
+					      .issuer_url = want->issuer_url,
+					      .ocsp_url = want->ocsp_url,
+					      .cps_url = want->cps_url,
+					      .crl_hours = want->crl_hours };
+	return OK;
+}
+
+st ca_authority_found_check(struct scope *s, struct ca *ca, const struct ca_founding *want)
+{
+	struct founding f;
+	struct signing with;
+	TRY(begin(s, ca, want, &f));
+	return check_with_key(s, &f, &with);
+}
+
+st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *want, struct ca_authority **out)
+{
 	struct ca_flight_slot slot = { 0 };
-	struct founding f = { .ca = ca, .want = want, .actor = want->actor };
-	f.row = (struct ca_new_authority){ .name = want->name,
-					   .crl_url = want->crl_url,
-					   .issuer_url = want->issuer_url,
-					   .ocsp_url = want->ocsp_url,
-					   .cps_url = want->cps_url,
-					   .crl_hours = want->crl_hours };
+	struct founding f;
+	TRY(begin(s, ca, want, &f));
 	(void)pthread_mutex_lock(&founding_mutex);
 	st status = ca_flight_begin(s, ca, &slot);
 	if (status.code == E_OK) {

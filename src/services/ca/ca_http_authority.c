@@ -1,5 +1,6 @@
 /* HTTP: logical CAs and their CRLs. */
 #include "ca_http.h"
+#include "ca_register.h"
 #include "file.h"
 #include <fcntl.h>
 
@@ -140,6 +141,17 @@ struct crl_order {
 };
 static const struct ca_member crl_members[] = { CA_MEMBER(CA_MEMBER_TIME, crl_order, next_update) };
 
+/* Sooner is anybody's, later would be another parameter. */
+static st check_next_update(struct scope *s, const struct http_request *request, const struct ca_authority *a,
+			    int64_t next_update)
+{
+	struct ca *ca = request->state;
+	if (ca->reg == NULL || next_update <= scope_now(s) + ca_crl_life(ca, a))
+		return OK;
+	return ca_register_refuse(s, ca, "crl.parameters", ca_actor(s, request),
+				  "A CRL gets a longer life than its CA's parameters say");
+}
+
 st ca_http_issue_crl(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
 	struct crl_order order = { 0 };
@@ -147,6 +159,7 @@ st ca_http_issue_crl(struct scope *s, const struct http_request *request, struct
 	struct ca_crl crl;
 	TRY(CA_JSON_READ(s, request->body, crl_members, &order));
 	TRY(ca_authority_named(s, request->state, request->part[0], &a));
+	TRY(check_next_update(s, request, a, order.next_update));
 	TRY(ca_crl_issue(s, request->state, a, order.next_update, &crl));
 	return ca_json_reply(s, reply, 201, ca_http_crl_json(&crl));
 }

@@ -148,6 +148,7 @@ st ca_http_operation_nonce(struct scope *s, const struct http_request *request, 
 	ca_register_give(request->state);
 	json_t *root = json_object();
 	ca_json_text(root, "instance", CA_REGISTER);
+	ca_json_text(root, "ca", ((struct ca *)request->state)->conf->instance);
 	ca_json_hex(s, root, "nonce", SPAN_ARRAY(nonce));
 	ca_json_time(root, "expires", expires);
 	put_head(s, root, &head);

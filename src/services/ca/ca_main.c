@@ -43,6 +43,8 @@ static const struct conf_row head_rows[] = {
 	    .clause = "EN 319 401 REQ-7.2"),
 	ROW(CONF_STRING, founding_hash, "founding-hash", .standard = "",
 	    .help = "SHA-256 of the founding document, in hexadecimal: the ca starts on no other."),
+	ROW(CONF_STRING, instance, "instance", .standard = "ca",
+	    .help = "Who this ca is in operations that it carries out; each database behind one log has a name of its own."),
 	ROW(CONF_DURATION, crl_life, "crl-life", .standard = "24h", .min = 10 * MOMENT_SECOND, .max = 366 * MOMENT_DAY,
 	    .help = "From thisUpdate to nextUpdate, for CAs without a time of their own; a new CRL comes at half of it.",
 	    .clause = "EN 319 411-1 CSS-6.3.9-05"),
@@ -161,7 +163,8 @@ st ca_open(struct scope *s, struct ca *ca)
 	TRY(ca_authority_load(s, ca));
 	TRY(ca_register_open(s, ca));
 	TRY(ca_relay_start(s, ca));
-	return ca_cluster_join(s, ca);
+	TRY(ca_cluster_join(s, ca));
+	return ca_register_settle(s, ca);
 }
 
 static st serve(struct scope *s, struct ca *ca)
@@ -273,7 +276,7 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 		    same_text(next->listen, now->listen) && same_text(next->keyd_socket, now->keyd_socket) &&
 		    same_text(next->audit_socket, now->audit_socket) && same_text(next->audit_journal, now->audit_journal) &&
 		    same_text(next->founding, now->founding) && same_text(next->founding_hash, now->founding_hash) &&
-		    same_text(next->state_directory, now->state_directory) &&
+		    same_text(next->instance, now->instance) && same_text(next->state_directory, now->state_directory) &&
 		    same_text(next->tls_certificate, now->tls_certificate) && same_text(next->tls_key, now->tls_key) &&
 		    same_text(next->tls_ca, now->tls_ca) && next->workers == now->workers && next->signers == now->signers &&
 		    next->feed_window == now->feed_window && next->vas.count == now->vas.count &&

@@ -20,6 +20,13 @@
 #define NONCE_CHECK 8                              /* octets of the digest */
 #define NONCE_LIFE  (7 * MOMENT_DAY + MOMENT_HOUR) /* as long as a proposal of the register may live, and then some */
 
+/* The last that operations say of each CA. */
+struct crl_hours {
+	char ca[CONTROL_ID_MAX + 1];
+	int64_t hours;
+	bool owed; /* to the database */
+};
+
 struct ca_register {
 	pthread_mutex_t mutex;
 	pthread_cond_t given;
@@ -29,7 +36,13 @@ struct ca_register {
 	struct control_register *now;
 	uint64_t next;                      /* so many records of class control were read */
 	uint64_t *recorded;                 /* which of them has entry 1, 2, ... */
-	uint8_t (*used)[CONTROL_NONCE_LEN]; /* nonces of these entries */
+	uint8_t (*used)[CONTROL_NONCE_LEN]; /* nonces of these entries, and of the operations of this ca */
+	size_t used_count;
+	const char *instance;
+	uint64_t executed;   /* operations of this ca */
+	uint64_t crl_number; /* the highest that came with one of them */
+	struct crl_hours *hours;
+	size_t hours_count;
 	uint8_t nonce_key[NONCE_KEY];
 };
 
@@ -52,14 +65,60 @@ static void give_turn(struct ca_register *r)
 	(void)pthread_mutex_unlock(&r->mutex);
 }
 
+/* ---- nonces that were used ---- */
+
+static void note_used(struct ca_register *r, const struct control_signed *o)
+{
+	r->used = heap_grow(r->used, (r->used_count + 1) * sizeof *r->used);
+	memcpy(r->used[r->used_count++], o->proposal.nonce, CONTROL_NONCE_LEN);
+}
+
+static bool is_used(const struct ca_register *r, span nonce)
+{
+	for (size_t i = 0; i < r->used_count; i++)
+		if (span_equal(nonce, SPAN_ARRAY(r->used[i])))
+			return true;
+	return false;
+}
+
+/* ---- operations of this ca ---- */
+
+static const struct ca_effect *effect_of(const struct control_proposal *p)
+{
+	for (size_t i = 0; i < ca_effect_count; i++)
+		if (strcmp(ca_effects[i].operation, p->operation->name) == 0)
+			return &ca_effects[i];
+	return NULL;
+}
+
+/* At this time, by this register, and not before: whether it is brought or read from the log. */
+static st check_own(struct scope *s, const struct ca_register *r, const struct control_signed *o, int64_t at)
+{
+	const struct control_proposal *p = &o->proposal;
+	span decision = control_parameter(p, "decision", 0);
+	if (effect_of(p) == NULL)
+		return fail(s, E_DENIED, "%s is not carried out by a ca", p->operation->name);
+	TRY(control_check(s, r->now, o, r->instance, at));
+	if (p->has_crl && p->crl_number < r->crl_number)
+		return fail(s, E_STATE,
+			    "CRL %llu of the management CA is older than CRL %llu, which was seen here: propose anew",
+			    (unsigned long long)p->crl_number, (unsigned long long)r->crl_number);
+	if (!control_decision_taken(r->now, decision))
+		return fail(s, E_NOTFOUND, "there is no decision %.*s of the authority: decision.take comes first",
+			    (int)decision.len, (const char *)decision.data);
+	//= control#nonce a proposal is carried out once
+	if (is_used(r, SPAN_ARRAY(p->nonce)))
+		return fail(s, E_STATE, "the proposal's nonce was used by one that was carried out already: propose anew");
+	return OK;
+}
+
 /* ---- from the log ---- */
 
 static void note_entry(struct ca_register *r, uint64_t entries, const struct control_signed *o)
 {
 	r->recorded = heap_grow(r->recorded, (size_t)(entries + 1) * sizeof *r->recorded);
 	r->recorded[entries] = r->next;
-	r->used = heap_grow(r->used, (size_t)(entries + 1) * sizeof *r->used);
-	memcpy(r->used[entries], o->proposal.nonce, CONTROL_NONCE_LEN);
+	note_used(r, o);
 }
 
 static st apply_record(struct scope *s, struct ca_register *r, const struct audit_envelope *e)
@@ -73,6 +132,38 @@ static st apply_record(struct scope *s, struct ca_register *r, const struct audi
 	return OK;
 }
 
+static void note_hours(struct ca_register *r, const struct control_proposal *p)
+{
+	size_t i = 0;
+	span ca = control_parameter(p, "ca", 0);
+	while (i < r->hours_count && !span_is(ca, r->hours[i].ca))
+		i++;
+	if (i == r->hours_count)
+		r->hours = heap_grow(r->hours, ++r->hours_count * sizeof *r->hours);
+	r->hours[i] = (struct crl_hours){ .hours = (int64_t)control_parameter_number(p, "crl-hours", 0), .owed = true };
+	memcpy(r->hours[i].ca, ca.data, ca.len);
+}
+
+/* One of this ca's own, as the one that put it on record verified it. */
+static st take_executed(struct scope *s, struct ca_register *r, const struct audit_envelope *e)
+{
+	span file, instance;
+	struct control_signed *o = scope_new(s, struct control_signed);
+	TRY(audit_field_text(s, &e->record, "instance", &instance));
+	if (!span_is(instance, r->instance))
+		return OK;
+	TRY(audit_field_base64(s, &e->record, "file", &file));
+	TRY(control_signed_read(s, file, o));
+	TRY(check_own(s, r, o, e->at));
+	note_used(r, o);
+	r->executed++;
+	if (o->proposal.has_crl && o->proposal.crl_number > r->crl_number)
+		r->crl_number = o->proposal.crl_number;
+	if (strcmp(o->proposal.operation->name, "crl.parameters") == 0)
+		note_hours(r, &o->proposal);
+	return OK;
+}
+
 /* One that does not verify changes nothing, whoever wrote it: every reader of the log passes it over. */
 static st take_record(struct scope *s, struct ca_register *r, const struct audit_leaf *leaf)
 {
@@ -81,6 +172,10 @@ static st take_record(struct scope *s, struct ca_register *r, const struct audit
 	if (e.record.code == AUDIT_REGISTER_CHANGED && apply_record(s, r, &e).code != E_OK)
 		log_put(LOG_LEVEL_WARNING,
 			"record %llu of the log is no entry of the register of persons and is passed over: %s",
+			(unsigned long long)leaf->index, s->message);
+	scope_clear_error(s);
+	if (e.record.code == AUDIT_OPERATION_EXECUTED && take_executed(s, r, &e).code != E_OK)
+		log_put(LOG_LEVEL_WARNING, "record %llu of the log is no operation of this ca and is passed over: %s",
 			(unsigned long long)leaf->index, s->message);
 	scope_clear_error(s);
 	r->next++;
@@ -94,6 +189,8 @@ static st start_anew(struct scope *s, struct ca_register *r)
 	control_register_free(r->now);
 	r->now = fresh;
 	r->next = 0;
+	r->used_count = r->hours_count = 0;
+	r->executed = r->crl_number = 0;
 	return OK;
 }
 
@@ -185,14 +282,26 @@ static st load_nonce_key(struct scope *s, const struct ca_conf *c, struct ca_reg
 	return read_nonce_key(s, path, r);
 }
 
+static st check_instance(struct scope *s, const struct ca_conf *c)
+{
+	const char *problem = control_id_problem(span_str(c->instance));
+	if (problem != NULL)
+		return fail(s, E_INPUT, "instance = %s: a name %s", c->instance, problem);
+	if (strcmp(c->instance, CA_REGISTER) == 0)
+		return fail(s, E_INPUT, "instance = %s: that is the register of persons", c->instance);
+	return OK;
+}
+
 st ca_register_open(struct scope *s, struct ca *ca)
 {
 	if (ca->conf->founding == NULL)
 		return OK;
+	TRY(check_instance(s, ca->conf));
 	struct ca_register *r = heap_alloc(sizeof *r);
 	if (pthread_mutex_init(&r->mutex, NULL) != 0 || pthread_cond_init(&r->given, NULL) != 0)
 		log_die("no locks for the register of persons");
 	buf_init(&r->founding, FOUNDING_MAX);
+	r->instance = ca->conf->instance;
 	ca->reg = r; /* from here on it is closed with the ca */
 	TRY(load_nonce_key(s, ca->conf, r));
 	TRY(read_founding(s, ca->conf, r));
@@ -211,6 +320,7 @@ void ca_register_close(struct ca *ca)
 	buf_free(&r->founding);
 	free(r->recorded);
 	free(r->used);
+	free(r->hours);
 	wipe(r->nonce_key, sizeof r->nonce_key);
 	(void)pthread_cond_destroy(&r->given);
 	(void)pthread_mutex_destroy(&r->mutex);
@@ -275,7 +385,7 @@ st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max
 	return OK;
 }
 
-/* ---- nonces ---- */
+/* ---- nonces that are given ---- */
 
 static void nonce_check(const struct ca_register *r, span begins, uint8_t out[NONCE_CHECK])
 {
@@ -298,15 +408,6 @@ void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE
 	*out_expires = minute * MOMENT_MINUTE + NONCE_LIFE;
 }
 
-static bool is_used(const struct ca_register *r, span nonce)
-{
-	uint64_t entries = control_register_head(r->now).entries;
-	for (uint64_t i = 1; i <= entries; i++)
-		if (span_equal(nonce, SPAN_ARRAY(r->used[i])))
-			return true;
-	return false;
-}
-
 //= control#nonce a nonce of the instance that carries it out, good once
 static st check_nonce(struct scope *s, const struct ca_register *r, span nonce)
 {
@@ -319,7 +420,7 @@ static st check_nonce(struct scope *s, const struct ca_register *r, span nonce)
 	if (scope_now(s) >= given + NONCE_LIFE)
 		return fail(s, E_STATE, "the proposal's nonce is more than a week old: propose anew");
 	if (is_used(r, nonce))
-		return fail(s, E_STATE, "the proposal's nonce was used by another one that was carried out: propose anew");
+		return fail(s, E_STATE, "the proposal's nonce was used by one that was carried out already: propose anew");
 	return OK;
 }
 
@@ -358,11 +459,12 @@ static void record_refusal(struct ca *ca, const struct scope *refused, const str
 	scope_init(&s, refused->source);
 	memcpy(s.id, refused->id, sizeof s.id);
 	audit_begin(&e, &s, AUDIT_OPERATION_REFUSED);
-	audit_str(&e, "instance", CA_REGISTER);
-	if (o->proposal.operation != NULL) {
-		audit_str(&e, "operation", o->proposal.operation->name);
+	const struct control_operation *operation = o->proposal.operation;
+	audit_str(&e, "instance", operation != NULL && operation->executor == CONTROL_BY_CA ? ca->reg->instance : CA_REGISTER);
+	if (operation != NULL)
+		audit_str(&e, "operation", operation->name);
+	if (o->proposal.text.len > 0)
 		audit_hex(&e, "proposal", SPAN_ARRAY(o->proposal.hash));
-	}
 	audit_str(&e, "reason", refused->message);
 	audit_str(&e, "actor", actor);
 	if (audit_finish(&s, &e).code != E_OK || audit_commit(&s, ca->audit, &e, &index).code != E_OK)
@@ -385,8 +487,8 @@ static st put_on_record(struct scope *s, struct ca *ca, const struct audit_event
 	return OK;
 }
 
-static st execute(struct scope *s, struct ca *ca, span file, const char *actor, struct control_signed *o,
-		  struct ca_register_done *out)
+static st execute_entry(struct scope *s, struct ca *ca, span file, const char *actor, struct control_signed *o,
+			struct ca_register_done *out)
 {
 	AUTO_EVENT e = { 0 };
 	st status = check(s, ca->reg, file, o, &out->head);
@@ -397,6 +499,87 @@ static st execute(struct scope *s, struct ca *ca, span file, const char *actor, 
 		return status;
 	}
 	TRY(put_on_record(s, ca, &e, &out->head));
+	out->operation = o->proposal.operation->name;
+	out->words = control_proposal_words(s, &o->proposal);
+	return OK;
+}
+
+/* ---- those of this ca ---- */
+
+static st write_executed(struct scope *s, const struct ca_register *r, struct audit_event *e, const struct control_signed *o,
+			 span file, const char *actor)
+{
+	audit_begin(e, s, AUDIT_OPERATION_EXECUTED);
+	audit_str(e, "instance", r->instance);
+	audit_number(e, "sequence", (int64_t)r->executed + 1);
+	audit_str(e, "operation", o->proposal.operation->name);
+	audit_hex(e, "proposal", SPAN_ARRAY(o->proposal.hash));
+	audit_str(e, "words", control_proposal_words(s, &o->proposal));
+	audit_base64(e, "file", file);
+	audit_str(e, "actor", actor);
+	return audit_finish(s, e);
+}
+
+/* What the record is worth is what everybody who reads it makes of it: only then there is an effect. */
+static st record_executed(struct scope *s, struct ca *ca, const struct control_signed *o, span file, const char *actor)
+{
+	AUTO_EVENT e = { 0 };
+	uint64_t index;
+	TRY(write_executed(s, ca->reg, &e, o, file, actor));
+	TRY(audit_commit(s, ca->audit, &e, &index));
+	FAILPOINT("ca.operation-recorded");
+	TRY(catch_up(s, ca));
+	if (!is_used(ca->reg, SPAN_ARRAY(o->proposal.nonce)))
+		return fail(s, E_STATE, "record %llu came too late for this operation: it has no effect, propose anew",
+			    (unsigned long long)index);
+	return OK;
+}
+
+static st execute_own(struct scope *s, struct ca *ca, span file, const char *actor, const struct control_signed *o)
+{
+	const struct ca_effect *effect = effect_of(&o->proposal);
+	TRY(check_own(s, ca->reg, o, scope_now(s)));
+	TRY(check_nonce(s, ca->reg, SPAN_ARRAY(o->proposal.nonce)));
+	TRY(effect->prepare(s, ca, o));
+	TRY(record_executed(s, ca, o, file, actor));
+	return fail_context(s, effect->carry_out(s, ca, o), "it is on record, and could not be done");
+}
+
+st ca_register_settle(struct scope *s, struct ca *ca)
+{
+	struct ca_register *r = ca->reg;
+	for (size_t i = 0; r != NULL && i < r->hours_count; i++) {
+		if (!r->hours[i].owed)
+			continue;
+		TRY(ca_authority_set_crl_hours(s, ca, r->hours[i].ca, r->hours[i].hours));
+		r->hours[i].owed = false;
+	}
+	return OK;
+}
+
+st ca_register_refuse(struct scope *s, struct ca *ca, const char *operation, const char *actor, const char *what)
+{
+	struct control_signed *o = scope_new(s, struct control_signed);
+	o->proposal.operation = control_operation_named(span_str(operation));
+	st refused = fail(s, E_DENIED, "%s by an operation that several persons approve (%s): chancery op propose %s", what,
+			  o->proposal.operation->clause, operation);
+	record_refusal(ca, s, o, actor);
+	return refused;
+}
+
+static st execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out)
+{
+	struct control_signed *o = scope_new(s, struct control_signed);
+	if (control_signed_read(s, file, o).code != E_OK || o->proposal.operation->executor != CONTROL_BY_CA) {
+		scope_clear_error(s);
+		return execute_entry(s, ca, file, actor, scope_new(s, struct control_signed), out);
+	}
+	st status = execute_own(s, ca, file, actor, o);
+	if (status.code != E_OK) {
+		record_refusal(ca, s, o, actor);
+		return status;
+	}
+	out->head = control_register_head(ca->reg->now);
 	out->operation = o->proposal.operation->name;
 	out->words = control_proposal_words(s, &o->proposal);
 	return OK;
@@ -424,5 +607,5 @@ st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *ac
 		TRY(lock_others_out(s, ca, &lock));
 		TRY(catch_up(s, ca));
 	}
-	return execute(s, ca, file, actor, scope_new(s, struct control_signed), out);
+	return execute(s, ca, file, actor, out);
 }

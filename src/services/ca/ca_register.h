@@ -23,10 +23,25 @@ span ca_register_founding(const struct ca *ca);
 st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max, struct buf *out);
 /* Good for one proposal that is carried out, for a week, at every ca with this state directory. */
 void ca_register_nonce(struct scope *s, struct ca *ca, uint8_t out[CONTROL_NONCE_LEN], int64_t *out_expires);
+/* An operation of this ca as the instance of its configuration. `prepare` refuses what cannot be done, before it is on record. */
+struct ca_effect {
+	const char *operation;
+	st (*prepare)(struct scope *s, struct ca *ca, const struct control_signed *o);
+	st (*carry_out)(struct scope *s, struct ca *ca, const struct control_signed *o);
+};
+extern const struct ca_effect ca_effects[]; /* ca_effect.c */
+extern const size_t ca_effect_count;
+
 struct ca_register_done {
 	const char *operation, *words;
 	struct control_head head;
 };
-/* A signed operation: verified, on record, in the register. A refusal is on record too. E_UNAVAILABLE: it is not known to be on record;
+/* A signed operation: verified, on record, in the register or, one of this ca's own, carried out once. A refusal is on record too. E_UNAVAILABLE: it is not known to be on record;
  * the same operation may be brought again. */
 st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out);
+
+/* What operations on record have set, into the database that may have been restored from before them: at start, and when one is carried
+ * out. */
+st ca_register_settle(struct scope *s, struct ca *ca);
+/* E_DENIED, on record: `what` takes this operation where a register of persons is kept. */
+st ca_register_refuse(struct scope *s, struct ca *ca, const char *operation, const char *actor, const char *what);

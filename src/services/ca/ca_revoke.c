@@ -1,5 +1,5 @@
 /* Revocation: final, durable and on record before the answer; vas and CRL follow at once. */
-#include "ca.h"
+#include "ca_register.h"
 #include "failpoint.h"
 
 /* Reasons a certificate of a person or a component may be revoked for (rfc5280#5.3.1). */
@@ -82,19 +82,45 @@ static st build_record(struct scope *s, struct audit_event *e, const struct ca_a
 	return audit_finish(s, e);
 }
 
+/* Of whom it is, not how it was asked for: also one that another CA here has signed, and those of CAs that are run elsewhere. */
+static bool is_of_a_ca(struct ca *ca, const struct ca_certificate *c)
+{
+	const struct pki_profile *profile = pki_profile_named(span_str(c->profile));
+	const struct ca_authority *a;
+	bool own = profile != NULL && profile->ca;
+	for (size_t i = 0; (a = ca_authority_at(ca, i)) != NULL && !own; i++)
+		own = c->der.len > 0 && span_equal(a->certificate, c->der);
+	return own;
+}
+
+st ca_revoke_check(struct scope *s, struct ca *ca, const struct ca_revocation *want, struct ca_certificate *out)
+{
+	int reason;
+	TRY(reason_number(s, want->reason, &reason));
+	if (want->invalidity_date > scope_now(s))
+		return fail(
+			s, E_INPUT,
+			"invalidity_date lies in the future (rfc5280#5.3.2 is about when the key was or may have been lost)");
+	TRY(ca_certificate_find(s, ca, want->serial, out));
+	bool of_a_ca = is_of_a_ca(ca, out);
+	//= tsps#5.2.2 no one person revokes the certificate of a CA
+	if (ca->reg != NULL && of_a_ca && !want->approved)
+		return ca_register_refuse(s, ca, "ca.revoke", want->actor, "The certificate of a CA is revoked");
+	if (want->approved && !of_a_ca)
+		return fail(s, E_INPUT, "certificate %s is not that of a CA: it is revoked without an operation",
+			    hex_text(s, want->serial));
+	return OK;
+}
+
 //= en319411-1#REV-6.3.9-04 a revocation is final: a second one keeps the first one's time and reason
 st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, struct ca_revoked *out)
 {
 	AUTO_EVENT event = { 0 };
 	struct revoke_work w = { .out = out };
 	int reason;
+	TRY(ca_revoke_check(s, ca, want, &w.now));
 	TRY(reason_number(s, want->reason, &reason));
 	int64_t now = scope_now(s);
-	if (want->invalidity_date > now)
-		return fail(
-			s, E_INPUT,
-			"invalidity_date lies in the future (rfc5280#5.3.2 is about when the key was or may have been lost)");
-	TRY(ca_certificate_find(s, ca, want->serial, &w.now));
 	const struct ca_authority *a = ca_authority_numbered(ca, w.now.ca);
 	if (a == NULL)
 		return fail(s, E_BUG, "certificate of an unknown CA %lld", (long long)w.now.ca);

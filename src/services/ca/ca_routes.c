@@ -51,7 +51,7 @@ const struct http_route ca_routes[] = {
 	{ HTTP_POST, "/v1/operations/nonce", .role = OPERATOR, .handle = ca_http_operation_nonce,
 	  .summary = "a nonce for a proposal" },
 	{ HTTP_POST, "/v1/operations", "text/plain", CONTROL_SIGNED_MAX, .role = OPERATOR, .handle = ca_http_operation,
-	  .summary = "carry out a signed operation of the register" },
+	  .summary = "carry out a signed operation of the register or of this ca" },
 	{ HTTP_POST, "/v1/backup", JSON, BODY_MAX, .role = LOCAL, .handle = ca_http_backup, .summary = "copy the database" },
 };
 const size_t ca_route_count = sizeof ca_routes / sizeof ca_routes[0];

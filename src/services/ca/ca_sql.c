@@ -125,6 +125,7 @@ SQL(authority_insert,
     " issuer_url, ocsp_url, cps_url, crl_hours, crl_number, request, created_at)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)");
 SQL(authority_complete, "UPDATE authority SET state = 1, certificate = ?2, chain = ?3 WHERE id = ?1 AND state = 0");
+SQL(authority_crl_hours, "UPDATE authority SET crl_hours = ?2 WHERE name = ?1 AND crl_hours <> ?2");
 SQL_EACH(authority_number, "UPDATE authority SET crl_number = max(crl_number, ?2) WHERE id = ?1",
 	 "UPDATE authority SET crl_number = greatest(crl_number, ?2) WHERE id = ?1");
 
