@@ -195,6 +195,31 @@ def test_approvals_that_do_not_count_are_shown_with_the_reason(desk):
     assert shown["seats"][0]["approved"] == 1
 
 
+def test_what_the_ca_carries_out_is_proposed_approved_and_executed_as_the_rest(desk):
+    p, w = desk.site.person, desk.site.world
+    for person, role in ((p[10], "pki-manager"), (p[11], "security-and-quality-manager")):
+        desk.site.enrol(person)
+        desk.site.grant(person, role)
+    alone = desk.call("crl", "issue", "--ca", "issuing", "--next-update", (now() + datetime.timedelta(days=50)).strftime("%Y-%m-%dT00:00:00Z"))
+    assert alone.returncode == 4 and "chancery op propose crl.parameters" in alone.stderr, alone.stderr
+    words = ("op", "propose", "crl.parameters", "--by", "p10", "--ca", "issuing", "--crl-hours", "30", "--decision", "d1", "--out", "crl.op")
+    other = desk.call(*words, "--instance", "ca/other")
+    assert other.returncode == 7 and "this ca is the instance ca" in other.stderr, other.stderr
+    told = desk.good(*words)
+    assert "Let the CRLs of the certificate authority issuing be valid for 30 hours" in told["asks for"] and told["approved by"].count("1 of:") == 2
+    desk.approve("crl.op", p[10], "pki-manager")
+    lacking = desk.call("op", "execute", "crl.op")
+    assert lacking.returncode == 4 and "crl.parameters needs 1 approvals by security-and-quality-manager" in lacking.stderr, lacking.stderr
+    desk.approve("crl.op", p[11], "security-and-quality-manager")
+    assert desk.good("op", "show", "crl.op")["verdict"].startswith("complete")
+    assert "30 hours" in desk.good("op", "execute", "crl.op")["words"]
+    assert w.get("/v1/cas/issuing")["crl_hours"] == 30
+    again = desk.call("op", "execute", "crl.op")
+    assert again.returncode == 7 and "was used" in again.stderr
+    assert "operation.executed" in [r["outcome"] for r in desk.good("op", "list")]
+    assert desk.good("op", "table", "ca.create")["carried out by"] == "ca"
+
+
 def test_the_register_as_a_file_is_what_the_ca_has(desk):
     told = desk.good("op", "register", "--out", "register")
     assert told["entries"] == desk.site.register()["entries"]
@@ -269,6 +294,7 @@ def test_an_auditor_judges_every_operation_again_with_log_and_founding_document_
     register = site.register()
     assert (code, report["verdict"]) == (0, "every operation had its quorum"), report
     assert (report["entries of the register"], report["head"]) == (register["entries"], register["head"])
+    assert report["carried out by keyds and cas"] == len(site.records("operation.executed"))
     assert report["refused"] == len(site.records("operation.refused")) > 0
     # What a keyd of the other name, or nobody, would have had to refuse; and what a forger puts there.
     made = site.propose("group.deactivate", ("group", "issuing"), ("reason", "x"), instance="keyd/ca").approve(site.person[0], "pki-operator")

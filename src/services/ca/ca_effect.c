@@ -34,7 +34,12 @@ static struct ca_founding founding_of(struct scope *s, const struct control_sign
 static st prepare_create(struct scope *s, struct ca *ca, const struct control_signed *o)
 {
 	const struct ca_founding want = founding_of(s, o);
-	return ca_authority_found_check(s, ca, &want);
+	struct key_info *key = scope_new(s, struct key_info);
+	TRY(ca_authority_found_check(s, ca, &want));
+	TRY(key_find(s, ca->keyd, want.key, key));
+	if (!key->usable)
+		return fail(s, E_STATE, "key '%s' cannot sign now (%s): activate its group first", want.key, key->missing);
+	return OK;
 }
 
 static st carry_out_create(struct scope *s, struct ca *ca, const struct control_signed *o)

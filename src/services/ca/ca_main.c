@@ -164,7 +164,7 @@ st ca_open(struct scope *s, struct ca *ca)
 	TRY(ca_register_open(s, ca));
 	TRY(ca_relay_start(s, ca));
 	TRY(ca_cluster_join(s, ca));
-	return ca_register_settle(s, ca);
+	return ca_register_settle_start(s, ca);
 }
 
 static st serve(struct scope *s, struct ca *ca)

@@ -548,7 +548,7 @@ static st execute_own(struct scope *s, struct ca *ca, span file, const char *act
 st ca_register_settle(struct scope *s, struct ca *ca)
 {
 	struct ca_register *r = ca->reg;
-	for (size_t i = 0; r != NULL && i < r->hours_count; i++) {
+	for (size_t i = 0; i < r->hours_count; i++) {
 		if (!r->hours[i].owed)
 			continue;
 		TRY(ca_authority_set_crl_hours(s, ca, r->hours[i].ca, r->hours[i].hours));
@@ -600,12 +600,36 @@ static st lock_others_out(struct scope *s, const struct ca *ca, int *out_fd)
 	return OK;
 }
 
+/* With a lock of the directory, where it is shared: until *out_lock is closed. */
+static st begin_alone(struct scope *s, struct ca *ca, int *out_lock)
+{
+	if (!ca->shared)
+		return OK;
+	TRY(lock_others_out(s, ca, out_lock));
+	return catch_up(s, ca);
+}
+
 st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out)
 {
 	AUTO_FD lock = -1;
-	if (ca->shared) {
-		TRY(lock_others_out(s, ca, &lock));
-		TRY(catch_up(s, ca));
-	}
+	TRY(begin_alone(s, ca, &lock));
 	return execute(s, ca, file, actor, out);
+}
+
+static st settle_alone(struct scope *s, struct ca *ca)
+{
+	AUTO_FD lock = -1;
+	TRY(begin_alone(s, ca, &lock));
+	return ca_register_settle(s, ca);
+}
+
+st ca_register_settle_start(struct scope *s, struct ca *ca)
+{
+	const struct control_register *r;
+	if (ca->reg == NULL)
+		return OK;
+	TRY(ca_register_take(s, ca, &r));
+	st status = settle_alone(s, ca);
+	ca_register_give(ca);
+	return status;
 }

@@ -40,8 +40,9 @@ struct ca_register_done {
  * the same operation may be brought again. */
 st ca_register_execute(struct scope *s, struct ca *ca, span file, const char *actor, struct ca_register_done *out);
 
-/* What operations on record have set, into the database that may have been restored from before them: at start, and when one is carried
- * out. */
+/* What operations on record have set, into the database, which may be older than they are. For who has taken the register. */
 st ca_register_settle(struct scope *s, struct ca *ca);
+/* The same at start. */
+st ca_register_settle_start(struct scope *s, struct ca *ca);
 /* E_DENIED, on record: `what` takes this operation where a register of persons is kept. */
 st ca_register_refuse(struct scope *s, struct ca *ca, const char *operation, const char *actor, const char *what);
