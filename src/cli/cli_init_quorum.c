@@ -7,8 +7,6 @@
 #include "pki_profile.h"
 #include "text.h"
 
-#define DECISION "d-founding"
-
 /* A proposal's parameters, name and value in turn. */
 #define PARAMETERS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
@@ -20,13 +18,14 @@ st cli_init_quorum_key(struct scope *s, const struct cli *c, struct cli_api *api
 	TRY(cli_found_ca_key_wanted(s, name, profile, type, subject, &want));
 	TRY(cli_rehearsal_do(s, c, api, instance, "group.create",
 			     PARAMETERS("group", name, "threshold", "2", "custodian", "p7", "custodian", "p8", "custodian",
-					"p9", "decision", DECISION)));
+					"p9", "decision", CLI_REHEARSAL_DECISION)));
 	TRY(cli_rehearsal_activate(s, c, api, zone, name));
 	return cli_rehearsal_do(s, c, api, instance, "key.generate",
 				PARAMETERS("group", name, "key", name, "type", type, "purpose", "certificate", "purpose", "crl",
 					   "purpose", "request", "backup", "none", "issuer", base64_text(s, want.limits.issuer),
 					   "issues-to-cas", want.limits.ca ? "yes" : "no", "validity-days",
-					   scope_printf(s, "%u", want.limits.validity_days), "decision", DECISION));
+					   scope_printf(s, "%u", want.limits.validity_days), "decision",
+					   CLI_REHEARSAL_DECISION));
 }
 
 static st subject_of(struct scope *s, const struct pki_profile *profile, const char *subject, char **out)
@@ -52,5 +51,5 @@ st cli_init_quorum_certify(struct scope *s, const struct cli *c, struct cli_api 
 				PARAMETERS("key", issuer, "subject", text, "subject-key",
 					   hex_text(s, digest_of(DIGEST_SHA256, key.spki, room)), "not-after",
 					   moment_text(scope_now(s) + profile->max_validity + MOMENT_DAY, until), "decision",
-					   DECISION));
+					   CLI_REHEARSAL_DECISION));
 }

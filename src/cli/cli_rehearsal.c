@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define MODULE     "/usr/lib/softhsm/libsofthsm2.so" /* stands in for the cards */
-#define DECISION   "d-founding"
 #define WORDS_MAX  32
 #define ANSWER_MAX 65536
 
@@ -313,14 +312,16 @@ static st staff_person(struct scope *s, const struct cli *c, struct cli_api *api
 				      "screened",  moment_text(scope_now(s) - 30 * MOMENT_DAY, screened),
 				      "trained",   moment_text(scope_now(s) - 3 * MOMENT_DAY, trained),
 				      NULL };
-	const char *const grant[] = { "person", p->id, "role", control_role_row(p->role)->name, "decision", DECISION, NULL };
+	const char *const grant[] = {
+		"person", p->id, "role", control_role_row(p->role)->name, "decision", CLI_REHEARSAL_DECISION, NULL
+	};
 	TRY(cli_rehearsal_do(s, c, api, "register", "person.enrol", enrol));
 	return cli_rehearsal_do(s, c, api, "register", "role.grant", grant);
 }
 
 st cli_rehearsal_staff(struct scope *s, const struct cli *c, struct cli_api *api)
 {
-	const char *const decision[] = { "decision", DECISION, "title", "Founding of the provider (TEST)", NULL };
+	const char *const decision[] = { "decision", CLI_REHEARSAL_DECISION, "title", "Founding of the provider (TEST)", NULL };
 	TRY(cli_rehearsal_do(s, c, api, "register", "decision.take", decision));
 	for (size_t i = 0; i < CAST; i++)
 		if (cast[i].role != CONTROL_AUTHORITY_MEMBER)

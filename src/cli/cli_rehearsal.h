@@ -22,6 +22,7 @@ st cli_rehearsal_staff(struct scope *s, const struct cli *c, struct cli_api *api
 /* The register as it is, into the file that off-line keyds read. */
 st cli_rehearsal_export(struct scope *s, const struct cli *c, struct cli_api *api);
 #define CLI_REHEARSAL_REGISTER "state/register"
+#define CLI_REHEARSAL_DECISION "d-founding"
 
 /* An operation, proposed, approved by those whose seats it has, and carried out. Parameters are name and value in turn, NULL at the end. */
 st cli_rehearsal_do(struct scope *s, const struct cli *c, struct cli_api *api, const char *instance, const char *operation,
