@@ -146,7 +146,7 @@ def bring(site, made):
 @pytest.fixture(scope="module")
 def table():
     with Site() as site:
-        site.world.found_cas()
+        site.found_cas()
         serial, old_crl, out = people(site), None, {}
         for operation, values, changed in rows(site):
             attempt = Attempt(site, operation, values, changed, old_crl)
