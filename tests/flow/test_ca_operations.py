@@ -7,9 +7,10 @@ import signal
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 import audit_world
-from ca_world import Refused, until
+from ca_world import Refused, World, until
 from register_world import Operation, Site, append, now
 from test_ca_records import FAILPOINTS, LOST, needs_failpoints
 
@@ -354,3 +355,58 @@ def test_what_is_on_record_when_the_ca_dies_is_set_at_its_next_start():
         with pytest.raises(Refused) as failure:
             site.execute(made)
         assert failure.value.code == "STATE" and "was used" in failure.value.problem["detail"]
+
+
+def test_two_cas_on_one_database_carry_out_one_operation_once(database, cluster):
+    if database != "postgresql":
+        pytest.skip("cas share a database of PostgreSQL")
+    with Site("postgresql-shared = yes") as site:
+        site.found_cas()
+        staff(site)
+        second = World(audit=site.world.audit)
+        try:
+            with open(site.world.ca.config) as f:
+                text = f.read().replace(site.world.socket_path, second.socket_path)
+            with open(second.ca.config, "w") as f:
+                f.write(text)
+            second.ca.start()
+            made = approved(propose(site, "crl.parameters"), site.person)  # proposed at the first one
+            site.execute(made, second)
+            with pytest.raises(Refused) as failure:
+                site.execute(made)
+            assert failure.value.code == "STATE" and "was used" in failure.value.problem["detail"]
+            assert second.get("/v1/cas/issuing")["crl_hours"] == 12
+            until(lambda: site.world.get("/v1/cas/issuing").get("crl_hours") == 12, 10)
+            site.execute(approved(propose(site, "crl.parameters", changes={"crl_hours": "13"}), site.person))
+            assert [r["sequence"] for r in site.records("operation.executed")] == [1, 2]
+            second.ca.stop()
+            second.ca.start()
+            assert second.get("/v1/cas/issuing")["crl_hours"] == site.world.get("/v1/cas/issuing")["crl_hours"] == 13
+        finally:
+            second.remove()
+
+
+def test_a_management_crl_from_before_one_that_was_seen_is_not_taken(site):
+    w, p = site.world, site.person
+
+    def crl():
+        return w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1]
+    der = x509.load_pem_x509_certificate(w.get("/v1/cas/management")["certificate"].encode()).public_bytes(serialization.Encoding.DER)
+    site.by_founders("management.certificate", ("certificate", base64.b64encode(der).decode()))
+    refused(site, approved(propose(site, "crl.parameters"), p), "STATE", "without the management CA's CRL")
+    old, new = crl(), crl()
+    site.execute(approved(propose(site, "crl.parameters", crl=new), p))
+    refused(site, approved(propose(site, "crl.parameters", crl=old), p), "STATE", "older than CRL")
+
+
+def test_a_ca_starts_where_the_database_lacks_a_ca_that_an_operation_was_about(site):
+    w = site.world
+    if w.cluster:
+        pytest.skip("the row is taken out of SQLite")
+    crl = (w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1])
+    site.execute(approved(propose(site, "crl.parameters", changes={"ca": "second"}, crl=crl), site.person))
+    assert w.get("/v1/cas/second")["crl_hours"] == 12
+    w.ca.stop()
+    site.sqlite("delete from authority where name = 'second'")
+    w.ca.start()
+    assert w.get("/v1/cas/issuing")["crl_hours"] == 12

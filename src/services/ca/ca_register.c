@@ -551,8 +551,11 @@ st ca_register_settle(struct scope *s, struct ca *ca)
 	for (size_t i = 0; i < r->hours_count; i++) {
 		if (!r->hours[i].owed)
 			continue;
-		TRY(ca_authority_set_crl_hours(s, ca, r->hours[i].ca, r->hours[i].hours));
-		r->hours[i].owed = false;
+		st status = ca_authority_set_crl_hours(s, ca, r->hours[i].ca, r->hours[i].hours);
+		if (status.code != E_OK && status.code != E_NOTFOUND) /* of a database that was lost, or another's */
+			return status;
+		scope_clear_error(s);
+		r->hours[i].owed = status.code == E_NOTFOUND;
 	}
 	return OK;
 }
