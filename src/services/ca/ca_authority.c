@@ -162,9 +162,15 @@ static st load_all(struct scope *s, struct db_tx *tx, void *arg)
 	return db_each(s, tx, &sql_authority_all, NULL, 0, load_row, arg);
 }
 
+/* One at a time from the reading on, so that what was read earlier is never published over what was read later. */
+static pthread_mutex_t load_mutex = PTHREAD_MUTEX_INITIALIZER;
+
 st ca_authority_load(struct scope *s, struct ca *ca)
 {
-	return db_read(s, ca->db, load_all, ca);
+	(void)pthread_mutex_lock(&load_mutex);
+	st status = db_read(s, ca->db, load_all, ca);
+	(void)pthread_mutex_unlock(&load_mutex);
+	return status;
 }
 
 void ca_authority_free_all(struct ca *ca)
