@@ -1,122 +1,77 @@
-"""People who approve, written from control_operation.h, control_register.h, control_share.h and control_activation.h alone, with no code of
-ours in it: founding documents, proposals, approvals, shares. What keyd and ca accept from here is what the documents say."""
+"""People with keys, and the provider that they found: whom keyd and ca take for founders, staff and custodians in these tests. What they sign
+is in control_texts.py; no code of ours is in it."""
 import base64
-import datetime
-import hashlib
 import json
 import os
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+import control_texts as ct
 import keyd_client as kc
 
-HOUR, SECOND = datetime.timedelta(hours=1), datetime.timedelta(seconds=1)
-
-
-def spki(key):
-    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def point(key):
-    return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-
-
-def b64(octets):
-    return base64.b64encode(octets).decode()
-
-
-def now():
-    return datetime.datetime.now(datetime.timezone.utc)
-
-
-def moment(when):
-    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def lines(kind, rows):
-    return f"chancery {kind} 1\n" + "".join(f"{name}: {value}\n" for name, value in rows)
+AUTHORITY = "authority-member"
+DAY = 86400
 
 
 class Person:
-    def __init__(self, name):
-        self.name = name
-        self.key, self.share_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, id_):
+        self.id, self.key, self.share_key = id_, ct.new_key(), ct.new_key()
+        self.identity = ct.sha256(os.urandom(16) + b"Person " + id_.encode()).hex()
 
-    def sign(self, text):
-        return b64(self.key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-
-    def approval(self, proposal, role, when=None):
+    def approval(self, proposal, role, when=0):
         """The line of the operation's file."""
-        when = moment(when or now())
-        text = lines("approval", [("person", self.name), ("role", role), ("approved", when),
-                                  ("proposal", hashlib.sha256(proposal.encode()).hexdigest())]) + "\n" + proposal
-        return f"approval: {self.name} {role} {when} {self.sign(text)}\n"
+        return ct.approval_line(proposal, self.id, role, self.key, ct.moment(when))
+
+    def enrolment(self, trained=-20 * DAY, shares=True, **more):
+        """The parameters of person.enrol; a time or seconds from now. `more`: certificate_serial."""
+        share = [("share-key", ct.b64(ct.spki(self.share_key)))] if shares else []
+        serial = [("certificate-serial", more["certificate_serial"])] if more else []
+        return [("person", self.id), ("key", ct.b64(ct.spki(self.key))), *share, *serial, ("identity", self.identity),
+                ("screened", ct.moment(-40 * DAY)), ("trained", ct.moment(trained))]
 
 
-def message_key(shared, ephemeral, recipient, context):
-    octets = HKDF(hashes.SHA256(), 44, ephemeral + recipient, context).derive(shared)
-    return AESGCM(octets[:32]), octets[32:]
+def founding(founders, instances, quorum=2, shares=True):
+    """The document that these persons signed. instances: {name: public key}"""
+    text = ct.founding_text({p.id: (ct.spki(p.key), ct.spki(p.share_key) if shares else None, p.identity) for p in founders}, instances, quorum)
+    return text + "\n" + "".join(f"signature: {p.id} {ct.b64(ct.sign(p.key, text))}\n" for p in founders)
 
 
-def seal(recipient, context, secret):
-    """To a public key."""
-    pair = ec.generate_private_key(ec.SECP256R1())
-    ephemeral = point(pair.public_key())
-    gcm, iv = message_key(pair.exchange(ec.ECDH(), recipient), ephemeral, point(recipient), context)
-    return b"\x01" + ephemeral + gcm.encrypt(iv, secret, context)
+class Operation:
+    """A proposal with what is put to it."""
 
+    def __init__(self, text, crl=None):
+        self.text, self.crl, self.approvals = text, crl, []
 
-def unseal(key, context, sealed):
-    assert sealed[0] == 1
-    peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sealed[1:66])
-    gcm, iv = message_key(key.exchange(ec.ECDH(), peer), sealed[1:66], point(key.public_key()), context)
-    return gcm.decrypt(iv, sealed[66:], context)
+    def approve(self, person, role=AUTHORITY, when=0, text=None):
+        self.approvals.append(person.approval(text or self.text, role, when))
+        return self
 
+    def file(self):
+        crl = f"crl: {ct.b64(self.crl)}\n" if self.crl else ""
+        return self.text + "\n" + "".join(self.approvals) + crl
 
-def values(text):
-    return dict(line.split(": ", 1) for line in text.splitlines()[1:] if ": " in line)
-
-
-def share_context(share):
-    return lines("share", [(name, share[name]) for name in ("group", "person", "index", "threshold")]).encode()
-
-
-def open_share(person, share_file, statement_file, proposal):
-    """What a custodian's token does: opens the share, and seals it to the key of the statement."""
-    share, statement = values(share_file), values(statement_file)
-    plain = unseal(person.share_key, share_context(share), base64.b64decode(share["sealed"]))
-    rows = [("instance", statement["instance"]), ("proposal", hashlib.sha256(proposal.encode()).hexdigest()), ("group", share["group"]),
-            ("person", person.name), ("index", share["index"])]
-    recipient = serialization.load_der_public_key(base64.b64decode(statement["key"]))
-    return lines("opened-share", rows + [("sealed", b64(seal(recipient, lines("opened-share", rows).encode(), plain)))])
+    def hash(self):
+        return ct.sha256(self.text).hex()
 
 
 class Provider:
     """A founding document and the register that grows from it, as whoever proposes keeps them."""
 
     def __init__(self, founders, instances, quorum=2):
-        self.people = {p.name: p for p in founders}
-        rows = [("provider", "Flow Trust Service Provider (TEST)"), ("founded", moment(now() - HOUR)), ("quorum", quorum)]
-        for p in founders:
-            rows += [("founder", p.name), ("key", b64(spki(p.key))), ("share-key", b64(spki(p.share_key))), ("identity", "00" * 32)]
-        for name, public in instances:
-            rows += [("instance", name), ("instance-key", b64(public))]
-        text = lines("founding", rows)
-        self.founding = text + "\n" + "".join(f"signature: {p.name} {p.sign(text)}\n" for p in founders)
-        self.hash = hashlib.sha256(self.founding.encode()).hexdigest()
-        self.head = bytes.fromhex(self.hash)
-        self.entries = 0
+        """instances: {name: public key, or a pair of keys}"""
+        self.people = {p.id: p for p in founders}
+        self.founding = founding(founders, {name: key if isinstance(key, bytes) else ct.spki(key) for name, key in instances.items()}, quorum)
+        self.hash = ct.sha256(self.founding).hex()
+        self.heads = [ct.sha256(self.founding)]
         self.file = "chancery register 1\n"
 
-    def proposal(self, operation, *parameters, instance="register", nonce=None, proposed=None, life=HOUR, by=None, entries=None, head=None, crl="none"):
-        proposed = proposed or now()
-        return lines("proposal", [("operation", operation), ("instance", instance), ("nonce", (nonce or os.urandom(16)).hex()),
-                                  ("register", f"{self.entries if entries is None else entries} {(head or self.head).hex()}"), ("management-crl", crl),
-                                  ("proposed-by", by or next(iter(self.people))), ("proposed", moment(proposed)), ("expires", moment(proposed + life)),
-                                  *parameters])
+    @property
+    def entries(self):
+        return len(self.heads) - 1
+
+    def proposal(self, operation, *parameters, instance="register", nonce=None, proposed=-60, life=3600, by=None, entries=None, head=None):
+        """proposed and life: seconds, from now."""
+        at = self.entries if entries is None else entries
+        return ct.proposal_text(operation, instance, (nonce or os.urandom(16)).hex(), (at, (head or self.heads[at]).hex()),
+                                by or next(iter(self.people)), proposed, proposed + life, parameters)
 
     def operation(self, proposal, approvals):
         """The file: `approvals` are (person, role), or lines that were made elsewhere."""
@@ -124,28 +79,45 @@ class Provider:
 
     def entered(self, operation):
         """It is in the register now."""
-        self.head = hashlib.sha256(b"chancery register 1\n" + self.head + hashlib.sha256(operation.encode()).digest()).digest()
-        self.entries += 1
-        self.file += f"entry: {self.entries} {moment(now())} {len(operation.encode())}\n{operation}\n"
+        self.heads.append(ct.next_head(self.heads[-1], operation))
+        self.file += f"entry: {self.entries} {ct.moment()} {len(operation.encode())}\n{operation}\n"
 
-    def enrol(self, person, trained=None):
-        self.people[person.name] = person
-        trained = moment(trained or now() - 24 * HOUR)
-        return self.proposal("person.enrol", ("person", person.name), ("key", b64(spki(person.key))), ("share-key", b64(spki(person.share_key))),
-                             ("identity", "00" * 32), ("screened", moment(now() - 48 * HOUR)), ("trained", trained))
+    def enter(self, operation, *parameters):
+        """By the first two founders."""
+        self.entered(self.operation(self.proposal(operation, *parameters), [(person, AUTHORITY) for person in list(self.people)[:2]]))
+
+    def enrol(self, person, trained=-DAY):
+        self.people[person.id] = person
+        return self.proposal("person.enrol", *person.enrolment(trained))
 
 
-def put_on_record(auditd_socket, provider, operation):
-    """register.changed, as the ca writes it."""
+def open_share(person, share_file, statement_file, proposal):
+    """What a custodian's token does: opens the share, and seals it to the key of the statement."""
+    share, statement = ct.values(share_file), ct.values(statement_file)
+    plain = ct.unseal(person.share_key, ct.share_context(share), base64.b64decode(share["sealed"]))
+    return sealed_again(person, share["group"], share["index"], plain, statement, proposal)
+
+
+def sealed_again(person, group, index, plain, statement, proposal):
+    context = ct.lines("opened-share", ("instance", statement["instance"]), ("proposal", ct.sha256(proposal).hex()), ("group", group),
+                       ("person", person.id), ("index", index))
+    return context + f"sealed: {ct.b64(ct.seal(base64.b64decode(statement['key']), context, plain))}\n"
+
+
+def put_on_record(auditd_socket, event, file, **fields):
+    """A record of an operation, as one who may write records can put it into the log; its index."""
     identity = os.urandom(16)
-    record = {"v": 1, "id": identity.hex(), "time": moment(now()), "event": "register.changed", "component": "ca", "tx": os.urandom(16).hex(),
-              "entry": provider.entries + 1, "head": "00" * 32, "operation": values(operation)["operation"], "proposal": "00" * 32, "words": "words",
-              "file": b64(operation.encode()), "actor": "flow"}
-    body = json.dumps(record, separators=(",", ":")).encode()
+    known = dict({"operation": ct.values(file).get("operation", "role.grant"), "proposal": "00" * 32, "words": "words",
+                  "file": ct.b64(file.encode())}, **fields)
+    record = dict(v=1, id=identity.hex(), time=ct.moment(), event=event, component="ca", tx=os.urandom(16).hex(), **known)
     client = kc.Client(auditd_socket)
-    r = kc.Reader(client.call(1, kc.u16(1) + identity + kc.counted(body)))
+    r = kc.Reader(client.call(1, kc.u16(1) + identity + kc.counted(json.dumps(record, separators=(",", ":")))))
     client.close()
-    assert r.number(2) == 1
-    code = r.number(2)
-    assert code == 0, r.counted()
+    assert (r.number(2), r.number(2)) == (1, 0), r.data
+    return r.number(8)
+
+
+def put_into_register(auditd_socket, provider, operation):
+    """register.changed, as the ca writes it."""
+    put_on_record(auditd_socket, "register.changed", operation, entry=provider.entries + 1, head="00" * 32, actor="flow")
     provider.entered(operation)

@@ -44,14 +44,23 @@ def verify(public_spki, text, signature):
     serialization.load_der_public_key(public_spki).verify(signature, text.encode(), ec.ECDSA(hashes.SHA256()))
 
 
-def moment(seconds=0):
-    """So many seconds from now."""
-    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+def now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def moment(when=0):
+    """A time, or so many seconds from now."""
+    at = when if isinstance(when, datetime.datetime) else now() + datetime.timedelta(seconds=when)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def lines(kind, *pairs):
     return f"chancery {kind} 1\n" + "".join(f"{name}: {value}\n" for name, value in pairs)
+
+
+def values(text):
+    """{name: value} of a text's lines, the last of a name."""
+    return dict(line.split(": ", 1) for line in text.splitlines()[1:] if ": " in line)
 
 
 # ---- what people sign ----
@@ -78,38 +87,24 @@ def operation_of(file):
     return proposal + "\n", approvals
 
 
+def proposal_text(operation, instance, nonce, head, by, proposed, expires, parameters, crl="none"):
+    """head: (entries, hash as hexadecimal)"""
+    return lines("proposal", ("operation", operation), ("instance", instance), ("nonce", nonce), ("register", f"{head[0]} {head[1]}"),
+                 ("management-crl", crl), ("proposed-by", by), ("proposed", moment(proposed)), ("expires", moment(expires)), *parameters)
+
+
 def founding_text(founders, instances, quorum=2):
-    """founders: {id: (key, share key or None)}; instances: {name: key}; keys as SubjectPublicKeyInfo."""
-    pairs = [("provider", "Demo Trust Service Provider"), ("founded", moment(-3600)), ("quorum", quorum)]
-    for person, (key, share) in founders.items():
-        pairs += [("founder", person), ("key", b64(key))] + ([("share-key", b64(share))] if share else []) + [("identity", ZERO)]
+    """founders: {id: (key, share key or None, identity)}; instances: {name: key}; keys as SubjectPublicKeyInfo."""
+    pairs = [("provider", "TEST Trust Service Provider"), ("founded", moment(-3600)), ("quorum", quorum)]
+    for person, (key, share, identity) in founders.items():
+        pairs += [("founder", person), ("key", b64(key))] + ([("share-key", b64(share))] if share else []) + [("identity", identity)]
     for name, key in instances.items():
         pairs += [("instance", name), ("instance-key", b64(key))]
     return lines("founding", *pairs)
 
 
-class Register:
-    """A register that two founders with keys in software build up, written down as it grows."""
-
-    def __init__(self, founders, instances):
-        self.founders = founders
-        text = founding_text({p: (spki(k), None) for p, k in founders.items()}, {n: spki(k) for n, k in instances.items()})
-        self.founding = text + "\n" + "".join(f"signature: {p} {b64(sign(k, text))}\n" for p, k in founders.items())
-        self.heads = [sha256(self.founding)]
-        self.file = "chancery register 1\n"
-
-    def proposal(self, operation, *parameters, instance="register", nonce=None, life=3600, proposed=None, entries=None):
-        at = len(self.heads) - 1 if entries is None else entries
-        proposed_at = -60 if proposed is None else proposed
-        return lines("proposal", ("operation", operation), ("instance", instance), ("nonce", nonce or os.urandom(16).hex()),
-                     ("register", f"{at} {self.heads[at].hex()}"), ("management-crl", "none"), ("proposed-by", "p1"),
-                     ("proposed", moment(proposed_at)), ("expires", moment(proposed_at + life)), *parameters)
-
-    def enter(self, operation, *parameters):
-        proposal = self.proposal(operation, *parameters)
-        signed = proposal + "\n" + "".join(approval_line(proposal, p, "authority-member", k) for p, k in self.founders.items())
-        self.file += f"entry: {len(self.heads)} {moment()} {len(signed)}\n{signed}\n"
-        self.heads.append(sha256(b"chancery register 1\n" + self.heads[-1] + sha256(signed)))
+def next_head(head, operation):
+    return sha256(b"chancery register 1\n" + head + sha256(operation))
 
 
 # ---- activation ----
@@ -143,17 +138,21 @@ def commitment(context, share):
     return sha256(b"chancery commitment 1\n" + len(context).to_bytes(4, "big") + context.encode() + share)
 
 
+def share_context(fields):
+    return lines("share", *((name, fields[name]) for name in ("group", "person", "index", "threshold")))
+
+
 def sealed_share(recipient_spki, group, person, index, threshold, octets):
     """(file, the share as octets)"""
-    pairs = [("group", group), ("person", person), ("index", index), ("threshold", threshold)]
-    context, share = lines("share", *pairs), bytes([1, index, threshold]) + octets
-    return lines("share", *pairs, ("commitment", commitment(context, share).hex()), ("sealed", b64(seal(recipient_spki, context, share)))), share
+    context = share_context({"group": group, "person": person, "index": index, "threshold": threshold})
+    share = bytes([1, index, threshold]) + octets
+    return context + f"commitment: {commitment(context, share).hex()}\nsealed: {b64(seal(recipient_spki, context, share))}\n", share
 
 
 def opened_share(file):
     """({name: value}, context, approval line) of a custodian's file."""
     text, _, approval = file.partition("\n\n")
     context, _, sealed = text.rpartition("\nsealed: ")
-    fields = dict(line.split(": ", 1) for line in text.splitlines()[1:])
+    fields = values(text)
     assert fields["sealed"] == sealed
     return fields, context + "\n", approval

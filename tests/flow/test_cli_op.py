@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives import serialization
 with open({told!r}, "w") as f:
     json.dump(sys.argv[1:], f)
 given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
-person = Person.__new__(Person)
-person.id = given["--person"]
+person = Person(given["--person"])
 with open({keys!r} + "/" + given["--token"], "rb") as f:
     person.key = serialization.load_pem_private_key(f.read(), None)
 with open(given["--operation"]) as f:

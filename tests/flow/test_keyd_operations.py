@@ -1,4 +1,6 @@
 """Key groups that no one person and no one process can use: created, activated and deactivated by a quorum, as seen on keyd's socket."""
+import base64
+import datetime
 import os
 import shutil
 import signal
@@ -7,6 +9,7 @@ import time
 
 import audit_world
 import control_people as cp
+import control_texts as ct
 import keyd_client as kc
 import keyd_contents as kd
 import pytest
@@ -31,7 +34,7 @@ class World:
         identity = client.generate("identity", type="ec-p256", purposes=kc.IDENTITY)["spki"]
         client.close()
         self.keyd.stop()
-        self.provider = cp.Provider([cp.Person(name) for name in FOUNDERS], [("keyd/ca", identity)])
+        self.provider = cp.Provider([cp.Person(name) for name in FOUNDERS], {"keyd/ca": identity})
         self.configure()
         self.keyd.start()
         self.staff()
@@ -44,7 +47,7 @@ class World:
             f.write(f"founding = {founding}\nfounding-hash = {hash_ or self.provider.hash}\n")
 
     def register(self, proposal, approvals=(("p0", "authority-member"), ("p1", "authority-member"))):
-        cp.put_on_record(self.audit.socket, self.provider, self.provider.operation(proposal, approvals))
+        cp.put_into_register(self.audit.socket, self.provider, self.provider.operation(proposal, approvals))
 
     def staff(self):
         self.register(self.provider.proposal("decision.take", ("decision", "d1"), ("title", "Founding")))
@@ -88,10 +91,10 @@ class World:
 
     def brought(self, proposal, statement, shares, custodians=("p5", "p6")):
         """Approvals and opened shares of custodians."""
-        by_person = {cp.values(s)["person"]: s for s in shares}
+        by_person = {ct.values(s)["person"]: s for s in shares}
         people = [self.provider.people[name] for name in custodians]
         return ([p.approval(proposal, "key-custodian") for p in people],
-                [cp.open_share(p, by_person[p.name], statement, proposal) for p in people])
+                [cp.open_share(p, by_person[p.id], statement, proposal) for p in people])
 
     def activate(self, group="issuing", custodians=("p5", "p6")):
         proposal, lines, statement, shares = self.opened(group)
@@ -196,8 +199,8 @@ def who_holds_the_role_not(w, proposal, good):
 
 def lapsed_training(w, proposal, good):
     """Granted while the training was 12 months old all but two seconds, approved after."""
-    year = cp.now().replace(year=cp.now().year - 1)
-    w.register(w.provider.enrol(cp.Person("p12"), year + 2 * cp.SECOND))
+    year = ct.now().replace(year=ct.now().year - 1)
+    w.register(w.provider.enrol(cp.Person("p12"), year + datetime.timedelta(seconds=2)))
     w.register(w.provider.proposal("role.grant", ("person", "p12"), ("role", good[0][1]), ("decision", "d1")))
     time.sleep(2.5)
     return "DENIED", proposal_of(w), [("p12", good[0][1]), good[1]]
@@ -209,7 +212,7 @@ def revoked_operator(w, proposal, good):
 
 
 def expired_proposal(w, proposal, good):
-    return "STATE", proposal_of(w, proposed=cp.now() - 2 * cp.HOUR), good
+    return "STATE", proposal_of(w, proposed=-7200), good
 
 
 def changed_parameter(w, proposal, good):
@@ -269,11 +272,11 @@ def test_shares_of_others_changed_shares_and_too_few_activate_nothing(world):
     proposal, lines, statement, shares = world.opened()
     more, opened = world.brought(proposal, statement, shares, ("p5", "p6"))
     good = world.provider.operation(proposal, lines + more)
-    by_person = {cp.values(s)["person"]: s for s in shares}
+    by_person = {ct.values(s)["person"]: s for s in shares}
 
     def changed(text):
-        sealed = cp.base64.b64decode(cp.values(text)["sealed"])
-        return text.replace(cp.b64(sealed), cp.b64(sealed[:-1] + bytes([sealed[-1] ^ 1])))
+        sealed = base64.b64decode(ct.values(text)["sealed"])
+        return text.replace(ct.b64(sealed), ct.b64(sealed[:-1] + bytes([sealed[-1] ^ 1])))
 
     def of_another(person, other):
         """The person's own file with the share of another custodian in it."""
@@ -288,9 +291,7 @@ def test_shares_of_others_changed_shares_and_too_few_activate_nothing(world):
     of_another("p5", "p6")
     # a share that is well sealed and is not the one that was made: a custodian who invents one is named
     plain = b"\x01\x02\x02" + os.urandom(32)
-    rows = [("instance", "keyd/ca"), ("proposal", cp.hashlib.sha256(proposal.encode()).hexdigest()), ("group", "issuing"), ("person", "p6"), ("index", "2")]
-    recipient = cp.serialization.load_der_public_key(cp.base64.b64decode(cp.values(statement)["key"]))
-    invented = cp.lines("opened-share", rows + [("sealed", cp.b64(cp.seal(recipient, cp.lines("opened-share", rows).encode(), plain)))])
+    invented = cp.sealed_again(world.provider.people["p6"], "issuing", 2, plain, ct.values(statement), proposal)
     assert "p6" in refused("DENIED", world.execute, good, [opened[0], invented])
     assert not world.state_of()[0]
     world.execute(good, opened)
@@ -322,8 +323,8 @@ def test_a_man_in_the_middle_of_the_messages_gets_nothing_and_is_on_record(world
     assert not world.state_of()[0] and len(tries) > 60
     assert len(world.records("operation.refused")) == len(tries)
     # a statement with another key in it: custodians' tokens refuse it (test_token.py), and keyd does not take what was sealed to that key
-    mine = cp.ec.generate_private_key(cp.ec.SECP256R1())
-    _, for_me = world.brought(proposal, statement.replace(cp.values(statement)["key"], cp.b64(cp.spki(mine))), shares)
+    mine = ct.new_key()
+    _, for_me = world.brought(proposal, statement.replace(ct.values(statement)["key"], ct.b64(ct.spki(mine))), shares)
     refused("CRYPTO", world.execute, good, for_me)
     world.execute(good, [opened[1], opened[0]])  # the order of shares means nothing
     assert world.state_of()[0]
@@ -342,7 +343,7 @@ def test_a_second_keyd_serves_the_same_group_while_the_first_is_away(world):
         identity = client.generate("identity", type="ec-p256", purposes=kc.IDENTITY)["spki"]
         client.close()
         assert second.stop() == 0
-        world.register(world.provider.proposal("instance.enrol", ("name", "keyd/ca-2"), ("key", cp.b64(identity))))
+        world.register(world.provider.proposal("instance.enrol", ("name", "keyd/ca-2"), ("key", ct.b64(identity))))
         # the HSM has the group's token for both; and what is known of its keys and shares is copied, none of it secret
         tokens = os.path.join(first.directory, "state", "tokens")
         for name in os.listdir(tokens):
@@ -391,10 +392,10 @@ def test_the_statement_is_signed_with_the_identity_key_that_the_register_names(w
     world.create_group()
     proposal, _, statement, _ = world.opened()
     text, signature = statement.split("\n\n")
-    instance = cp.values(world.provider.founding)["instance-key"]
-    key = cp.serialization.load_der_public_key(cp.base64.b64decode(instance))
-    key.verify(cp.base64.b64decode(cp.values("x\n" + signature)["signature"]), (text + "\n").encode(), cp.ec.ECDSA(cp.hashes.SHA256()))
-    assert cp.values(text)["proposal"] == cp.hashlib.sha256(proposal.encode()).hexdigest()
+    instance = ct.values(world.provider.founding)["instance-key"]
+    key = ct.serialization.load_der_public_key(base64.b64decode(instance))
+    key.verify(base64.b64decode(ct.values("x\n" + signature)["signature"]), (text + "\n").encode(), ct.ec.ECDSA(ct.hashes.SHA256()))
+    assert ct.values(text)["proposal"] == ct.sha256(proposal).hex()
 
 
 def test_a_key_of_a_ca_is_not_made_by_an_administrator(world):
@@ -458,7 +459,7 @@ def test_a_key_is_suspended_resumed_and_destroyed_by_two_and_by_no_administrator
         return world.execute(world.provider.operation(world.propose(operation, ("key", "issuing"), *parameters), approvals))
 
     def destroy(of, approvals=GOOD):
-        return change("key.destroy", ("fingerprint", cp.hashlib.sha256(of).hexdigest()), ("decision", "d1"), approvals=approvals)
+        return change("key.destroy", ("fingerprint", ct.sha256(of).hex()), ("decision", "d1"), approvals=approvals)
 
     refused("DENIED", client.change, "issuing", "suspended", "by an administrator")
     sign()
@@ -494,15 +495,15 @@ def test_a_certificate_of_a_ca_is_signed_once_for_each_operation_that_allows_it(
     world.generate("issuing", "issuing", ("issues-to-cas", "yes"))
     client = world.keyd.client()
     public = client.find("issuing")["spki"]
-    subject_key = cp.spki(kd.THROWAWAY)
+    subject_key = ct.spki(kd.THROWAWAY)
     tbs = kd.certificate(ca=True)
 
     def sign(content):
         return client.sign("issuing", kc.CERTIFICATE, "ecdsa-sha256", content)
 
-    def certify(not_after=cp.now() + 400 * 24 * cp.HOUR, key=subject_key, subject="C=BE, CN=Subject TEST"):
-        proposal = world.propose("ca.certify", ("key", "issuing"), ("subject", subject), ("subject-key", cp.hashlib.sha256(key).hexdigest()),
-                                 ("not-after", cp.moment(not_after)), ("decision", "d1"))
+    def certify(not_after=400 * cp.DAY, key=subject_key, subject="C=BE, CN=Subject TEST"):
+        proposal = world.propose("ca.certify", ("key", "issuing"), ("subject", subject), ("subject-key", ct.sha256(key).hex()),
+                                 ("not-after", ct.moment(not_after)), ("decision", "d1"))
         return world.execute(world.provider.operation(proposal, GOOD))
 
     assert "ca.certify" in refused("DENIED", sign, tbs)
@@ -511,10 +512,10 @@ def test_a_certificate_of_a_ca_is_signed_once_for_each_operation_that_allows_it(
     refused("DENIED", sign, tbs)  # another key was approved
     certify(subject="CN=Somebody Else")
     refused("DENIED", sign, tbs)
-    certify(not_after=cp.now() + cp.HOUR)
+    certify(not_after=3600)
     refused("DENIED", sign, tbs)  # it would be valid for longer
     certify()
-    cp.serialization.load_der_public_key(public).verify(sign(tbs), tbs, cp.ec.ECDSA(cp.hashes.SHA256()))
+    ct.serialization.load_der_public_key(public).verify(sign(tbs), tbs, ct.ec.ECDSA(ct.hashes.SHA256()))
     refused("DENIED", sign, tbs)  # used up
     certify()
     assert world.keyd.stop() == 0
@@ -611,7 +612,7 @@ def test_a_log_put_back_from_a_copy_ends_all_operations(world):
 
 def test_another_founding_document_is_not_taken(world):
     assert world.keyd.stop() == 0
-    other = cp.Provider([cp.Person(name) for name in FOUNDERS], [])
+    other = cp.Provider([cp.Person(name) for name in FOUNDERS], {})
     with open(os.path.join(world.keyd.directory, "founding"), "w", encoding="utf-8") as f:
         f.write(other.founding)
     with pytest.raises(AssertionError, match="founding-hash"):

@@ -1,8 +1,9 @@
 """Where the activation data of a key group can be found in the memory of the processes: nowhere while the group is locked, in keyd alone while
 it is active. Every readable mapping of every process is searched, as root can."""
+import base64
 import os
 
-import control_people as cp
+import control_texts as ct
 import pytest
 from test_keyd_operations import World
 
@@ -80,8 +81,8 @@ def activation_data(world):
     shares, directory = {}, os.path.join(world.keyd.directory, "state", "groups", "issuing")
     for name in os.listdir(directory):
         with open(os.path.join(directory, name), encoding="utf-8") as f:
-            share = cp.values(f.read())
-        plain = cp.unseal(world.provider.people[share["person"]].share_key, cp.share_context(share), cp.base64.b64decode(share["sealed"]))
+            share = ct.values(f.read())
+        plain = ct.unseal(world.provider.people[share["person"]].share_key, ct.share_context(share), base64.b64decode(share["sealed"]))
         assert plain[:3] == bytes([1, int(share["index"]), 2])
         shares[plain[1]] = plain[3:]
     first, second, third = (shares[i] for i in (1, 2, 3))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 import ca_world
 import keyd_client as kc
 from ca_world import Refused, World, until
-from register_world import AUTHORITY, Operation, Site, append, moment, now
+from register_world import AUTHORITY, DAY, Operation, Site, append, now
 from test_keyd_matrix import FAKETIME
 from test_ca_records import FAILPOINTS, LOST, needs_failpoints
 
@@ -93,7 +93,7 @@ def subject_of_it(site, p):
 
 
 def expired(site, p):
-    before = now() - datetime.timedelta(hours=2)
+    before = -7200
     return grant(site, proposed=before).approve(p[0], when=before).approve(p[1], when=before)
 
 
@@ -257,7 +257,7 @@ def test_a_nonce_is_good_for_a_week(site):
     site.world.ca.environment.update(LD_PRELOAD=FAKETIME, FAKETIME="+8d")
     try:
         site.world.ca.start()
-        later = now() + datetime.timedelta(days=8)
+        later = 8 * DAY
         made = site.propose("decision.take", ("decision", "d-week"), ("title", "x"), nonce=given, proposed=later)
         with pytest.raises(Refused) as refused:
             site.execute(made.approve(site.person[0], when=later).approve(site.person[1], when=later))
@@ -398,9 +398,7 @@ def test_once_there_is_a_management_ca_every_proposal_comes_with_its_crl(site):
     assert refused.value.code == "STATE"
     person = w.component("an", "operator")
     site.management_crl = (w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1])
-    values = [("person", "p8"), ("key", p[8].spki), ("certificate-serial", person["serial"]), ("identity", p[8].identity),
-              ("screened", moment(now())), ("trained", moment(now()))]
-    site.by_founders("person.enrol", *values)
+    site.by_founders("person.enrol", *p[8].enrolment(certificate_serial=person["serial"]))
     site.grant(p[8], HR)
     site.execute(grant(site, "spokesperson").approve(p[8], HR).approve(p[0]))
     old = site.management_crl

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 
+import control_people as cp
 import control_texts as ct
 import pytest
 from installation import BUILD, within
@@ -67,7 +68,7 @@ def bob(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def register():
-    return ct.Register({"p1": ct.new_key(), "p2": ct.new_key()}, {"keyd/ca": ct.new_key()})
+    return cp.Provider([cp.Person("p1"), cp.Person("p2")], {"keyd/ca": ct.new_key()})
 
 
 @pytest.fixture
@@ -205,6 +206,7 @@ def test_what_is_no_proposal_of_now_is_refused_before_the_pin(alice, register, p
 def test_the_pin_is_in_no_argument_and_no_environment_and_the_process_is_closed(alice, proposal):
     person = Terminal(PROGRAM, *approve_words(proposal), "--token", "alice", env=alice.env)
     person.wait_for("to approve this: ")
+    within(5, lambda: not person.echoes())
     process = pathlib.Path(f"/proc/{person.pid}")
     status = (process / "status").read_text()
     assert "\nSeccomp:\t2\n" in status and "\nNoNewPrivs:\t1\n" in status
@@ -222,7 +224,7 @@ def test_the_pin_is_in_no_argument_and_no_environment_and_the_process_is_closed(
 
 def test_founders_sign_the_text_that_names_them(alice, bob, tmp_path):
     path = tmp_path / "founding.txt"
-    text = ct.founding_text({"p1": (alice.key, alice.share_key), "p2": (bob.key, bob.share_key)}, {"keyd/ca": ct.spki(ct.new_key())})
+    text = ct.founding_text({"p1": (alice.key, alice.share_key, ct.ZERO), "p2": (bob.key, bob.share_key, ct.ZERO)}, {"keyd/ca": ct.spki(ct.new_key())})
     path.write_text(text)
     for token, person in ((alice, "p1"), (bob, "p2")):
         done = token.run("found", "--text", path, "--person", person)
@@ -246,14 +248,14 @@ class Activation:
     def __init__(self, directory, token, trained=-3600):
         self.directory, self.token = directory, token
         self.identity, self.other, self.key = ct.new_key(), ct.new_key(), ct.new_key()
-        self.register = ct.Register({"p1": ct.new_key(), "p2": ct.new_key()}, {"keyd/ca": self.identity, "keyd/other": self.other})
+        self.register = cp.Provider([cp.Person("p1"), cp.Person("p2")], {"keyd/ca": self.identity, "keyd/other": self.other})
         self.register.enter("person.enrol", ("person", "p4"), ("key", ct.b64(token.key)), ("share-key", ct.b64(token.share_key)),
                             ("identity", ct.ZERO), ("screened", ct.moment(-7200)), ("trained", ct.moment(trained)))
         self.register.enter("decision.take", ("decision", "d1"), ("title", "Custodians"))
         if trained > -300 * 86400:
             self.register.enter("role.grant", ("person", "p4"), ("role", "key-custodian"), ("decision", "d1"))
         self.nonce = os.urandom(16).hex()
-        self.proposal = self.register.proposal("group.activate", ("group", "issuing"), instance="keyd/ca", nonce=self.nonce)
+        self.proposal = self.register.proposal("group.activate", ("group", "issuing"), instance="keyd/ca", nonce=bytes.fromhex(self.nonce))
         self.share, self.octets = ct.sealed_share(token.share_key, "issuing", "p4", 1, 2, b"a secret share of thirty-two oct")
         self.statement = self.state()
         self.write()
@@ -351,7 +353,7 @@ def test_the_register_decides_and_not_who_brings_the_files(activation):
     activation.register.file = good.replace("person: p4\nrole: key-custodian", "person: p4\nrole: plant-manager")
     assert "entry 3" in activation.refused(12)
     activation.register.file = good
-    activation.register.founding = ct.Register({"p1": ct.new_key(), "p2": ct.new_key()}, {"keyd/ca": activation.identity}).founding
+    activation.register.founding = cp.Provider([cp.Person("p1"), cp.Person("p2")], {"keyd/ca": activation.identity}).founding
     assert "entry 1" in activation.refused(7)
 
 
