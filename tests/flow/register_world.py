@@ -15,6 +15,11 @@ __all__ = ["AUTHORITY", "DAY", "Operation", "Person", "Site", "append", "moment"
 
 class Site:
     """auditd and a ca that keeps the register of the persons p0, p1, ...; p0 to p2 are the founders."""
+    shares = False  # whether the persons have keys for shares
+
+    def instances(self):
+        """{name: public key}, for the founding document; auditd runs."""
+        return {}
 
     def __init__(self, extra="", build=None):
         self.person = [Person(f"p{i}") for i in range(12)]
@@ -28,7 +33,7 @@ class Site:
             self.auditd.start_keyd()
             assert self.auditd.start(), self.auditd.stderr()
             self.world = World(audit=f"audit-socket = {self.auditd.socket}", build=self.build)
-            document = founding(self.person[:3], {}, shares=False)
+            document = founding(self.person[:3], self.instances(), shares=self.shares)
             self.founding = self.world.file("founding", document)
             self.founding_hash = hashlib.sha256(document.encode()).hexdigest()
             self.configure(self.extra)
@@ -64,7 +69,7 @@ class Site:
         return next((p["roles"] for p in self.register(world)["persons"] if p["person"] == person.id), None)
 
     def propose(self, operation, *values, by=None, hours=1, instance="register", proposed=0, world=None, crl=None, **changes):
-        given = (world or self.world).call("POST", "/v1/operations/nonce")[1]
+        given = changes.pop("given", None) or (world or self.world).call("POST", "/v1/operations/nonce")[1]
         given.update(changes)
         crl = crl or self.management_crl
         named = f"{crl[0]} {hashlib.sha256(crl[1]).hexdigest()}" if crl else "none"
@@ -79,8 +84,9 @@ class Site:
         made = self.propose(operation, *values, **more)
         return self.execute(made.approve(self.person[0]).approve(self.person[1]), more.get("world"))
 
-    def enrol(self, person, trained=-20 * DAY, **more):
-        return self.by_founders("person.enrol", *person.enrolment(trained, shares=False), **more)
+    def enrol(self, person, trained=-20 * DAY, certificate_serial=None, **more):
+        serial = {"certificate_serial": certificate_serial} if certificate_serial else {}
+        return self.by_founders("person.enrol", *person.enrolment(trained, self.shares, **serial), **more)
 
     def grant(self, person, role, decision="d1", **more):
         return self.by_founders("role.grant", ("person", person.id), ("role", role), ("decision", decision), **more)
