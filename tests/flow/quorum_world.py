@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 
+from cryptography import x509
+
 import control_people as cp
 import control_texts as ct
 import keyd_client as kc
@@ -82,7 +84,7 @@ class Vault(Site):
 
     def manage(self):
         """A management CA, and people with certificates of it; then the certificates are revoked."""
-        self.world.post("/v1/cas", dict(name="management", profile="management-ca", subject="O=Test Trust Services, CN=TEST Management", key="management"))
+        self.create_ca("management", "management")
         serials = {role: self.world.component("of-" + role, "operator")["serial"] for role in (SECURITY, OPERATOR, AUTHORITY)}
         for role, serial in serials.items():
             self.hire("revoked-" + role, role, certificate_serial=serial)
@@ -90,6 +92,17 @@ class Vault(Site):
         for serial in serials.values():
             self.world.revoke(serial)
         self.management_crl = (self.world.post("/v1/cas/management/crls", {})["number"], self.world.call("GET", "/v1/cas/management/crl")[1])
+
+    def create_ca(self, name, key):
+        values = [("name", name), ("profile", "management-ca"), ("subject", f"O=Test Trust Services, CN=TEST {name}"), ("key", key), ("decision", "d1")]
+        self.execute(self.approved(self.propose_to_ca("ca.create", *values), [("security", SECURITY), ("administrator", ADMINISTRATOR)]))
+
+    def propose_to_ca(self, operation, *values, **more):
+        return self.propose(operation, *values, instance="ca", **more)
+
+    def serial(self, name):
+        """Of the certificate of a CA that signed it itself."""
+        return format(x509.load_pem_x509_certificate(self.world.get("/v1/cas/" + name)["certificate"].encode()).serial_number, "x").zfill(32)
 
     def certificate(self):
         """The management CA's, base64."""
@@ -162,7 +175,9 @@ class Vault(Site):
             tokens = {label: ready for label, (ready, _) in client.status()["tokens"].items()}
         finally:
             client.close()
-        return {"register": self.register(), "keys": keys, "tokens": tokens, "CA certificate": self.certifies(),
+        cas = [{k: ca.get(k) for k in ("name", "state", "crl_hours")} for ca in self.world.get("/v1/cas")["cas"]]
+        revoked = [c["serial"] for c in self.world.get("/v1/certificates?state=revoked&ca=doomed")["certificates"]]
+        return {"register": self.register(), "cas": cas, "revoked": revoked, "keys": keys, "tokens": tokens, "CA certificate": self.certifies(),
                 "groups": sorted(os.listdir(os.path.join(self.keyd.directory, "state", "groups")))}
 
     def certifies(self):

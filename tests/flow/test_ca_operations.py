@@ -124,7 +124,7 @@ def approved_something_else(site, p, operation):
 
 
 def expired(site, p, operation):
-    before = now() - datetime.timedelta(hours=2)
+    before = -2 * 3600
     made = propose(site, operation, proposed=before)
     return made.approve(p[4], ADMINISTRATOR, when=before).approve(p[5], QUALITY, when=before)
 
