@@ -137,31 +137,64 @@ static bool set_pss(EVP_PKEY_CTX *context)
 	       EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
-static bool verify_by_pkey(const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature)
+static bool verify_rsa(const struct pki_key *key, const struct alg_signature *algorithm, span digest, span signature)
 {
 	(void)pthread_once(&fetch_once, fetch_all);
-	AUTO(EVP_MD_CTX) *context = EVP_MD_CTX_new();
-	EVP_PKEY_CTX *settings = NULL; /* belongs to the context */
+	AUTO(EVP_PKEY_CTX) *context = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
 	if (context == NULL)
 		log_die("out of memory for a signature check");
-	if (EVP_DigestVerifyInit(context, &settings, fetched[algorithm->digest], NULL, key->pkey) != 1 ||
-	    (algorithm->pss && !set_pss(settings)))
+	if (EVP_PKEY_verify_init(context) != 1 || EVP_PKEY_CTX_set_signature_md(context, fetched[algorithm->digest]) != 1 ||
+	    (algorithm->pss && !set_pss(context)))
+		log_die("libcrypto cannot verify %s", algorithm->name);
+	bool fits = EVP_PKEY_verify(context, signature.data, signature.len, digest.data, digest.len) == 1;
+	ERR_clear_error();
+	return fits;
+}
+
+static bool verify_whole(const struct pki_key *key, const struct alg_signature *algorithm, span message, span signature)
+{
+	AUTO(EVP_MD_CTX) *context = EVP_MD_CTX_new();
+	if (context == NULL)
+		log_die("out of memory for a signature check");
+	if (EVP_DigestVerifyInit(context, NULL, NULL, NULL, key->pkey) != 1)
 		log_die("libcrypto cannot verify %s", algorithm->name);
 	bool fits = EVP_DigestVerify(context, signature.data, signature.len, message.data, message.len) == 1;
 	ERR_clear_error();
 	return fits;
 }
 
-st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
-		  span signature)
+static st verified(struct scope *s, const struct alg_signature *algorithm, bool fits)
+{
+	return fits ? OK : fail(s, E_CRYPTO, "the %s signature does not fit the key and the content", algorithm->name);
+}
+
+static st check_family(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm)
 {
 	if (key->type->family != algorithm->family)
 		return fail(s, E_CRYPTO, "a signature by %s cannot come from a key of type %s", algorithm->name,
 			    key->type->name);
+	return OK;
+}
+
+st pki_key_verify_digest(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span digest,
+			 span signature)
+{
+	TRY(check_family(s, key, algorithm));
+	if (digest.len != digest_len(algorithm->digest) || digest.len == 0)
+		log_die("a digest of %zu octets is not what %s signs", digest.len, algorithm->name);
+	return verified(s, algorithm,
+			key->ec != NULL ? pki_ecdsa_verify(key->ec, digest, signature)
+					: verify_rsa(key, algorithm, digest, signature));
+}
+
+st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
+		  span signature)
+{
 	uint8_t digest[DIGEST_MAX];
-	bool fits = key->ec != NULL ? pki_ecdsa_verify(key->ec, digest_of(algorithm->digest, message, digest), signature)
-				    : verify_by_pkey(key, algorithm, message, signature);
-	return fits ? OK : fail(s, E_CRYPTO, "the %s signature does not fit the key and the content", algorithm->name);
+	if (algorithm->digest != DIGEST_NONE)
+		return pki_key_verify_digest(s, key, algorithm, digest_of(algorithm->digest, message, digest), signature);
+	TRY(check_family(s, key, algorithm));
+	return verified(s, algorithm, verify_whole(key, algorithm, message, signature));
 }
 
 //= rfc5280#4.2.1.2 method 1: SHA-1 of the subjectPublicKey without tag, length and unused bits

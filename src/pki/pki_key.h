@@ -20,5 +20,8 @@ const struct alg_key *pki_key_type(const struct pki_key *key);
 /* E_CRYPTO when the signature (as X.509 carries it) does not fit. */
 st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
 		  span signature);
+/* The same for a message whose digest, by the algorithm's own, is there already: of what passes in parts. Not for algorithms that sign whole messages. */
+st pki_key_verify_digest(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span digest,
+			 span signature);
 /* SHA-1 over the content of the BIT STRING: subject key identifier, and the key hash of OCSP (rfc6960#4.2.1). */
 st pki_key_identifier(struct scope *s, span spki, uint8_t out[20]);

@@ -26,6 +26,12 @@ static void signatures_by_openssl_verify_and_altered_ones_do_not(void **state)
 		assert_fails(&s, E_CRYPTO,
 			     pki_key_verify(&s, key, algorithm, message, span_first(signature, signature.len - 1)));
 		assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, algorithm, message, (span){ 0 }));
+		if (algorithm->digest != DIGEST_NONE) {
+			span digest = digest_new(&s, algorithm->digest, message);
+			assert_ok(&s, pki_key_verify_digest(&s, key, algorithm, digest, signature));
+			digest = digest_new(&s, algorithm->digest, span_str("to be signeD"));
+			assert_fails(&s, E_CRYPTO, pki_key_verify_digest(&s, key, algorithm, digest, signature));
+		}
 		const struct alg_signature *other = alg_signature_named(span_str(i == 0 ? "ed25519" : "ecdsa-sha256"));
 		if (other->family != algorithm->family)
 			assert_fails(&s, E_CRYPTO, pki_key_verify(&s, key, other, message, signature));
