@@ -205,17 +205,20 @@ static int bind(sqlite3_stmt *prepared, int at, const struct db_value *v)
 	return bind_bytes(prepared, at, v);
 }
 
+/* Asked for once, not once for its type and once for its content: on a connection that is opened without a mutex any value may be
+ * looked at (https://sqlite.org/c3ref/value.html). */
 static void column_get(sqlite3_stmt *prepared, int at, struct db_value *out)
 {
-	int type = sqlite3_column_type(prepared, at);
-	if (type == SQLITE_NULL) {
-		*out = db_null();
-	} else if (type == SQLITE_INTEGER) {
-		*out = db_integer(sqlite3_column_int64(prepared, at));
-	} else {
-		const void *data = sqlite3_column_blob(prepared, at);
-		*out = (struct db_value){ .type = type == SQLITE_BLOB ? DB_BLOB : DB_TEXT,
-					  .bytes = span_of(data, (size_t)sqlite3_column_bytes(prepared, at)) };
+	sqlite3_value *value = sqlite3_column_value(prepared, at);
+	int type = sqlite3_value_type(value);
+	*out = db_null();
+	if (type == SQLITE_INTEGER) {
+		out->type = DB_INTEGER;
+		out->integer = sqlite3_value_int64(value);
+	} else if (type != SQLITE_NULL) {
+		out->type = type == SQLITE_BLOB ? DB_BLOB : DB_TEXT;
+		out->bytes.data = sqlite3_value_blob(value);
+		out->bytes.len = (size_t)sqlite3_value_bytes(value);
 	}
 }
 
