@@ -34,16 +34,21 @@ static st append(struct scope *s, span part, void *arg)
 
 static bool write_list(struct scope *s, const struct pki_crl_head *head, const struct walk *walk, struct buf *tbs)
 {
-	struct pki_crl_writer *w = pki_crl_new(head);
-	uint64_t length = 0;
-	for (uint64_t i = 0; i < walk->count; i++)
-		pki_crl_count(w, &walk->entry[i]);
-	bool made = pki_crl_open(s, w, append, tbs, &length).code == E_OK;
+	struct pki_crl_writer *w;
+	struct pki_crl_ends ends;
+	AUTO_BUF entries = { 0 };
+	if (pki_crl_open(s, head, append, &entries, &w).code != E_OK)
+		return false;
+	bool made = true;
 	for (uint64_t i = 0; i < walk->count && made; i++)
 		made = pki_crl_entry(s, w, &walk->entry[i]).code == E_OK;
-	made = made && pki_crl_close(s, w).code == E_OK;
+	made = made && pki_crl_close(s, w, &ends).code == E_OK;
+	if (made) {
+		check(ends.head.len == pki_crl_head_len(w, entries.len));
+		check(buf_append(tbs, ends.head) && buf_append(tbs, buf_span(&entries)) && buf_append(tbs, ends.tail));
+		check(tbs->len == ends.tbs_length);
+	}
 	pki_crl_free(w);
-	check(!made || tbs->len == length);
 	return made;
 }
 

@@ -53,6 +53,21 @@ st file_write_all(struct scope *s, int fd, span bytes)
 	return OK;
 }
 
+st file_read_at(struct scope *s, int fd, void *out, size_t len, uint64_t at)
+{
+	for (size_t have = 0; have < len;) {
+		ssize_t got = pread(fd, (char *)out + have, len - have, (off_t)(at + have));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return fail_errno(s, E_IO, "reading");
+		if (got == 0)
+			return fail(s, E_IO, "reading: the file ends at byte %llu", (unsigned long long)(at + have));
+		have += (size_t)got;
+	}
+	return OK;
+}
+
 st file_sync_directory_of(struct scope *s, const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -12,6 +12,8 @@ st file_replace(struct scope *s, const char *path, span bytes, unsigned mode);
 st file_create(struct scope *s, const char *path, span bytes, unsigned mode);
 /* All bytes or an error; continues after interrupted and partial writes. */
 st file_write_all(struct scope *s, int fd, span bytes);
+/* `len` bytes from `at`, all of them or an error; the file's position stays. */
+st file_read_at(struct scope *s, int fd, void *out, size_t len, uint64_t at);
 /* fsync the directory that holds `path`, so that a new name in it is durable. */
 st file_sync_directory_of(struct scope *s, const char *path);
 /* The names in a directory, in order, without "." and "..": all of them, or an error (E_NOTFOUND when the directory is absent). What is

@@ -33,37 +33,22 @@ static const span oid_expired_certs = OCTETS("\x55\x1d\x3c");
 static const span oid_reason = OCTETS("\x55\x1d\x15");
 static const span oid_invalidity = OCTETS("\x55\x1d\x18");
 
-/* What both passes add up, and compare. */
-struct pass {
-	uint64_t entries;
-	uint64_t octets;
-	uint8_t last[PKI_SERIAL_MAX];
-	size_t last_len;
-};
-
 struct pki_crl_writer {
-	struct buf issuer, key_identifier;
 	struct pki_crl_head head;
-	struct pass counted, written;
-	enum code refused; /* of the first bad entry of the counting pass */
-	const char *reason;
-	struct buf suffix; /* what follows the entries */
+	struct buf issuer, key_identifier;
+	struct buf fields; /* from the version to nextUpdate */
+	struct buf tail;   /* what follows the entries */
 	st (*sink)(struct scope *s, span part, void *arg);
 	void *arg;
+	uint64_t entries, octets;
+	uint8_t last[PKI_SERIAL_MAX];
+	size_t last_len;
+	int64_t day; /* the one `midnight` is encoded for */
+	uint8_t midnight[DER_TIME_MAX];
+	size_t midnight_len; /* 0: no date yet */
 	size_t held;
 	uint8_t part[PART_MAX];
 };
-
-struct pki_crl_writer *pki_crl_new(const struct pki_crl_head *head)
-{
-	struct pki_crl_writer *w = heap_alloc(sizeof *w);
-	w->head = *head;
-	(void)buf_append(&w->issuer, head->issuer);
-	(void)buf_append(&w->key_identifier, head->issuer_key_identifier);
-	w->head.issuer = buf_span(&w->issuer);
-	w->head.issuer_key_identifier = buf_span(&w->key_identifier);
-	return w;
-}
 
 void pki_crl_free(struct pki_crl_writer *w)
 {
@@ -71,7 +56,8 @@ void pki_crl_free(struct pki_crl_writer *w)
 		return;
 	buf_free(&w->issuer);
 	buf_free(&w->key_identifier);
-	buf_free(&w->suffix);
+	buf_free(&w->fields);
+	buf_free(&w->tail);
 	free(w);
 }
 
@@ -118,6 +104,28 @@ static size_t generalized(int64_t moment, uint8_t out[DER_TIME_MAX])
 	return len;
 }
 
+static void put_two(uint8_t *at, int64_t value)
+{
+	at[0] = (uint8_t)('0' + value / 10);
+	at[1] = (uint8_t)('0' + value % 10);
+}
+
+/* Dates come close together: on the day of the last one only the clock is written anew. Both forms end in hhmmssZ. */
+static uint8_t *put_date(struct pki_crl_writer *w, uint8_t *at, int64_t moment)
+{
+	int64_t day = moment / MOMENT_DAY - (moment % MOMENT_DAY < 0);
+	if (day != w->day || w->midnight_len == 0) {
+		w->midnight_len = der_time(day * MOMENT_DAY, w->midnight);
+		w->day = day;
+	}
+	int64_t seconds = (moment - day * MOMENT_DAY) / MOMENT_SECOND;
+	at = put(at, span_of(w->midnight, w->midnight_len));
+	put_two(at - 7, seconds / 3600);
+	put_two(at - 5, seconds / 60 % 60);
+	put_two(at - 3, seconds % 60);
+	return at;
+}
+
 //= rfc5280#5.3.1 reasonCode is absent rather than unspecified, and not critical
 //= rfc5280#5.3.2 invalidityDate is a GeneralizedTime, not critical
 static uint8_t *put_entry_extensions(uint8_t *at, const struct pki_crl_entry *entry)
@@ -139,10 +147,10 @@ static uint8_t *put_entry_extensions(uint8_t *at, const struct pki_crl_entry *en
 	return at;
 }
 
-static size_t entry_encode(const struct pki_crl_entry *entry, span magnitude, uint8_t out[ENTRY_MAX])
+static size_t entry_encode(struct pki_crl_writer *w, const struct pki_crl_entry *entry, span magnitude, uint8_t *out)
 {
 	uint8_t *at = put_serial(out + 2, magnitude);
-	at += der_time(entry->revoked_at, at);
+	at = put_date(w, at, entry->revoked_at);
 	at = put_entry_extensions(at, entry);
 	out[0] = DER_SEQUENCE;
 	out[1] = (uint8_t)(at - out - 2);
@@ -157,13 +165,12 @@ static span trimmed(span magnitude)
 }
 
 //= rfc5280#5.1.2.6 an entry names a positive serial of at most 20 octets, once, and was revoked before thisUpdate
-static const char *entry_fault(const struct pki_crl_writer *w, const struct pass *pass, const struct pki_crl_entry *entry,
-			       span magnitude)
+static const char *entry_fault(const struct pki_crl_writer *w, const struct pki_crl_entry *entry, span magnitude)
 {
 	if (magnitude.len == 0 || magnitude.len > PKI_SERIAL_MAX ||
 	    (magnitude.len == PKI_SERIAL_MAX && magnitude.data[0] >= 0x80))
 		return "a serial number on it is not positive or longer than 20 octets (rfc5280#4.1.2.2)";
-	if (pass->entries > 0 && span_compare(span_of(pass->last, pass->last_len), magnitude) >= 0)
+	if (w->entries > 0 && span_compare(span_of(w->last, w->last_len), magnitude) >= 0)
 		return "entries are not in ascending order of serial number, or one occurs twice";
 	if (entry->revoked_at / MOMENT_SECOND > w->head.this_update / MOMENT_SECOND)
 		return "a revocation date lies after thisUpdate (rfc5280#5.1.2.6)";
@@ -172,23 +179,28 @@ static const char *entry_fault(const struct pki_crl_writer *w, const struct pass
 	return NULL;
 }
 
-static void pass_add(struct pass *pass, span magnitude, size_t octets)
+static st flush(struct scope *s, struct pki_crl_writer *w)
 {
-	pass->entries++;
-	pass->octets += octets;
-	pass->last_len = magnitude.len;
-	memcpy(pass->last, magnitude.data, magnitude.len);
+	size_t held = w->held;
+	w->held = 0;
+	return held == 0 ? OK : w->sink(s, span_of(w->part, held), w->arg);
 }
 
-void pki_crl_count(struct pki_crl_writer *w, const struct pki_crl_entry *entry)
+st pki_crl_entry(struct scope *s, struct pki_crl_writer *w, const struct pki_crl_entry *entry)
 {
-	if (w->reason != NULL)
-		return;
 	span magnitude = trimmed(entry->serial);
-	w->reason = entry_fault(w, &w->counted, entry, magnitude);
-	uint8_t encoded[ENTRY_MAX];
-	if (w->reason == NULL)
-		pass_add(&w->counted, magnitude, entry_encode(entry, magnitude, encoded));
+	const char *fault = entry_fault(w, entry, magnitude);
+	if (fault != NULL)
+		return fail(s, E_INPUT, "the CRL cannot be written: %s", fault);
+	if (w->held + ENTRY_MAX > PART_MAX)
+		TRY(flush(s, w));
+	size_t len = entry_encode(w, entry, magnitude, w->part + w->held);
+	w->held += len;
+	w->octets += len;
+	w->entries++;
+	w->last_len = magnitude.len;
+	memcpy(w->last, magnitude.data, magnitude.len);
+	return OK;
 }
 
 /* ---- head and tail ---- */
@@ -232,9 +244,9 @@ static void value_expired_certs(struct der_wr *d, const struct pki_crl_head *hea
 //= rfc5280#5.2.1 authorityKeyIdentifier and
 //= rfc5280#5.2.3 cRLNumber are in every CRL, neither of them critical
 //= en319411-2#CSS-6.3.10-03 expiredCertsOnCRL when entries stay after their certificate's expiry
-static st build_suffix(struct scope *s, struct pki_crl_writer *w)
+static st build_tail(struct scope *s, struct pki_crl_writer *w)
 {
-	struct der_wr d = der_write(&w->suffix);
+	struct der_wr d = der_write(&w->tail);
 	der_begin(&d, DER_CONTEXT_CONSTRUCTED(0));
 	der_begin(&d, DER_SEQUENCE);
 	put_crl_extension(&d, oid_key_identifier, value_key_identifier, &w->head);
@@ -246,99 +258,84 @@ static st build_suffix(struct scope *s, struct pki_crl_writer *w)
 	return der_finish(s, &d);
 }
 
-static st check_head(struct scope *s, const struct pki_crl_writer *w)
+static st build_fields(struct scope *s, struct pki_crl_writer *w)
 {
-	const struct pki_crl_head *head = &w->head;
-	if (head->algorithm == NULL || head->issuer.len == 0 || head->issuer_key_identifier.len == 0)
-		return fail(s, E_INPUT, "a CRL needs an algorithm, an issuer and the issuer's key identifier (rfc5280#5.2.1)");
-	if (head->next_update <= head->this_update)
-		return fail(s, E_INPUT, "a CRL's nextUpdate must lie after its thisUpdate (en319411-1#CSS-6.3.9-06)");
-	if (w->reason != NULL)
-		return fail(s, E_INPUT, "the CRL cannot be written: %s", w->reason);
-	return OK;
-}
-
-static st flush(struct scope *s, struct pki_crl_writer *w)
-{
-	size_t held = w->held;
-	w->held = 0;
-	return held == 0 ? OK : w->sink(s, span_of(w->part, held), w->arg);
-}
-
-static st emit(struct scope *s, struct pki_crl_writer *w, span bytes)
-{
-	while (bytes.len > 0) {
-		if (w->held == PART_MAX)
-			TRY(flush(s, w));
-		span now = span_first(bytes, PART_MAX - w->held);
-		memcpy(w->part + w->held, now.data, now.len);
-		w->held += now.len;
-		bytes = span_from(bytes, now.len);
-	}
-	return OK;
-}
-
-static size_t header_into(struct der_wr *d, size_t content)
-{
-	uint8_t head[10];
-	size_t len = der_header(DER_SEQUENCE, content, head);
-	der_put_raw(d, span_of(head, len));
-	return len;
-}
-
-//= rfc5280#5.1.2.6 revokedCertificates is absent when nothing is revoked
-st pki_crl_open(struct scope *s, struct pki_crl_writer *w, st (*sink)(struct scope *s, span part, void *arg), void *arg,
-		uint64_t *out_tbs_length)
-{
-	if (w->sink != NULL)
-		log_die("a CRL is opened twice");
-	TRY(check_head(s, w));
-	TRY(build_suffix(s, w));
-	AUTO_BUF fields = { 0 };
-	struct der_wr d = der_write(&fields);
+	struct der_wr d = der_write(&w->fields);
 	der_put_small(&d, DER_INTEGER, 1); /* v2 */
 	der_put_raw(&d, w->head.algorithm->identifier);
 	der_put_raw(&d, w->head.issuer);
 	der_put_time(&d, w->head.this_update);
 	der_put_time(&d, w->head.next_update);
-	if (w->counted.entries > 0)
-		(void)header_into(&d, w->counted.octets);
-	TRY(der_finish(s, &d));
-	size_t content = fields.len + w->counted.octets + w->suffix.len;
-	AUTO_BUF head = { 0 };
-	d = der_write(&head);
-	size_t head_len = header_into(&d, content);
-	TRY(der_finish(s, &d));
+	return der_finish(s, &d);
+}
+
+static st check_head(struct scope *s, const struct pki_crl_head *head)
+{
+	if (head->algorithm == NULL || head->issuer.len == 0 || head->issuer_key_identifier.len == 0)
+		return fail(s, E_INPUT, "a CRL needs an algorithm, an issuer and the issuer's key identifier (rfc5280#5.2.1)");
+	if (head->next_update <= head->this_update)
+		return fail(s, E_INPUT, "a CRL's nextUpdate must lie after its thisUpdate (en319411-1#CSS-6.3.9-06)");
+	return OK;
+}
+
+static st build_ends(struct scope *s, struct pki_crl_writer *w)
+{
+	TRY(build_fields(s, w));
+	return build_tail(s, w);
+}
+
+st pki_crl_open(struct scope *s, const struct pki_crl_head *head, st (*sink)(struct scope *s, span part, void *arg), void *arg,
+		struct pki_crl_writer **out)
+{
+	TRY(check_head(s, head));
+	struct pki_crl_writer *w = heap_alloc(sizeof *w);
+	w->head = *head;
 	w->sink = sink;
 	w->arg = arg;
-	*out_tbs_length = head_len + content;
-	TRY(emit(s, w, buf_span(&head)));
-	return emit(s, w, buf_span(&fields));
+	(void)buf_append(&w->issuer, head->issuer);
+	(void)buf_append(&w->key_identifier, head->issuer_key_identifier);
+	w->head.issuer = buf_span(&w->issuer);
+	w->head.issuer_key_identifier = buf_span(&w->key_identifier);
+	st status = build_ends(s, w);
+	if (status.code != E_OK) {
+		pki_crl_free(w);
+		return status;
+	}
+	*out = w;
+	return OK;
 }
 
-st pki_crl_entry(struct scope *s, struct pki_crl_writer *w, const struct pki_crl_entry *entry)
+//= rfc5280#5.1.2.6 revokedCertificates is absent when nothing is revoked
+static size_t list_header(uint64_t octets, uint8_t out[10])
 {
-	span magnitude = trimmed(entry->serial);
-	const char *fault = entry_fault(w, &w->written, entry, magnitude);
-	if (fault != NULL)
-		return fail(s, E_INPUT, "the CRL cannot be written: %s", fault);
-	uint8_t encoded[ENTRY_MAX];
-	size_t len = entry_encode(entry, magnitude, encoded);
-	pass_add(&w->written, magnitude, len);
-	if (w->written.octets > w->counted.octets)
-		return fail(s, E_CONFLICT,
-			    "the second pass over the entries has more than the first; read both from one snapshot");
-	return emit(s, w, span_of(encoded, len));
+	return octets == 0 ? 0 : der_header(DER_SEQUENCE, octets, out);
 }
 
-st pki_crl_close(struct scope *s, struct pki_crl_writer *w)
+size_t pki_crl_head_len(const struct pki_crl_writer *w, uint64_t octets)
 {
-	if (w->written.entries != w->counted.entries || w->written.octets != w->counted.octets)
-		return fail(s, E_CONFLICT,
-			    "the two passes over the entries differ (%llu and %llu); read both from one snapshot",
-			    (unsigned long long)w->counted.entries, (unsigned long long)w->written.entries);
-	TRY(emit(s, w, buf_span(&w->suffix)));
-	return flush(s, w);
+	uint8_t ignored[10];
+	size_t before = w->fields.len + list_header(octets, ignored);
+	return der_header_len(before + octets + w->tail.len) + before;
+}
+
+st pki_crl_close(struct scope *s, struct pki_crl_writer *w, struct pki_crl_ends *out)
+{
+	TRY(flush(s, w));
+	uint8_t list[10], whole[10];
+	size_t list_len = list_header(w->octets, list);
+	size_t content = w->fields.len + list_len + w->octets + w->tail.len;
+	size_t whole_len = der_header(DER_SEQUENCE, content, whole);
+	AUTO_BUF head = { 0 };
+	(void)buf_append(&head, span_of(whole, whole_len));
+	(void)buf_append(&head, buf_span(&w->fields));
+	(void)buf_append(&head, span_of(list, list_len));
+	*out = (struct pki_crl_ends){
+		.head = scope_copy(s, buf_span(&head)),
+		.tail = scope_copy(s, buf_span(&w->tail)),
+		.entries = w->entries,
+		.tbs_length = whole_len + content,
+	};
+	return OK;
 }
 
 st pki_crl_frame(struct scope *s, uint64_t tbs_length, const struct alg_signature *algorithm, span signature, span *out_before,

@@ -1,5 +1,5 @@
 /*
- * pki_crl.h - certificate revocation lists (RFC 5280 section 5), written as a stream: two passes over the entries in order of
+ * pki_crl.h - certificate revocation lists (RFC 5280 section 5), written as a stream: one pass over the entries in order of
  * serial, constant memory for any number of them.
  */
 #pragma once
@@ -23,18 +23,22 @@ struct pki_crl_head {
 	int64_t expired_certs_from; /* expiredCertsOnCRL; 0: not included (EN 319 411-2 CSS-6.3.10-03) */
 	const struct alg_signature *algorithm;
 };
-/* First pass: pki_crl_count for each entry, in ascending order of the serials' octets (what ORDER BY on a blob gives). Then
- * pki_crl_open gives the total length; second pass: the same entries in the same order; the bytes come out through `sink` in
- * parts of at most 64 KiB, none of them before pki_crl_open has returned. E_CONFLICT when the passes differ, E_INPUT for an
- * entry or a head that a CRL may not have. */
+/* pki_crl_entry for each entry, in ascending order of the serials' octets (what ORDER BY on a blob gives); they come out through
+ * `sink` in parts of at most 64 KiB. DER puts lengths first, so what stands before the entries in the TBSCertList is known when they
+ * are all there: pki_crl_close gives it, and what stands behind them. E_INPUT for an entry or a head that a CRL may not have. */
 struct pki_crl_writer;
-struct pki_crl_writer *pki_crl_new(const struct pki_crl_head *head);
-void pki_crl_free(struct pki_crl_writer *w);
-void pki_crl_count(struct pki_crl_writer *w, const struct pki_crl_entry *entry);
-st pki_crl_open(struct scope *s, struct pki_crl_writer *w, st (*sink)(struct scope *s, span part, void *arg), void *arg,
-		uint64_t *out_tbs_length);
+struct pki_crl_ends {
+	span head, tail;
+	uint64_t entries;
+	uint64_t tbs_length; /* of all three */
+};
+st pki_crl_open(struct scope *s, const struct pki_crl_head *head, st (*sink)(struct scope *s, span part, void *arg), void *arg,
+		struct pki_crl_writer **out);
+/* How long the head is when the entries have that many octets, for the place to leave before them. */
+size_t pki_crl_head_len(const struct pki_crl_writer *w, uint64_t octets);
 st pki_crl_entry(struct scope *s, struct pki_crl_writer *w, const struct pki_crl_entry *entry);
-st pki_crl_close(struct scope *s, struct pki_crl_writer *w);
+st pki_crl_close(struct scope *s, struct pki_crl_writer *w, struct pki_crl_ends *out);
+void pki_crl_free(struct pki_crl_writer *w);
 /* Octets that stand before and after the TBS in the finished CRL. */
 st pki_crl_frame(struct scope *s, uint64_t tbs_length, const struct alg_signature *algorithm, span signature, span *out_before,
 		 span *out_after);

@@ -158,18 +158,17 @@ static void write_crl(struct scope *s, const struct hierarchy *h, struct member 
 	struct pki_crl_entry entry = { .serial = find(h, "person")->certificate.serial,
 				       .revoked_at = scope_now(s) - MOMENT_HOUR,
 				       .reason = 1 };
-	struct pki_crl_writer *w = pki_crl_new(&head);
-	AUTO_BUF tbs = { 0 }, whole = { 0 };
-	uint64_t length;
-	for (size_t i = 0; i < entries; i++)
-		pki_crl_count(w, &entry);
-	assert_ok(s, pki_crl_open(s, w, append_part, &tbs, &length));
+	struct pki_crl_writer *w;
+	struct pki_crl_ends ends;
+	AUTO_BUF list = { 0 }, tbs = { 0 }, whole = { 0 };
+	assert_ok(s, pki_crl_open(s, &head, append_part, &list, &w));
 	for (size_t i = 0; i < entries; i++)
 		assert_ok(s, pki_crl_entry(s, w, &entry));
-	assert_ok(s, pki_crl_close(s, w));
+	assert_ok(s, pki_crl_close(s, w, &ends));
 	pki_crl_free(w);
+	assert_true(buf_append(&tbs, ends.head) && buf_append(&tbs, buf_span(&list)) && buf_append(&tbs, ends.tail));
 	span before, after, signature = unit_sign_with(s, issuer->key, head.algorithm, buf_span(&tbs));
-	assert_ok(s, pki_crl_frame(s, length, head.algorithm, signature, &before, &after));
+	assert_ok(s, pki_crl_frame(s, ends.tbs_length, head.algorithm, signature, &before, &after));
 	assert_true(buf_append(&whole, before) && buf_append(&whole, buf_span(&tbs)) && buf_append(&whole, after));
 	write_file(s, h, name, buf_span(&whole));
 }

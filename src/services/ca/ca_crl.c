@@ -1,6 +1,6 @@
 /*
- * CRLs: full, numbered, written as a stream. Both passes over the revoked certificates read one snapshot in order of serial;
- * the bytes go to a file and to keyd at once, so memory does not grow with their number.
+ * CRLs: full, numbered. One pass over the revoked certificates, in order of serial, encodes them into the file behind a place for what
+ * stands before them; from there keyd gets the TBSCertList as a stream. Memory does not grow with their number.
  */
 #include "ca.h"
 #include <stdio.h>
@@ -8,13 +8,14 @@
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OUT_BUFFER (256u << 10)
-#define CRLS_KEPT  8
+#define PART_LEN       (256u << 10)
+#define WRITE_BACK_LEN (4u << 20)
+#define CRLS_KEPT      8
 
 struct crl_work {
 	struct ca *ca;
@@ -22,18 +23,37 @@ struct crl_work {
 	int64_t next_update; /* 0: after the CA's own interval */
 	struct pki_crl_head head;
 	struct pki_crl_writer *writer;
-	struct key_stream *stream;
+	struct pki_crl_ends ends;
 	int file;
-	uint64_t offset; /* where the TBS begins in the file */
-	uint64_t tbs_length;
-	struct buf pending;
+	uint64_t entries_at, entries_len; /* in the file */
+	uint64_t tbs_at;
+	uint64_t written_back; /* end of what the disk has got or is getting */
+	struct key_stream *stream;
+	struct digest digest;
 	span signature;
 	struct ca_crl out;
+	uint8_t *part;
 };
 
 char *ca_crl_path(struct scope *s, const struct ca *ca, const char *authority, uint64_t number)
 {
 	return scope_printf(s, "%s/crls/%s-%llu.crl", ca->conf->state_directory, authority, (unsigned long long)number);
+}
+
+static st find_last(struct scope *s, struct db_tx *tx, int64_t ca, struct ca_crl *out, bool *out_found)
+{
+	struct db_row row;
+	TRY(db_find(s, tx, &sql_crl_last, DB_VALUES(db_integer(ca)), &row, out_found));
+	if (!*out_found)
+		return OK;
+	const struct db_value *v = row.column;
+	*out = (struct ca_crl){ .number = (uint64_t)v[0].integer,
+				.size = (uint64_t)v[2].integer,
+				.entries = (uint64_t)v[3].integer,
+				.this_update = v[4].integer,
+				.next_update = v[5].integer };
+	memcpy(out->digest, v[1].bytes.data, v[1].bytes.len < 32 ? v[1].bytes.len : 32);
+	return OK;
 }
 
 /* ---- one CRL ---- */
@@ -46,17 +66,6 @@ static void entry_of(const struct db_row *row, struct pki_crl_entry *out)
 	};
 }
 
-static st count_entry(struct scope *s, const struct db_row *row, void *arg)
-{
-	(void)s;
-	struct crl_work *w = arg;
-	struct pki_crl_entry entry;
-	entry_of(row, &entry);
-	pki_crl_count(w->writer, &entry);
-	w->out.entries++;
-	return OK;
-}
-
 static st write_entry(struct scope *s, const struct db_row *row, void *arg)
 {
 	struct crl_work *w = arg;
@@ -65,35 +74,22 @@ static st write_entry(struct scope *s, const struct db_row *row, void *arg)
 	return pki_crl_entry(s, w->writer, &entry);
 }
 
-static st flush(struct scope *s, struct crl_work *w)
+/* The disk works while the rest is read, so that the sync in the end is short. */
+static void write_back(struct crl_work *w)
 {
-	if (w->pending.len == 0)
-		return OK;
-	TRY(key_stream_data(s, w->stream, buf_span(&w->pending)));
-	TRY(file_write_all(s, w->file, buf_span(&w->pending)));
-	w->pending.len = 0;
-	return OK;
+	uint64_t end = w->entries_at + w->entries_len;
+	if (end - w->written_back < WRITE_BACK_LEN)
+		return;
+	(void)sync_file_range(w->file, (off_t)w->written_back, (off_t)(end - w->written_back), SYNC_FILE_RANGE_WRITE);
+	w->written_back = end;
 }
 
 static st take_part(struct scope *s, span part, void *arg)
 {
 	struct crl_work *w = arg;
-	if (!buf_append(&w->pending, part))
-		return fail(s, E_LIMIT, "a part of a CRL is over %u octets", OUT_BUFFER);
-	return w->pending.len >= OUT_BUFFER / 2 ? flush(s, w) : OK;
-}
-
-/* The TBS's place in the file depends on the length of a signature that is not made yet; it hardly ever differs from the
- * longest. */
-static st guess_offset(struct scope *s, struct crl_work *w)
-{
-	span before, after;
-	uint8_t *longest = scope_alloc(s, w->head.algorithm->max_signature);
-	TRY(pki_crl_frame(s, w->tbs_length, w->head.algorithm, span_of(longest, w->head.algorithm->max_signature), &before,
-			  &after));
-	w->offset = before.len;
-	if (lseek(w->file, (off_t)before.len, SEEK_SET) < 0)
-		return fail_errno(s, E_IO, "a CRL file");
+	TRY(file_write_all(s, w->file, part));
+	w->entries_len += part.len;
+	write_back(w);
 	return OK;
 }
 
@@ -118,25 +114,6 @@ static void set_head(struct scope *s, struct crl_work *w)
 	};
 }
 
-//= rfc5280#5.1.2.6 the time of the CRL is taken inside the snapshot, so no revocationDate in it is later than thisUpdate
-static st write_tbs(struct scope *s, struct db_tx *tx, void *arg)
-{
-	struct crl_work *w = arg;
-	struct db_row row;
-	TRY(db_one(s, tx, &sql_certificate_count, NULL, 0, &row)); /* fixes the snapshot */
-	set_head(s, w);
-	w->writer = pki_crl_new(&w->head);
-	TRY(db_each(s, tx, &sql_status_revoked, DB_VALUES(db_integer(w->a->id)), count_entry, w));
-	TRY(pki_crl_open(s, w->writer, take_part, w, &w->tbs_length));
-	TRY(guess_offset(s, w));
-	TRY(key_stream_begin(s, w->ca->keyd, w->a->key, KEY_FOR_CRL, w->a->algorithm, w->tbs_length, &w->stream));
-	TRY(db_each(s, tx, &sql_status_revoked, DB_VALUES(db_integer(w->a->id)), write_entry, w));
-	TRY(pki_crl_close(s, w->writer));
-	TRY(flush(s, w));
-	struct key_stream *stream = TAKE(w->stream);
-	return key_stream_end(s, stream, &w->signature);
-}
-
 static st write_at(struct scope *s, int fd, span bytes, uint64_t at)
 {
 	if (lseek(fd, (off_t)at, SEEK_SET) < 0)
@@ -144,46 +121,116 @@ static st write_at(struct scope *s, int fd, span bytes, uint64_t at)
 	return file_write_all(s, fd, bytes);
 }
 
-/* Move the TBS when the head became shorter or longer than guessed: from the side that does not overwrite what is still
- * needed. */
-static st move_tbs(struct scope *s, struct crl_work *w, uint64_t to)
+/* What stands in the signature's place until there is one; that it is shorter in the end hardly ever changes the length of a length. */
+static span longest_signature(struct scope *s, const struct crl_work *w)
 {
-	uint64_t size = w->tbs_length + (to > w->offset ? to : w->offset);
-	if (ftruncate(w->file, (off_t)size) != 0)
-		return fail_errno(s, E_IO, "a CRL file");
-	uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, w->file, 0);
-	if (map == MAP_FAILED)
-		return fail_errno(s, E_IO, "a CRL file");
-	memmove(map + to, map + w->offset, w->tbs_length);
-	(void)munmap(map, size);
-	w->offset = to;
+	size_t len = w->a->algorithm->max_signature;
+	return span_of(scope_alloc(s, len), len);
+}
+
+/* How much stands before the entries depends on how long they are, but only when a length gets one more octet or one less: as if they
+ * were as long as the last CRL. */
+static st leave_place(struct scope *s, struct crl_work *w, uint64_t last_size)
+{
+	span before, after;
+	TRY(pki_crl_frame(s, last_size, w->a->algorithm, longest_signature(s, w), &before, &after));
+	w->entries_at = before.len + pki_crl_head_len(w->writer, last_size);
+	return write_at(s, w->file, (span){ 0 }, w->entries_at);
+}
+
+//= rfc5280#5.1.2.6 the time of the CRL is taken inside the snapshot, so no revocationDate in it is later than thisUpdate
+static st write_entries(struct scope *s, struct db_tx *tx, void *arg)
+{
+	struct crl_work *w = arg;
+	struct ca_crl last = { 0 };
+	bool found;
+	TRY(find_last(s, tx, w->a->id, &last, &found)); /* fixes the snapshot */
+	set_head(s, w);
+	TRY(pki_crl_open(s, &w->head, take_part, w, &w->writer));
+	TRY(leave_place(s, w, last.size));
+	TRY(db_each(s, tx, &sql_status_revoked, DB_VALUES(db_integer(w->a->id)), write_entry, w));
+	TRY(pki_crl_close(s, w->writer, &w->ends));
+	w->out.entries = w->ends.entries;
 	return OK;
 }
 
-static st verify_and_digest(struct scope *s, struct crl_work *w)
+/* From the side that does not overwrite what is still needed. */
+static st move_entries(struct scope *s, struct crl_work *w, uint64_t to)
 {
-	uint8_t *map = mmap(NULL, w->out.size, PROT_READ, MAP_SHARED, w->file, 0);
-	if (map == MAP_FAILED)
-		return fail_errno(s, E_IO, "a CRL file");
-	(void)madvise(map, w->out.size, MADV_SEQUENTIAL);
-	st status = pki_key_verify(s, w->a->public_key, w->a->algorithm, span_of(map + w->offset, w->tbs_length), w->signature);
-	(void)digest_of(DIGEST_SHA256, span_of(map, w->out.size), w->out.digest);
-	(void)munmap(map, w->out.size);
-	return fail_context(s, status, "keyd's signature of the CRL does not verify");
+	for (uint64_t done = 0, len; done < w->entries_len; done += len) {
+		len = w->entries_len - done < PART_LEN ? w->entries_len - done : PART_LEN;
+		uint64_t from = to < w->entries_at ? done : w->entries_len - done - len;
+		TRY(file_read_at(s, w->file, w->part, len, w->entries_at + from));
+		TRY(write_at(s, w->file, span_of(w->part, len), to + from));
+	}
+	w->entries_at = to;
+	return OK;
 }
 
-static st frame(struct scope *s, struct crl_work *w)
+/* Writes what stands around the entries, and moves them when the place left for it is not as long. */
+static st enclose(struct scope *s, struct crl_work *w, span signature)
 {
 	span before, after;
-	TRY(pki_crl_frame(s, w->tbs_length, w->a->algorithm, w->signature, &before, &after));
-	if (before.len != w->offset)
-		TRY(move_tbs(s, w, before.len));
+	TRY(pki_crl_frame(s, w->ends.tbs_length, w->a->algorithm, signature, &before, &after));
+	uint64_t entries_at = before.len + w->ends.head.len;
+	if (entries_at != w->entries_at)
+		TRY(move_entries(s, w, entries_at));
 	TRY(write_at(s, w->file, before, 0));
-	TRY(write_at(s, w->file, after, before.len + w->tbs_length));
-	w->out.size = before.len + w->tbs_length + after.len;
-	if (ftruncate(w->file, (off_t)w->out.size) != 0)
-		return fail_errno(s, E_IO, "a CRL file");
-	TRY(verify_and_digest(s, w));
+	TRY(file_write_all(s, w->file, w->ends.head));
+	TRY(write_at(s, w->file, w->ends.tail, entries_at + w->entries_len));
+	TRY(file_write_all(s, w->file, after));
+	w->tbs_at = before.len;
+	w->out.size = before.len + w->ends.tbs_length + after.len;
+	return ftruncate(w->file, (off_t)w->out.size) == 0 ? OK : fail_errno(s, E_IO, "a CRL file");
+}
+
+static st each_part(struct scope *s, struct crl_work *w, uint64_t at, uint64_t end,
+		    st (*take)(struct scope *s, struct crl_work *w, span part))
+{
+	for (uint64_t len; at < end; at += len) {
+		len = end - at < PART_LEN ? end - at : PART_LEN;
+		TRY(file_read_at(s, w->file, w->part, len, at));
+		TRY(take(s, w, span_of(w->part, len)));
+	}
+	return OK;
+}
+
+static st hash_part(struct scope *s, struct crl_work *w, span part)
+{
+	(void)s;
+	digest_add(&w->digest, part);
+	return OK;
+}
+
+/* keyd hashes one part while the next is hashed here. */
+static st stream_part(struct scope *s, struct crl_work *w, span part)
+{
+	TRY(key_stream_data(s, w->stream, part));
+	return hash_part(s, w, part);
+}
+
+static st sign(struct scope *s, struct crl_work *w)
+{
+	const struct alg_signature *algorithm = w->a->algorithm;
+	uint8_t room[DIGEST_MAX];
+	TRY(key_stream_begin(s, w->ca->keyd, w->a->key, KEY_FOR_CRL, algorithm, w->ends.tbs_length, &w->stream));
+	digest_start(&w->digest, algorithm->digest);
+	TRY(each_part(s, w, w->tbs_at, w->tbs_at + w->ends.tbs_length, stream_part));
+	span digest = digest_finish(&w->digest, room);
+	struct key_stream *stream = TAKE(w->stream);
+	TRY(key_stream_end(s, stream, &w->signature));
+	return fail_context(s, pki_key_verify_digest(s, w->a->public_key, algorithm, digest, w->signature),
+			    "keyd's signature of the CRL does not verify");
+}
+
+static st finish_file(struct scope *s, struct crl_work *w)
+{
+	TRY(enclose(s, w, longest_signature(s, w)));
+	TRY(sign(s, w));
+	TRY(enclose(s, w, w->signature));
+	digest_start(&w->digest, DIGEST_SHA256);
+	TRY(each_part(s, w, 0, w->out.size, hash_part));
+	(void)digest_finish(&w->digest, w->out.digest);
 	return fsync(w->file) == 0 ? OK : fail_errno(s, E_IO, "a CRL file");
 }
 
@@ -254,8 +301,8 @@ static st make(struct scope *s, struct crl_work *w)
 {
 	char *temporary = NULL;
 	TRY(open_temporary(s, w->ca, w->a, &temporary, &w->file));
-	TRY(db_read(s, w->ca->db, write_tbs, w));
-	TRY(frame(s, w));
+	TRY(db_read(s, w->ca->db, write_entries, w));
+	TRY(finish_file(s, w));
 	return store_crl(s, w->ca, w->a, temporary, &w->out);
 }
 
@@ -285,13 +332,14 @@ static st make_numbered(struct scope *s, struct ca *ca, const struct ca_authorit
 		.ca = ca, .a = a, .next_update = next_update, .file = -1, .out = { .number = (uint64_t)n.number }
 	};
 	struct ca_flight_slot slot = { 0 };
-	buf_init(&w.pending, OUT_BUFFER);
 	TRY(ca_flight_begin(s, ca, &slot));
+	w.part = heap_alloc(PART_LEN);
 	st status = make(s, &w);
 	if (w.stream != NULL)
 		key_stream_drop(w.stream);
 	pki_crl_free(w.writer);
-	buf_free(&w.pending);
+	digest_drop(&w.digest);
+	free(w.part);
 	fd_auto(&w.file);
 	ca_flight_end(ca, &slot);
 	if (status.code == E_OK)
@@ -408,19 +456,9 @@ struct last {
 static st read_last(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct last *l = arg;
-	struct db_row row;
 	bool found;
-	TRY(db_find(s, tx, &sql_crl_last, DB_VALUES(db_integer(l->ca)), &row, &found));
-	if (!found)
-		return fail(s, E_NOTFOUND, "there is no CRL yet; 'chancery crl issue' makes one");
-	const struct db_value *v = row.column;
-	*l->out = (struct ca_crl){ .number = (uint64_t)v[0].integer,
-				   .size = (uint64_t)v[2].integer,
-				   .entries = (uint64_t)v[3].integer,
-				   .this_update = v[4].integer,
-				   .next_update = v[5].integer };
-	memcpy(l->out->digest, v[1].bytes.data, v[1].bytes.len < 32 ? v[1].bytes.len : 32);
-	return OK;
+	TRY(find_last(s, tx, l->ca, l->out, &found));
+	return found ? OK : fail(s, E_NOTFOUND, "there is no CRL yet; 'chancery crl issue' makes one");
 }
 
 st ca_crl_last(struct scope *s, struct ca *ca, int64_t authority, struct ca_crl *out)

@@ -130,6 +130,86 @@ static void a_signature_that_does_not_verify_is_not_published(void **state)
 	assert_false(file_exists(ca_crl_path(&u->s, u->ca, "management", 1)));
 }
 
+/* ---- where the entries are in the file ---- */
+
+struct filling {
+	unsigned from, count;
+	size_t serial_len;
+};
+
+static st insert_revoked(struct scope *s, struct db_tx *tx, void *arg)
+{
+	const struct filling *f = arg;
+	for (unsigned i = f->from; i < f->from + f->count; i++) {
+		const uint8_t serial[20] = { 0x40 | (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i };
+		TRY(db_exec(s, tx, &sql_status_insert,
+			    DB_VALUES(db_blob(span_of(serial, f->serial_len)), db_integer(1), db_integer(1), db_integer(0),
+				      db_integer(MOMENT_DAY), db_integer(0), db_integer(0), db_integer(0)),
+			    NULL));
+	}
+	return OK;
+}
+
+static void fill(struct unit *u, unsigned from, unsigned count, size_t serial_len)
+{
+	struct filling f = { from, count, serial_len };
+	assert_ok(&u->s, db_tx(&u->s, u->ca->db, insert_revoked, &f));
+}
+
+static st pretend_size(struct scope *s, struct db_tx *tx, void *arg)
+{
+	static const struct db_statement statement = { "pretend", { "UPDATE crl SET size = ?1" } };
+	return db_exec(s, tx, &statement, DB_VALUES(db_integer(*(int64_t *)arg)), NULL);
+}
+
+/* One without the wait for its second, read and verified. */
+static struct ca_crl issue_verified(struct unit *u, uint64_t entries)
+{
+	struct ca_authority *a = unit_authority(u, "management");
+	a->crl->last = 0;
+	struct ca_crl crl = issue_one(u);
+	struct pki_crl read = read_file(u, &crl);
+	assert_true(crl.entries == entries && read.entries == entries);
+	assert_ok(&u->s, pki_key_verify(&u->s, a->public_key, a->algorithm, read.tbs, read.signature));
+	return crl;
+}
+
+/* Their place is left by the size of the last CRL, and may be right, too long by all lengths of lengths, or too short. */
+static void the_entries_are_in_their_place_whatever_the_last_crl_was_like(void **state)
+{
+	struct unit *u = *state;
+	static const struct {
+		int64_t last_size;
+		unsigned more;
+	} rows[] = { { 1, 0 }, { 20000000, 1 }, { 100, 2 }, { 100, 9000 }, { 20000000, 1 }, { 400000, 1 }, { 0, 0 } };
+	unsigned entries = 0;
+	(void)issue_verified(u, 0);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		int64_t size = rows[i].last_size;
+		assert_ok(&u->s, db_tx(&u->s, u->ca->db, pretend_size, &size));
+		fill(u, entries, rows[i].more, 16);
+		entries += rows[i].more;
+		(void)issue_verified(u, entries);
+	}
+}
+
+/* With the longest signature it would be 65,536 octets, and the length of that takes one octet more than what it comes to. */
+static void a_signature_shorter_than_the_longest_moves_them_when_it_takes_an_octet_from_a_length(void **state)
+{
+	struct unit *u = *state;
+	const size_t head = 4, entry = 19, longest = unit_authority(u, "management")->algorithm->max_signature;
+	fill(u, 0, 1700, 16);
+	struct ca_crl crl = issue_verified(u, 1700);
+	size_t missing = 65536 - (crl.size - head + longest - read_file(u, &crl).signature.len);
+	unsigned entries = 1700, more = (unsigned)(missing / (entry + 16)) - 1;
+	fill(u, entries, more, 16);
+	missing -= more * (entry + 16);
+	fill(u, entries + more, 1, missing / 2 - entry);
+	fill(u, entries + more + 1, 1, missing - missing / 2 - entry);
+	crl = issue_verified(u, entries + more + 2);
+	assert_int_equal(crl.size - head + longest - read_file(u, &crl).signature.len, 65536);
+}
+
 static void next_update_may_be_given_but_not_in_the_past(void **state)
 {
 	struct unit *u = *state;
@@ -173,6 +253,8 @@ int main(void)
 		CASE(there_is_one_a_second_at_most),
 		CASE(all_who_wait_learn_why_it_failed_and_the_number_is_not_used_again),
 		CASE(a_signature_that_does_not_verify_is_not_published),
+		CASE(the_entries_are_in_their_place_whatever_the_last_crl_was_like),
+		CASE(a_signature_shorter_than_the_longest_moves_them_when_it_takes_an_octet_from_a_length),
 		CASE(next_update_may_be_given_but_not_in_the_past),
 		CASE(revocations_close_together_make_one_crl),
 	};

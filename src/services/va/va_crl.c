@@ -62,15 +62,7 @@ static st map_file(struct scope *s, const char *path, struct mapped *out)
 
 static st copy_part(struct scope *s, int from, int to, uint8_t *part, size_t want, uint64_t at)
 {
-	size_t have = 0;
-	while (have < want) {
-		ssize_t got = pread(from, part + have, want - have, (off_t)(at + have));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return fail_errno(s, E_IO, "reading the uploaded CRL");
-		have += (size_t)got;
-	}
+	TRY(fail_context(s, file_read_at(s, from, part, want, at), "the uploaded CRL"));
 	return file_write_all(s, to, span_of(part, want));
 }
 
