@@ -156,6 +156,15 @@ static st check_name_is_new(struct scope *s, const struct occurrence *in, const 
 	return OK;
 }
 
+static st unknown_name(struct scope *s, const struct reading *r, const struct occurrence *in, span name)
+{
+	const struct occurrence *head = &r->occurrences[0];
+	bool of_head = in != head && find_row(head->section, name) != NULL;
+	return fail(s, E_CONFIG, "unknown name '%s' in %s; known are: %s%s", scope_cstr(s, name), section_title(s, in),
+		    row_names(s, in->section),
+		    of_head ? "; this one stands in the head of the file, above the first [section]" : "");
+}
+
 static st read_value_line(struct scope *s, struct reading *r, span line)
 {
 	const uint8_t *equals = memchr(line.data, '=', line.len);
@@ -166,8 +175,7 @@ static st read_value_line(struct scope *s, struct reading *r, span line)
 	span value = trim(span_from(line, name.len == 0 ? 1 : (size_t)(equals - line.data) + 1));
 	const struct conf_row *row = find_row(in->section, name);
 	if (row == NULL)
-		return fail(s, E_CONFIG, "unknown name '%s' in %s; known are: %s", scope_cstr(s, name), section_title(s, in),
-			    row_names(s, in->section));
+		return unknown_name(s, r, in, name);
 	if (value.len == 0)
 		return fail(s, E_CONFIG, "'%s' has no value; write one, or leave the line out", row->name);
 	TRY(check_name_is_new(s, in, row));

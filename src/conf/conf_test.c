@@ -107,6 +107,7 @@ static const struct {
 } refused[] = {
 	{ "name = a\nnaem = b\n", "f:2: unknown name 'naem' in the head of the file; known are: name, mode" },
 	{ "name = a\n[place p]\nlisten = x\n", "f:3: unknown name 'listen' in [place p]; known are: path, weight" },
+	{ "name = a\n[place p]\nmode = x\n", "known are: path, weight; this one stands in the head of the file" },
 	{ "name = a\nname = b\n", "f:2: 'name' is set already, in line 1" },
 	{ "workers = 2\n", "f:1: 'name' is missing in the head of the file: Name of all this." },
 	{ "name = a\n\n[place p]\nweight = 1\n", "f:3: 'path' is missing in [place p]" },
