@@ -11,7 +11,7 @@ st cli_op_read(struct scope *s, const char *path, struct control_signed **out)
 {
 	span file;
 	struct control_signed *o = scope_new(s, struct control_signed);
-	TRY(fail_context(s, file_read(s, path, CONTROL_SIGNED_MAX, &file), "%s", path));
+	TRY(file_read(s, path, CONTROL_SIGNED_MAX, &file));
 	TRY(fail_context(s, control_signed_read(s, file, o), "%s", path));
 	*out = o;
 	return OK;
@@ -62,8 +62,37 @@ static st check_seat(struct scope *s, const struct control_signed *o, const char
 	return OK;
 }
 
+/* The approval that came last, judged as who carries it out will judge it. Without the ca nothing is judged yet, and that is said. */
+static st judge_last(struct scope *s, const struct cli *c, const struct control_signed *o, const char **out_counts)
+{
+	AUTO(cli_api) *api = NULL;
+	AUTO(control_register) *r = NULL;
+	st opened = cli_api_open(s, c, &api);
+	if (opened.code == E_OK)
+		opened = cli_register_open(s, c, api, NULL, &r);
+	if (opened.code != E_OK) {
+		*out_counts = scope_printf(s, "not judged here: %s", s->message);
+		scope_clear_error(s);
+		return OK;
+	}
+	*out_counts = "yes";
+	return control_approval_check(s, r, o, &o->approval[o->count - 1], scope_now(s));
+}
+
+/* One approval that does not hold, and the whole operation would be refused: it is taken out again. */
+static st keep_if_it_counts(struct scope *s, const struct cli *c, struct control_signed *o, const char **out_counts)
+{
+	st judged = judge_last(s, c, o, out_counts);
+	if (judged.code == E_OK)
+		return OK;
+	o->count--;
+	TRY(cli_op_write(s, c->argument[0], o));
+	return fail_context(s, judged, "nothing was approved, %s is as it was", c->argument[0]);
+}
+
 static st approve(struct scope *s, struct cli *c)
 {
+	const char *counts;
 	struct control_signed *o;
 	TRY(cli_op_read(s, c->argument[0], &o));
 	TRY(check_seat(s, o, cli_get(c, "role")));
@@ -72,9 +101,11 @@ static st approve(struct scope *s, struct cli *c)
 	TRY(cli_op_read(s, c->argument[0], &o));
 	if (o->count == before)
 		return fail(s, E_BUG, "chancery-token ended well and %s has no further approval", c->argument[0]);
+	TRY(keep_if_it_counts(s, c, o, &counts));
 	return cli_print(s, c,
-			 json_pack("{s:s, s:i, s:s}", "operation", o->proposal.operation->name, "approvals", (int)o->count,
-				   "next", scope_printf(s, "chancery op show %s says which are still needed", c->argument[0])));
+			 json_pack("{s:s, s:i, s:s, s:s}", "operation", o->proposal.operation->name, "approvals", (int)o->count,
+				   "counts", counts, "next",
+				   scope_printf(s, "chancery op show %s says which are still needed", c->argument[0])));
 }
 
 /* ---- merge ---- */

@@ -181,6 +181,19 @@ def test_approvals_of_several_copies_come_together(desk):
     assert done.returncode == 6 and "another proposal" in done.stderr
 
 
+def test_an_approval_with_the_token_of_another_is_not_kept(desk):
+    desk.good("op", "propose", "decision.take", "--by", "p0", "--decision", "d5", "--title", "Tokens", "--out", "token.op")
+    assert desk.approve("token.op", desk.site.person[0])["counts"] == "yes"
+    with open(desk.work("token.op")) as f:
+        before = f.read()
+    done = desk.call("op", "approve", "token.op", "--token", "p2", "--person", "p1", "--role", AUTHORITY)
+    assert done.returncode == 12 and "token.op is as it was: the approval of p1" in done.stderr, done.stderr
+    done = desk.call("op", "approve", "token.op", "--token", "p3", "--person", "p3", "--role", AUTHORITY)
+    assert done.returncode == 4 and "p3 is not member of the Policy" in done.stderr
+    with open(desk.work("token.op")) as f:
+        assert f.read() == before
+
+
 def test_approvals_that_do_not_count_are_shown_with_the_reason(desk):
     p = desk.site.person
     made = desk.site.propose("decision.take", ("decision", "d4"), ("title", "x"))
