@@ -87,7 +87,7 @@ static st show(struct scope *s, struct cli *c)
 	TRY(status);
 	if (certificates.silent != NULL)
 		(void)json_object_set_new(shown, "certificates not asked for", json_string(certificates.silent));
-	const struct cli_keys one = { &key, 1 };
+	const struct cli_keys one = { .row = &key, .count = 1 };
 	if (wanted_log(c) != NULL) {
 		AUTO(json_t) *verdicts = NULL;
 		bool agree;

@@ -17,9 +17,16 @@ struct cli_key {
 	const char *socket;
 	struct key_entry entry;
 };
+/* A key group that waits for its quorum. */
+struct cli_locked {
+	const char *zone, *group;
+	const char *reason; /* as keyd says it: "locked: ..." */
+};
 struct cli_keys {
 	struct cli_key *row;
 	size_t count;
+	struct cli_locked *locked;
+	size_t locked_count;
 };
 /* Every key of every zone that answers, or of `zone` alone (which must answer). Zones that are not running (the off-line root) are left out. */
 st cli_key_inventory(struct scope *s, const struct cli *c, const char *zone, struct cli_keys *out);
@@ -29,8 +36,8 @@ st cli_key_named(struct scope *s, const struct cli *c, const char *zone, const c
 /* As JSON: in a table, or with everything about it. */
 json_t *cli_key_row_json(struct scope *s, const struct cli_key *key);
 json_t *cli_key_json(struct scope *s, const struct cli_key *key);
-/* What is to be done about keys that cannot be used, a sentence each. Returns how many of them are amiss: key groups that wait for their
- * custodians, as after each start, are not. */
+/* What is to be done about keys that cannot be used and groups that are locked, a sentence each. Returns how many of them are amiss: key groups
+ * that wait for their custodians, as after each start, are not. */
 size_t cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duties);
 /* The same about certifications of devices and usage periods that end within 90 days, or have ended. */
 void cli_key_warnings(struct scope *s, const struct cli_keys *keys, json_t *duties);

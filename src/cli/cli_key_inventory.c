@@ -29,11 +29,28 @@ st cli_key_open(struct scope *s, const struct cli *c, const char *zone, key_clie
 	return OK;
 }
 
+static st add_locked(struct scope *s, const struct cli_daemon *daemon, struct key_client *client, struct cli_keys *keys)
+{
+	struct key_status status;
+	TRY(key_status(s, client, &status));
+	struct cli_locked *all = scope_alloc(s, (keys->locked_count + status.token_count + 1) * sizeof *all);
+	if (keys->locked_count > 0)
+		memcpy(all, keys->locked, keys->locked_count * sizeof *all);
+	for (size_t i = 0; i < status.token_count; i++) {
+		const struct key_token_status *token = &status.tokens[i];
+		if (!token->ready && strncmp(token->reason, "locked: ", 8) == 0)
+			all[keys->locked_count++] = (struct cli_locked){ daemon->zone, token->label, token->reason };
+	}
+	keys->locked = all;
+	return OK;
+}
+
 static st add_zone(struct scope *s, const struct cli_daemon *daemon, struct cli_keys *keys)
 {
 	AUTO(key_client) *client = key_client_new(daemon->socket);
 	struct key_info *known;
 	size_t count;
+	TRY(add_locked(s, daemon, client, keys));
 	TRY(key_list(s, client, &known, &count));
 	struct cli_key *row = scope_alloc(s, (keys->count + count + 1) * sizeof *row);
 	if (keys->count > 0)
@@ -43,7 +60,8 @@ static st add_zone(struct scope *s, const struct cli_daemon *daemon, struct cli_
 		*key = (struct cli_key){ .zone = daemon->zone, .socket = daemon->socket };
 		TRY(key_entry(s, client, known[i].label, &key->entry));
 	}
-	*keys = (struct cli_keys){ row, keys->count + count };
+	keys->row = row;
+	keys->count += count;
 	return OK;
 }
 
@@ -196,39 +214,31 @@ static void add_duty(json_t *duties, const char *text)
 	(void)json_array_append_new(duties, json_string(text));
 }
 
-/* What keyd says of a key group that waits for its custodians; NULL: it is not that. */
-static const char *locked_because(struct scope *s, const struct cli_key *key)
+static bool is_locked(const struct cli_keys *keys, const struct cli_key *key)
 {
-	AUTO(key_client) *client = key_client_new(key->socket);
-	struct key_status status;
-	const char *found = NULL;
-	if (key_status(s, client, &status).code == E_OK)
-		for (size_t i = 0; i < status.token_count; i++)
-			if (strcmp(status.tokens[i].label, key->entry.info.token) == 0 &&
-			    strncmp(status.tokens[i].reason, "locked:", 7) == 0)
-				found = status.tokens[i].reason;
-	scope_clear_error(s);
-	return found;
+	for (size_t i = 0; i < keys->locked_count; i++)
+		if (strcmp(keys->locked[i].zone, key->zone) == 0 && strcmp(keys->locked[i].group, key->entry.info.token) == 0)
+			return true;
+	return false;
 }
 
 size_t cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duties)
 {
 	size_t amiss = 0;
+	//= tsps#6.2.8 who is to be called when a key group is locked
+	for (size_t i = 0; i < keys->locked_count; i++)
+		add_duty(duties, scope_printf(s, "key group %s of zone %s is %s", keys->locked[i].group, keys->locked[i].zone,
+					      keys->locked[i].reason));
 	for (size_t i = 0; i < keys->count; i++) {
 		const struct cli_key *key = &keys->row[i];
-		if (key->entry.info.usable || key->entry.state == KEY_DESTROYED)
+		if (key->entry.info.usable || key->entry.state == KEY_DESTROYED || is_locked(keys, key))
 			continue;
-		const char *locked = locked_because(s, key);
-		amiss += locked == NULL;
-		add_duty(
-			duties,
-			locked != NULL
-				? scope_printf(s, "key group %s of zone %s is %s", key->entry.info.token, key->zone, locked)
-				: scope_printf(
-					  s,
-					  "key %s of zone %s is not usable: its token is closed or refused its PIN; chancery run "
-					  "--stop, then chancery run with the right PIN (log/keyd-%s.log says more)",
-					  key->entry.info.label, key->zone, key->zone));
+		amiss++;
+		add_duty(duties,
+			 scope_printf(s,
+				      "key %s of zone %s is not usable: its token is closed or refused its PIN; chancery run "
+				      "--stop, then chancery run with the right PIN (log/keyd-%s.log says more)",
+				      key->entry.info.label, key->zone, key->zone));
 	}
 	return amiss;
 }

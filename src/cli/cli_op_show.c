@@ -74,11 +74,16 @@ static json_t *seats(struct scope *s, const struct control_register *r, const st
 static const char *verdict(struct scope *s, const struct cli *c, const struct control_register *r,
 			   const struct control_signed *o)
 {
-	st status = control_check(s, r, o, scope_cstr(s, o->proposal.instance), scope_now(s));
-	const char *text = status.code == E_OK ? scope_printf(s, "complete: chancery op execute %s", c->argument[0])
-					       : scope_printf(s, "not yet: %s", s->message);
+	const char *instance = scope_cstr(s, o->proposal.instance), *missing, *file = c->argument[0];
+	if (control_check(s, r, o, instance, scope_now(s)).code == E_OK)
+		return scope_printf(s, "complete: chancery op execute %s", file);
+	missing = scope_printf(s, "%s", s->message);
 	scope_clear_error(s);
-	return text;
+	bool opens = strcmp(o->proposal.operation->name, "group.activate") == 0 &&
+		     control_check_opening(s, r, o, instance, scope_now(s)).code == E_OK;
+	scope_clear_error(s);
+	return opens ? scope_printf(s, "ready to be opened: chancery op open %s, then the shares of the custodians", file)
+		     : scope_printf(s, "not yet: %s", missing);
 }
 
 static json_t *shown(struct scope *s, const struct cli *c, const struct control_register *r, const struct control_signed *o)

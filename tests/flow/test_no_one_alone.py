@@ -145,6 +145,7 @@ class Provider:
         refused = desk.call("op", "open", "activate.op")
         assert refused.returncode == 4 and "needs 2 approvals" in refused.stderr
         desk.approve("activate.op", "bo", "pki-operator")
+        assert desk.good("op", "show", "activate.op")["verdict"].startswith("ready to be opened: chancery op open activate.op")
         opened = desk.good("op", "open", "activate.op")
         desk.good("op", "register", "--out", "register")
         files = []
@@ -157,6 +158,9 @@ class Provider:
         assert alone.returncode == 4 and not self.ready()
         done = desk.good("op", "execute", "activate.op", *files)
         assert done["done"].startswith("Activate the key group issuing") and self.ready()
+
+    def duties(self):
+        return json.loads(self.desk.call("status", "--json").stdout).get("to do", [])
 
     def remove(self):
         if self.ca:
@@ -183,7 +187,10 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     desk.carried_out("group.create", "--instance", "keyd/vault", "--group", "issuing", "--threshold", 2, "--custodian", "dirk", "--custodian", "els",
                      "--custodian", "fons", "--decision", "d1", by=keepers)
     assert not provider.ready()
+    locked = [duty for duty in provider.duties() if duty.startswith("key group issuing of zone vault is locked: ")]
+    assert len(locked) == 1 and "pki-operator propose and open group.activate, the key custodians bring their shares" in locked[0]
     provider.activate()
+    assert not [duty for duty in provider.duties() if "key group" in duty]
     desk.carried_out("key.generate", "--instance", "keyd/vault", "--group", "issuing", "--key", "issuing", "--type", "ec-p256", "--purpose", "certificate",
                      "--purpose", "request", "--backup", "none", "--decision", "d1", by=keepers)
     client = provider.keyd.client()
@@ -192,6 +199,7 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     desk.carried_out("group.deactivate", "--instance", "keyd/vault", "--group", "issuing", "--reason", "closing time",
                      by=(("an", "pki-administrator"), ("bo", "pki-operator")))
     assert not provider.ready()
+    assert [duty.split(":")[0] for duty in provider.duties() if "issuing" in duty] == ["key group issuing of zone vault is locked"]  # and no PIN is asked for
     provider.activate(custodians=("els", "fons"))
     assert provider.keyd.stop() == 0
     provider.keyd.start()
