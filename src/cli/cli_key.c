@@ -1,5 +1,6 @@
 /* `chancery key` and `chancery hsm`: keys in the tokens of the zones on this host, through their keyd. */
 #include "cli_key.h"
+#include "cli_found.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "key_protocol.h"
@@ -177,6 +178,8 @@ static st generate(struct scope *s, struct cli *c)
 	want.limits.validity_days = (uint32_t)days;
 	want.limits.rate = (uint32_t)rate;
 	TRY(parse_end(s, cli_get(c, "usage-ends"), &want.usage_ends));
+	if (cli_get(c, "new-token") != NULL)
+		TRY(cli_found_token(s, c, cli_get(c, "zone"), token));
 	AUTO(key_client) *client = NULL;
 	TRY(cli_key_open(s, c, cli_get(c, "zone"), &client));
 	struct key_info made;
@@ -222,10 +225,12 @@ static const struct cli_option change_options[] = {
 static const struct cli_option generate_options[] = {
 	ZONE(true),
 	{ .name = "token", .value = "TOKEN", .required = true, .help = "the token (key group) it is generated on" },
+	{ .name = "new-token",
+	  .help = "make the token first, with PINs that are asked for; `token = TOKEN` in its keyd.conf opens it at the next start" },
 	{ .name = "purposes",
 	  .value = "LIST",
 	  .required = true,
-	  .help = "what it may sign: certificate,crl,ocsp,time-stamp,log,request" },
+	  .help = "what it may sign: certificate,crl,ocsp,time-stamp,log,identity,request" },
 	{ .name = "type",
 	  .value = "TYPE",
 	  .help = "ec-p256 (default), ec-p384, ec-p521, ec-brainpoolp512r1, rsa-3072, rsa-4096, ed25519" },

@@ -407,6 +407,13 @@ def test_a_key_with_a_period_and_its_end_by_command(provider):
     assert not any("spare" in duty for duty in status(provider).get("to do", []))
 
 
+def test_a_token_for_the_identity_of_a_keyd_is_made_with_its_key(provider):
+    made = provider.json("key", "generate", "--zone", "ca", "--token", "identity", "--new-token", "--purposes", "identity", "identity")
+    assert (made["token"], made["purposes"], made["usable"]) == ("identity", "identity", True)
+    assert provider.call("key", "generate", "--zone", "ca", "--token", "none", "--purposes", "identity", "other").returncode != 0
+    provider.check("key", "destroy", "--zone", "ca", "--reason", "tried", "identity")
+
+
 #= requirements#C2 alarm on expiry of the certification
 @pytest.mark.parametrize("days,says", [(400, None), (60, "ends"), (-2, "ENDED")])
 def test_the_end_of_a_certification_is_something_to_do(provider, days, says):
