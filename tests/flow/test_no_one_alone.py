@@ -18,10 +18,6 @@ STAFF = {"an": "pki-administrator", "bo": "pki-operator", "cleo": "security-and-
 FOUNDERS = ["greet", "hugo", "ine"]
 
 
-def moment(when):
-    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 class Desk:
     """Where people sit: one home directory, a token for each."""
 
@@ -37,8 +33,8 @@ class Desk:
 
     def file(self, name, text):
         path = os.path.join(self.home, "work", name)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
+        with open(path, "wb") as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
         return path
 
     def read(self, name):
@@ -99,15 +95,25 @@ class Provider:
     def found(self):
         """The founders sign with their tokens; the hash goes into each configuration."""
         desk = self.desk
-        lines = ["chancery founding 1", "provider: No One Alone (TEST)", f"founded: {moment(datetime.datetime.now(datetime.timezone.utc))}", "quorum: 2"]
+        conf = os.path.join(desk.home, "etc", "chancery.conf")
+        with open(conf, "w", encoding="utf-8") as f:
+            f.write("name = No One Alone (TEST)\n")
+        files = ["--instance", f"keyd/vault={desk.file('identity', self.identity)}"]
         for name in FOUNDERS:
-            lines += [f"founder: {name}", f"key: {desk.keys[name]['key']}", f"share-key: {desk.keys[name]['share-key']}", "identity: " + "00" * 32]
-        lines += ["instance: keyd/vault", f"instance-key: {kd_base64(self.identity)}"]
-        text = desk.file("founding.text", "\n".join(lines) + "\n")
-        signed = {name: desk.token("found", name, "--text", text, "--person", name)["signature"] for name in FOUNDERS}
-        signatures = "".join(f"signature: {value}\n" for value in signed.values())
-        self.founding = desk.file("founding", desk.read("founding.text") + "\n" + signatures)
-        self.hash = subprocess.run(["sha256sum", self.founding], capture_output=True, text=True, check=True).stdout.split()[0]
+            desk.good("person", "new", name, "--name", name.title())
+            keys = desk.file(name + ".keys", "".join(f"{what}: {desk.keys[name][what]}\n" for what in ("key", "share-key")))
+            files += ["--founder", f"{name}={keys}"]
+        made = desk.good("founding", "text", *files, "--out", "founding.text")
+        assert made["founders"] == 3 and desk.read("founding.text").startswith("chancery founding 1\nprovider: No One Alone (TEST)\n")
+        signed = []
+        for name in FOUNDERS:
+            line = desk.token("found", name, "--text", "founding.text", "--person", name)["signature"]
+            signed += ["--signature", desk.file(name + ".signature", f"signature: {line}\n")]
+        missing = desk.call("founding", "complete", "founding.text", *signed[:4], "--out", "founding")
+        assert missing.returncode == 4 and "the signature of ine is not among them" in missing.stderr
+        self.hash = desk.good("founding", "complete", "founding.text", *signed, "--out", "founding")["founding-hash"]
+        self.founding = os.path.join(desk.home, "work", "founding")
+        assert self.hash == subprocess.run(["sha256sum", self.founding], capture_output=True, text=True, check=True).stdout.split()[0]
         pinned = f"founding = {self.founding}\nfounding-hash = {self.hash}\n"
         self.ca = Ca(audit=f"audit-socket = {self.audit.socket}")
         self.ca.start().found_cas().enable_tls(pinned)
@@ -115,7 +121,7 @@ class Provider:
         with open(self.keyd.config, "a", encoding="utf-8") as f:
             f.write(pinned)
         self.keyd.start()
-        with open(os.path.join(desk.home, "etc", "chancery.conf"), "w", encoding="utf-8") as f:
+        with open(conf, "w", encoding="utf-8") as f:
             f.write(f"name = TEST\nmodule = {kc.softhsm()}\napi-url = https://127.0.0.1:{self.ca.port}\napi-certificate = {self.ca.file('operator.pem')}\n"
                     f"api-key = {self.ca.file('operator.key')}\napi-server-ca = {self.ca.file('management.pem')}\n{pinned}"
                     f"[daemon auditd]\nprogram = chancery-auditd\nconfig = {self.audit.config}\nsocket = {self.audit.socket}\n"
@@ -126,7 +132,6 @@ class Provider:
         today = datetime.date.today()
         desk.carried_out("decision.take", "--decision", "d1", "--title", "Founding")
         for name, role in STAFF.items():
-            desk.file(name + ".key", desk.keys[name]["key"])
             desk.carried_out("person.enrol", "--person", name, "--key", desk.keys[name]["key"], "--share-key", desk.keys[name]["share-key"], "--identity",
                              "00" * 32, "--screened", today - datetime.timedelta(days=30), "--trained", today - datetime.timedelta(days=3))
             desk.carried_out("role.grant", "--person", name, "--role", role, "--decision", "d1")
@@ -169,10 +174,6 @@ class Provider:
         self.audit.remove()
 
 
-def kd_base64(octets):
-    return subprocess.run(["base64", "-w0"], input=octets, capture_output=True, check=True).stdout.decode()
-
-
 @pytest.fixture
 def provider(tmp_path):
     p = Provider(str(tmp_path / "home"))
@@ -208,3 +209,25 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     assert [done.count(name) for name in ("person.enrol", "role.grant", "group.create", "group.activate", "key.generate", "group.deactivate")] == [6, 6, 1, 2, 1, 1]
     refused = desk.good("op", "list", "--refused")
     assert len(refused) == 4 and all("needs 2 approvals" in o["about"] for o in refused)
+
+
+def test_wrong_turns_of_a_founding_end_with_what_to_do(provider):
+    desk = provider.desk
+    with open(os.path.join(desk.home, "etc", "chancery.conf"), "w", encoding="utf-8") as f:
+        f.write("name = TEST\n")
+    for name in FOUNDERS[:2]:
+        desk.good("person", "new", name, "--name", name.title())
+        desk.file(name + ".keys", "".join(f"{what}: {desk.keys[name][what]}\n" for what in ("key", "share-key")))
+    for founders, code, says in ((["greet=greet.keys"], 3, "two at least"), (["greet.keys"], 3, "write NAME=FILE"),
+                                 (["greet=greet.keys", "hugo=greet.keys"], 6, "greet and hugo have the same key"),
+                                 (["greet=greet.keys", "ine=hugo.keys"], 5, "chancery person new ine --name NAME comes first"),
+                                 (["greet=../etc/chancery.conf", "hugo=hugo.keys"], 3, "what chancery-token create printed")):
+        told = desk.call("founding", "text", *[word for founder in founders for word in ("--founder", founder)], "--out", "founding.text")
+        assert told.returncode == code and says in told.stderr, told.stderr
+    assert not os.path.exists(os.path.join(desk.home, "work", "founding.text"))
+    desk.good("founding", "text", "--founder", "greet=greet.keys", "--founder", "hugo=hugo.keys", "--out", "founding.text")
+    line = desk.token("found", "greet", "--text", "founding.text", "--person", "greet")["signature"]
+    desk.file("greet.signature", f"signature: {line}\n")
+    desk.file("hugo.signature", f"signature: {line.replace('greet', 'hugo')}\n")
+    told = desk.call("founding", "complete", "founding.text", "--signature", "greet.signature", "--signature", "hugo.signature", "--out", "founding")
+    assert told.returncode == 12 and "founder hugo" in told.stderr
