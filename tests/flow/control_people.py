@@ -104,14 +104,14 @@ def sealed_again(person, group, index, plain, statement, proposal):
     return context + f"sealed: {ct.b64(ct.seal(base64.b64decode(statement['key']), context, plain))}\n"
 
 
-def put_on_record(auditd_socket, event, file, **fields):
-    """A record of an operation, as one who may write records can put it into the log; its index."""
+def put_on_record(auditd_socket, event, file, kind=1, when=0, **fields):
+    """A record of an operation, as one who may write records can put it into the log; its index. Kind 4: as one of a journal, of that time."""
     identity = os.urandom(16)
     known = dict({"operation": ct.values(file).get("operation", "role.grant"), "proposal": "00" * 32, "words": "words",
                   "file": ct.b64(file.encode())}, **fields)
-    record = dict(v=1, id=identity.hex(), time=ct.moment(), event=event, component="ca", tx=os.urandom(16).hex(), **known)
+    record = dict(v=1, id=identity.hex(), time=ct.moment(when or 0), event=event, component="ca", tx=os.urandom(16).hex(), **known)
     client = kc.Client(auditd_socket)
-    r = kc.Reader(client.call(1, kc.u16(1) + identity + kc.counted(json.dumps(record, separators=(",", ":")))))
+    r = kc.Reader(client.call(kind, kc.u16(1) + identity + kc.counted(json.dumps(record, separators=(",", ":")))))
     client.close()
     assert (r.number(2), r.number(2)) == (1, 0), r.data
     return r.number(8)

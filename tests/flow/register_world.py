@@ -113,7 +113,10 @@ class Site:
         return subprocess.run(["sqlite3", self.world.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
 
 
-def append(site, event, operation, **fields):
-    """A record of an operation, put into the log past those who would judge it; its index."""
+APPEND, IMPORT = 1, 4
+
+
+def append(site, event, operation, kind=APPEND, when=None, **fields):
+    """A record of an operation, put into the log past those who would judge it; its index. Or as one of a journal, of that time."""
     text = operation if isinstance(operation, str) else operation.file()
-    return put_on_record(site.auditd.socket, event, text, **dict(fields, operation="role.grant", words="x"))
+    return put_on_record(site.auditd.socket, event, text, kind, when, **dict(fields, operation="role.grant", words="x"))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 import audit_world
 from ca_world import Refused, World, until
-from register_world import Operation, Site, append, now
+from register_world import IMPORT, Operation, Site, append, moment, now
 from test_ca_records import FAILPOINTS, LOST, needs_failpoints
 
 MANAGER, ADMINISTRATOR, QUALITY, OPERATOR = "pki-manager", "pki-administrator", "security-and-quality-manager", "pki-operator"
@@ -384,6 +384,26 @@ def test_two_cas_on_one_database_carry_out_one_operation_once(database, cluster)
             assert second.get("/v1/cas/issuing")["crl_hours"] == site.world.get("/v1/cas/issuing")["crl_hours"] == 13
         finally:
             second.remove()
+
+
+def test_what_is_brought_in_from_a_journal_is_judged_by_its_own_time(site):
+    """Off-line work of days ago: every proposal in it has expired since. The entries that the ca hands out say the same time."""
+    w, p, entries = site.world, site.person, site.register()["entries"]
+    before, then = -9 * 86400, now() - datetime.timedelta(days=9)
+    late = [propose(site, "crl.parameters", changes={"crl_hours": hours}, proposed=before) for hours in ("70", "71")]
+    for made in late:
+        made.approve(p[4], ADMINISTRATOR, when=before).approve(p[5], QUALITY, when=before)
+    append(site, "operation.executed", late[0], instance="ca", sequence=50)
+    append(site, "operation.executed", late[1], kind=IMPORT, when=then, instance="ca", sequence=50)
+    decided = site.propose("decision.take", ("decision", "d-journal"), ("title", "x"), proposed=before)
+    append(site, "register.changed", decided.approve(p[0], when=before).approve(p[1], when=before), kind=IMPORT, when=then, entry=entries + 1,
+           head="00" * 32, actor="x")
+    w.ca.stop()
+    w.ca.start()
+    assert w.get("/v1/cas/issuing")["crl_hours"] == 71
+    assert "d-journal" in site.register()["decisions"]
+    text = w.call("GET", f"/v1/register/entries?from={entries + 1}")[1].decode()
+    assert text.split("\n")[1].startswith(f"entry: {entries + 1} {moment(then)[:19]}")
 
 
 def test_a_management_crl_from_before_one_that_was_seen_is_not_taken(site):

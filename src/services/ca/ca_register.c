@@ -154,7 +154,7 @@ static st take_executed(struct scope *s, struct ca_register *r, const struct aud
 		return OK;
 	TRY(audit_field_base64(s, &e->record, "file", &file));
 	TRY(control_signed_read(s, file, o));
-	TRY(check_own(s, r, o, e->at));
+	TRY(check_own(s, r, o, audit_envelope_time(e)));
 	note_used(r, o);
 	r->executed++;
 	if (o->proposal.has_crl && o->proposal.crl_number > r->crl_number)
@@ -378,7 +378,7 @@ st ca_register_entries(struct scope *s, struct ca *ca, uint64_t from, size_t max
 		scope_init(&aside, s->source);
 		st status = read_entry(&aside, ca, number, &e, &file);
 		if (status.code == E_OK)
-			status = control_entries_write(&aside, number, e.at, file, out);
+			status = control_entries_write(&aside, number, audit_envelope_time(&e), file, out);
 		if (status.code != E_OK)
 			return fail(s, status.code, "%s", aside.message);
 	}
