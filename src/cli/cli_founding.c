@@ -21,8 +21,7 @@ static st read_pair(struct scope *s, const char *option, const char *given, cons
 	return file_read(s, equals + 1, FILE_MAX, out_file);
 }
 
-/* What stands behind "NAME: " in a file of lines; empty: there is no such line. */
-static span line_value(span file, const char *name)
+span cli_line_value(span file, const char *name)
 {
 	span start = span_str(name);
 	while (file.len > 0) {
@@ -53,7 +52,7 @@ static st add_founder(struct scope *s, const struct cli *c, const char *given, s
 		return fail(s, E_LIMIT, "there are at most %d founders", CONTROL_FOUNDERS_MAX);
 	struct control_founder *founder = &f->founder[f->founders++];
 	TRY(read_pair(s, "founder", given, &founder->id, &file));
-	span key = line_value(file, "key"), share_key = line_value(file, "share-key");
+	span key = cli_line_value(file, "key"), share_key = cli_line_value(file, "share-key");
 	if (key.len == 0)
 		return fail(s, E_INPUT,
 			    "--founder %s: the file has no line \"key: ...\"; it is what chancery-token create printed", given);
@@ -124,7 +123,7 @@ static st add_signature(struct scope *s, const struct cli *c, const struct contr
 	for (size_t i = 0; (path = cli_get_at(c, "signature", i)) != NULL; i++) {
 		span file;
 		TRY(file_read(s, path, FILE_MAX, &file));
-		span signature = line_value(file, "signature");
+		span signature = cli_line_value(file, "signature");
 		if (!span_equal(span_first(signature, strlen(start)), span_str(start)))
 			continue;
 		const char *line = scope_printf(s, "signature: %.*s\n", (int)signature.len, (const char *)signature.data);

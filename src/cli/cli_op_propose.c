@@ -28,8 +28,10 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "out", .value = "FILE", .required = true, .help = "the file that the approvals come to" },
 	{ .name = "nonce", .value = "HEX", .help = "nonce of an instance that is not asked over the network" },
 	{ .name = "person", .value = "PERSON", .help = "whom it is about: p3" },
-	{ .name = "key", .value = "FILE", .help = "a public key (PEM or base64), or the name of a key of a group" },
-	{ .name = "share-key", .value = "FILE", .help = "the public key that shares are sealed to" },
+	{ .name = "key",
+	  .value = "FILE",
+	  .help = "what `chancery-token create` printed, or a public key (PEM or base64); or the name of a key of a group" },
+	{ .name = "share-key", .value = "FILE", .help = "the public key that shares are sealed to: the same file again" },
 	{ .name = "certificate-serial", .value = "HEX", .help = "serial number of the person's certificate" },
 	{ .name = "identity", .value = "HEX", .help = "from `chancery person new`; left out, of the file that is kept here" },
 	{ .name = "screened", .value = "DATE", .help = "when the person was screened: 2026-11-02" },
@@ -97,16 +99,30 @@ static st moment_value(struct scope *s, const char *given, span *out)
 	return OK;
 }
 
-static st key_value(struct scope *s, const char *given, span *out)
+/* Base64 as it is; or of a file: what chancery-token create printed, or a public key. */
+static st key_of_file(struct scope *s, const char *given, const char *line, span *out)
 {
 	span file, der;
 	*out = span_str(given);
 	if (!file_exists(given))
 		return OK;
 	TRY(file_read(s, given, FILE_MAX, &file));
+	*out = cli_line_value(file, line);
+	if (out->len > 0)
+		return OK;
 	TRY(fail_context(s, pki_pem_or_der(s, file, KEY_LABEL, &der), "%s", given));
 	*out = span_str(base64_text(s, der));
 	return OK;
+}
+
+static st key_value(struct scope *s, const char *given, span *out)
+{
+	return key_of_file(s, given, "key", out);
+}
+
+static st share_key_value(struct scope *s, const char *given, span *out)
+{
+	return key_of_file(s, given, "share-key", out);
 }
 
 static st octets_value(struct scope *s, const char *given, span *out)
@@ -146,7 +162,7 @@ static st as_it_is(struct scope *s, const char *given, span *out)
 static st (*const values[CONTROL_TYPE_COUNT])(struct scope *s, const char *given, span *out) = {
 	[CONTROL_TYPE_ID] = as_it_is,         [CONTROL_TYPE_ROLE] = as_it_is,   [CONTROL_TYPE_TEXT] = as_it_is,
 	[CONTROL_TYPE_MOMENT] = moment_value, [CONTROL_TYPE_NUMBER] = as_it_is, [CONTROL_TYPE_DIGEST] = digest_value,
-	[CONTROL_TYPE_SERIAL] = as_it_is,     [CONTROL_TYPE_KEY] = key_value,   [CONTROL_TYPE_SHARE_KEY] = key_value,
+	[CONTROL_TYPE_SERIAL] = as_it_is,     [CONTROL_TYPE_KEY] = key_value,   [CONTROL_TYPE_SHARE_KEY] = share_key_value,
 	[CONTROL_TYPE_OCTETS] = octets_value,
 };
 

@@ -34,3 +34,8 @@ st cli_person_read(struct scope *s, const struct cli *c, const char *id, struct 
 void cli_person_identity(struct cli_person *person);
 /* The name of a person on the register, when the file is here and is what the register has; "-" without it. */
 const char *cli_person_name(struct scope *s, const struct cli *c, const struct control_person *person);
+
+/* ---- what chancery-token prints, kept in a file: "key: BASE64" and so on ---- */
+
+/* What stands behind "NAME: " in a file of lines; empty: there is no such line. */
+span cli_line_value(span file, const char *name);

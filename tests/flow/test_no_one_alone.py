@@ -132,7 +132,8 @@ class Provider:
         today = datetime.date.today()
         desk.carried_out("decision.take", "--decision", "d1", "--title", "Founding")
         for name, role in STAFF.items():
-            desk.carried_out("person.enrol", "--person", name, "--key", desk.keys[name]["key"], "--share-key", desk.keys[name]["share-key"], "--identity",
+            desk.file(name + ".keys", "".join(f"{what}: {desk.keys[name][what]}\n" for what in ("key", "key-sha256", "share-key", "share-key-sha256")))
+            desk.carried_out("person.enrol", "--person", name, "--key", name + ".keys", "--share-key", name + ".keys", "--identity",
                              "00" * 32, "--screened", today - datetime.timedelta(days=30), "--trained", today - datetime.timedelta(days=3))
             desk.carried_out("role.grant", "--person", name, "--role", role, "--decision", "d1")
 
