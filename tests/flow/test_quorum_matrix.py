@@ -296,6 +296,24 @@ def test_the_right_quorum_and_nothing_else_changes_anything(matrix):
     assert matrix.undone == [] and matrix.changed == []
 
 
+def test_who_edits_the_database_gets_nothing_more(matrix):
+    """Every text in it that names a role or a person of the wrong ones is made the right one's, by the superuser, while the ca is stopped."""
+    w, before = matrix.world, matrix.world.register()
+    w.world.ca.stop()
+    edits = [("operator", "authority-member"), ("auditor1", "p0"), ("auditor2", "p1"), ("system-auditor", SECURITY)]
+    for name in w.sqlite("select name from sqlite_master where type = 'table'").split():
+        for column in w.sqlite(f"select name from pragma_table_info('{name}') where type like '%text%'").split():
+            w.sqlite(*[f"update {name} set {column} = '{to}' where {column} = '{was}'" for was, to in edits])
+    w.world.ca.start()
+    for name in (name for name, executor in table().items() if executor == "register"):
+        trial = Trial(w, name, "register")
+        for column in ("nobody", "one person", "two of the wrong group", "role revoked", "changed parameter"):
+            way, codes, words = REFUSED[column]
+            for code, message in [refusal for made in way(trial) for refusal in trial.bring(w, made) or [("OK", "was carried out")]]:
+                assert code in codes and any(word in message for word in words), f"{name}, {column}: {code}: {message}"
+    assert w.register() == before
+
+
 def test_every_refusal_is_on_record(matrix):
     assert len(matrix.world.records("operation.refused")) == matrix.world.refusals > 200
 
