@@ -326,7 +326,7 @@ def test_a_share_is_given_once_and_to_an_activation_only(activation, alice):
     activation.proposal = good + "\n" + ct.approval_line(good, "p4", "pki-operator", ct.new_key())
     assert "p4 has approved this already" in activation.refused(6)
     activation.proposal = activation.register.proposal("group.deactivate", ("group", "issuing"), ("reason", "Move"), instance="keyd/ca",
-                                                       nonce=activation.nonce)
+                                                       nonce=bytes.fromhex(activation.nonce))
     activation.statement = activation.state()
     assert "group.deactivate is not approved by a key-custodian" in activation.refused(4)
 
