@@ -1,9 +1,11 @@
 """Key groups that no one person and no one process can use: created, activated and deactivated by a quorum, as seen on keyd's socket."""
 import base64
 import datetime
+import glob
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -487,6 +489,34 @@ def test_a_key_is_suspended_resumed_and_destroyed_by_two_and_by_no_administrator
     with pytest.raises(kc.Refused):
         sign()
     client.close()
+
+
+def test_a_key_whose_file_allows_more_than_was_approved_signs_nothing(world):
+    """//= control#limits who can write into the directory of a keyd does not thereby give a key other limits"""
+    world.create_group()
+    world.activate()
+    world.generate("issuing", "issuing", ("validity-days", 400))
+    (path,) = glob.glob(os.path.join(world.keyd.directory, "**", "keys", "issuing"), recursive=True)
+    with open(path, "rb") as f:
+        good = f.read()
+    assert good.count(struct.pack(">I", 400)) == 1
+
+    def sign_after_a_restart(description):
+        assert world.keyd.stop() == 0
+        with open(path, "wb") as f:
+            f.write(description)
+        world.keyd.start()
+        world.activate()
+        client = world.keyd.client()
+        try:
+            return client.sign("issuing", kc.CERTIFICATE, "ecdsa-sha256", kd.certificate())
+        finally:
+            client.close()
+
+    with pytest.raises(kc.Refused) as failure:
+        sign_after_a_restart(good.replace(struct.pack(">I", 400), struct.pack(">I", 40000)))
+    assert failure.value.code == "DENIED" and "not described as it was approved" in failure.value.message
+    assert sign_after_a_restart(good)
 
 
 def test_a_certificate_of_a_ca_is_signed_once_for_each_operation_that_allows_it(world):

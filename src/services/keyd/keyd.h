@@ -103,6 +103,9 @@ struct keyd_token {
 	char reason[SCOPE_MESSAGE_MAX];
 	struct keyd_token *next;
 };
+/* A key's description against the key.generate that this keyd finds in the log; KEYD_NOT_COMPARED: no operation made it. */
+enum keyd_approval { KEYD_NOT_COMPARED, KEYD_NOT_AS_APPROVED, KEYD_AS_APPROVED };
+
 struct keyd_key {
 	struct scope memory; /* what `info` points to */
 	struct key_info info;
@@ -114,6 +117,7 @@ struct keyd_key {
 	int64_t refilled;
 	struct keyd_ocsp ocsp;
 	struct keyd_life life;
+	_Atomic enum keyd_approval approval;
 	struct keyd_key *next;
 };
 

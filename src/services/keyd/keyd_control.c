@@ -100,17 +100,30 @@ static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelo
 	return control_register_apply(s, d->control->persons, file, audit_envelope_time(envelope));
 }
 
-static st note_own(struct scope *s, struct keyd *d, const struct audit_record *record)
+/* Judged as at the time of its record: who may write records may not thereby approve. */
+static st compare_approved(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+{
+	span file;
+	struct control_signed *o = scope_new(s, struct control_signed);
+	TRY(audit_field_base64(s, &envelope->record, "file", &file));
+	TRY(control_signed_read(s, file, o));
+	if (strcmp(o->proposal.operation->name, "key.generate") != 0)
+		return OK;
+	TRY(control_check(s, d->control->persons, o, d->control->instance, audit_envelope_time(envelope)));
+	return keyd_compare_generated(s, d, &o->proposal);
+}
+
+static st note_own(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
 {
 	span instance;
 	int64_t sequence;
-	TRY(audit_field_text(s, record, "instance", &instance));
+	TRY(audit_field_text(s, &envelope->record, "instance", &instance));
 	if (!span_is(instance, d->control->instance))
 		return OK;
-	TRY(audit_field_number(s, record, "sequence", &sequence));
+	TRY(audit_field_number(s, &envelope->record, "sequence", &sequence));
 	if (sequence > 0 && (uint64_t)sequence > d->control->seen)
 		d->control->seen = (uint64_t)sequence;
-	return OK;
+	return compare_approved(s, d, envelope);
 }
 
 /* What does not hold changes nothing: it is passed over, as everybody else passes over it. */
@@ -123,7 +136,7 @@ static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
 	if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_REGISTER_CHANGED))
 		status = apply_entry(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_EXECUTED))
-		status = note_own(&aside, d, &envelope.record);
+		status = note_own(&aside, d, &envelope);
 	if (status.code != E_OK && status.code != E_CONFLICT) /* known already, from a file */
 		log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)leaf->index,
 			aside.message);

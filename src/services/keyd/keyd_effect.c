@@ -98,6 +98,45 @@ static st carry_out_generate(struct scope *s, struct keyd_work *w)
 	return keyd_generate(s, w->d, &want, &k);
 }
 
+/* ---- what was approved, and what the description of a key says ---- */
+
+static bool same_policies(const struct key_limits *a, const struct key_limits *b)
+{
+	if (a->policy_count != b->policy_count)
+		return false;
+	for (size_t i = 0; i < a->policy_count; i++)
+		if (!span_equal(a->policies[i], b->policies[i]))
+			return false;
+	return true;
+}
+
+static bool same_limits(const struct key_limits *a, const struct key_limits *b)
+{
+	return span_equal(a->issuer, b->issuer) && a->ca == b->ca && a->validity_days == b->validity_days &&
+	       a->rate == b->rate && a->accuracy_ms == b->accuracy_ms && same_policies(a, b);
+}
+
+static bool is_as_approved(const struct key_info *k, const struct key_info *approved)
+{
+	return k->type == approved->type && k->purposes == approved->purposes && k->backup == approved->backup &&
+	       strcmp(k->token, approved->token) == 0 && same_limits(&k->limits, &approved->limits);
+}
+
+/* A label may have been approved more than once, as after a failure of the module: one that fits is enough. */
+//= control#limits a key made by an operation does what that operation says, whatever the file beside it says
+st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p)
+{
+	struct key_info approved;
+	TRY(read_wanted(s, p, &approved));
+	struct keyd_key *k = keyd_first_key(d);
+	while (k != NULL && strcmp(k->info.label, approved.label) != 0)
+		k = k->next;
+	if (k == NULL || k->approval == KEYD_AS_APPROVED)
+		return OK;
+	k->approval = is_as_approved(&k->info, &approved) ? KEYD_AS_APPROVED : KEYD_NOT_AS_APPROVED;
+	return OK;
+}
+
 /* ---- key.suspend, key.resume, key.destroy ---- */
 
 static st find_named(struct scope *s, const struct keyd_work *w, struct keyd_key **out)

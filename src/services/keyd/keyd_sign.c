@@ -125,6 +125,12 @@ st keyd_admit(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign_
 	if (item->algorithm->family != k->info.type->family)
 		return fail(s, E_CRYPTO, "a key of type %s cannot sign with %s", k->info.type->name, item->algorithm->name);
 	TRY(keyd_life_check(s, k));
+	if (k->approval == KEYD_NOT_AS_APPROVED)
+		return fail(
+			s, E_DENIED,
+			"key \"%s\" is not described as it was approved: its file in the state directory was changed. Put it "
+			"back from a copy; the key.generate in the log says what the key may do",
+			k->info.label);
 	//= req2.4 the dated policy is applied whenever something is signed
 	TRY(alg_policy_check(s, k->info.type, item->algorithm, keyd_use(k->info.purposes), false, scope_now(s)));
 	*out = k;
