@@ -593,8 +593,10 @@ def test_a_state_put_back_from_yesterday_ends_all_operations(world):
     assert world.keyd.stop() == 0
     shutil.move(state + ".yesterday", state)
     world.keyd.start()
+    active, why = world.state_of()  # before anybody asks for anything
+    assert not active and "put back from a copy" in why and "rebuild-control" in why
+    assert "no operation is carried out" in world.keyd.log()
     assert "put back from a copy" in refused("STATE", world.challenge)
-    assert not world.state_of()[0]
     assert world.keyd.stop() == 0
     os.unlink(state)
     world.keyd.start()

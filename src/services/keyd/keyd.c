@@ -131,6 +131,7 @@ static st open_all(struct scope *s, struct keyd *d)
 	TRY(keyd_load_keys(s, d));
 	TRY(open_tokens(s, d));
 	TRY(keyd_control_start(s, d));
+	keyd_control_look(d);
 	keyd_use_begin(d);
 	(void)keyd_recorder_start(d);
 	keyd_watch_tokens(d);

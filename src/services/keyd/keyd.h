@@ -166,6 +166,8 @@ st keyd_require_active(struct scope *s, struct keyd *d, const char *label);
 st keyd_require_locked(struct scope *s, struct keyd *d, const char *label);
 st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pin);
 st keyd_lock_group(struct scope *s, struct keyd *d, const char *label);
+/* What the status says of each locked group, in the place of whom to call. */
+void keyd_explain_locked(struct keyd *d, const char *why);
 bool keyd_is_group(struct keyd *d, const char *label);
 /* ---- tokens that come up by themselves, and may be held ---- */
 st keyd_require_token(struct scope *s, struct keyd *d, const char *label);

@@ -227,3 +227,19 @@ st keyd_control_follow(struct scope *s, struct keyd *d)
 	TRY(read_on(s, d));
 	return d->control->sound ? OK : compare(s, d);
 }
+
+void keyd_control_look(struct keyd *d)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (d->control == NULL)
+		return;
+	(void)pthread_mutex_lock(&d->control->lock);
+	st status = keyd_control_follow(&s, d);
+	(void)pthread_mutex_unlock(&d->control->lock);
+	if (status.code == E_OK)
+		return;
+	log_put(status.code == E_STATE ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "no operation is carried out: %s", s.message);
+	if (status.code == E_STATE)
+		keyd_explain_locked(d, s.message);
+}

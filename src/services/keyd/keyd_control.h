@@ -68,6 +68,9 @@ st keyd_control_start(struct scope *s, struct keyd *d);
 void keyd_control_stop(struct keyd *d);
 /* With the lock held: reads what is new in the log, and at first compares state and log. E_STATE: no operations, and why. */
 st keyd_control_follow(struct scope *s, struct keyd *d);
+/* The same at the start, so that whoever looks is told before somebody proposes: in the log, and as the reason why groups are locked. What
+ * failed here is tried again with each operation. */
+void keyd_control_look(struct keyd *d);
 
 /* ---- keyd_control_state.c ---- */
 /* `out_found` false: there is none, this keyd has carried out nothing yet. E_CRYPTO when its signature is not this keyd's. */

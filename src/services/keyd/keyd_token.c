@@ -239,6 +239,15 @@ st keyd_lock_group(struct scope *s, struct keyd *d, const char *label)
 	return OK;
 }
 
+void keyd_explain_locked(struct keyd *d, const char *why)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
+		if (t->group && !is_active(d, t))
+			set_locked(d, t, why);
+	(void)pthread_rwlock_unlock(&d->registry);
+}
+
 bool keyd_is_group(struct keyd *d, const char *label)
 {
 	(void)pthread_rwlock_rdlock(&d->registry);
