@@ -537,6 +537,7 @@ def test_a_certificate_of_a_ca_is_signed_once_for_each_operation_that_allows_it(
         return world.execute(world.provider.operation(proposal, GOOD))
 
     assert "ca.certify" in refused("DENIED", sign, tbs)
+    assert client.entry("issuing")["state"] == "generated"  # refused is not used
     sign(kd.certificate())  # of a subject that is no CA: no operation is needed
     certify(key=public)
     refused("DENIED", sign, tbs)  # another key was approved

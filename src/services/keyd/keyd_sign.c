@@ -181,12 +181,12 @@ static st describe(struct scope *s, struct keyd *d, struct signing *g)
 /* All that may be refused without a record, and the record itself, which is not yet on its way. */
 static st prepare_record(struct scope *s, struct keyd *d, struct signing *g)
 {
-	TRY(keyd_life_begin(s, d, g->key, g->item->purpose));
-	g->begun = true;
 	TRY(keyd_hsm_key(s, d, g->key, &g->hsm));
+	TRY(keyd_check_rate(s, g->key));
 	if (g->found.ca)
 		TRY(keyd_take_permit(s, d, g->key, &g->found));
-	TRY(keyd_check_rate(s, g->key));
+	TRY(keyd_life_begin(s, d, g->key, g->item->purpose));
+	g->begun = true;
 	return g->row->describe != NULL ? describe(s, d, g) : keyd_ocsp_count(s, d, g->key, g->digest);
 }
 
