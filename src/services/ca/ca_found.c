@@ -287,13 +287,13 @@ static pthread_mutex_t founding_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static st begin(struct scope *s, struct ca *ca, const struct ca_founding *want, struct founding *out)
 {
+	*out = (struct founding){ .ca = ca, .want = want, .actor = want->actor };
 	TRY(check_name(s, want->name));
 	//= tsps#5.2.2 no one person sets up a CA
 	if (ca->reg != NULL && !want->approved)
 		return ca_register_refuse(s, ca, "ca.create", want->actor, "A CA is set up");
 	if (want->crl_hours < 0 || want->crl_hours > CA_CRL_HOURS_MAX)
 		return fail(s, E_INPUT, "crl_hours is a number from 1 to %lld", (long long)CA_CRL_HOURS_MAX);
-	*out = (struct founding){ .ca = ca, .want = want, .actor = want->actor };
 	out->row = (struct ca_new_authority){ .name = want->name,
 					      .crl_url = want->crl_url,
 					      .issuer_url = want->issuer_url,
