@@ -16,6 +16,10 @@ class Person:
         self.id, self.key, self.share_key = id_, ct.new_key(), ct.new_key()
         self.identity = ct.sha256(os.urandom(16) + b"Person " + id_.encode()).hex()
 
+    @property
+    def spki(self):
+        return ct.b64(ct.spki(self.key))
+
     def approval(self, proposal, role, when=0):
         """The line of the operation's file."""
         return ct.approval_line(proposal, self.id, role, self.key, ct.moment(when))
@@ -24,7 +28,7 @@ class Person:
         """The parameters of person.enrol; a time or seconds from now. `more`: certificate_serial."""
         share = [("share-key", ct.b64(ct.spki(self.share_key)))] if shares else []
         serial = [("certificate-serial", more["certificate_serial"])] if more else []
-        return [("person", self.id), ("key", ct.b64(ct.spki(self.key))), *share, *serial, ("identity", self.identity),
+        return [("person", self.id), ("key", self.spki), *share, *serial, ("identity", self.identity),
                 ("screened", ct.moment(-40 * DAY)), ("trained", ct.moment(trained))]
 
 

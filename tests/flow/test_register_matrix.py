@@ -97,7 +97,7 @@ class Attempt:
         return self.propose().approve(self.p[0]).approve(self.p[9])
 
     def expired(self):
-        before = now() - datetime.timedelta(hours=2)
+        before = -2 * 3600
         return self.propose(proposed=before).approve(self.p[0], when=before).approve(self.p[1], when=before)
 
     def parameter(self):
