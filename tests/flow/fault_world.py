@@ -74,6 +74,7 @@ class Client(threading.Thread):
             self.rests.set()
 
     def resume(self):
+        self.rests.clear()  # here as well: who pauses at once must not see the rest before
         self.go.set()
 
     def pause(self):
