@@ -77,18 +77,25 @@ st keyd_group_shares(struct scope *s, struct keyd *d, const char *group, span sh
 	return OK;
 }
 
-st keyd_load_groups(struct scope *s, struct keyd *d)
+/* Every file of a directory in the state directory is named after a key group. */
+static st each_group(struct scope *s, struct keyd *d, const char *directory,
+		     st (*take)(struct scope *, struct keyd *, const char *))
 {
 	char **name;
 	size_t count;
-	const char *path = scope_printf(s, "%s/groups", d->conf->state);
+	const char *path = scope_printf(s, "%s/%s", d->conf->state, directory);
 	TRY(file_make_directory(s, path, 0700));
 	TRY(file_list(s, path, &name, &count));
 	for (size_t i = 0; i < count; i++) {
 		TRY(key_label_check(s, name[i]));
-		TRY(keyd_add_group(s, d, name[i]));
+		TRY(take(s, d, name[i]));
 	}
 	return OK;
+}
+
+st keyd_load_groups(struct scope *s, struct keyd *d)
+{
+	return each_group(s, d, "groups", keyd_add_group);
 }
 
 /* ---- creating ---- */
@@ -339,16 +346,7 @@ static char *mark_path(struct scope *s, const struct keyd *d, const char *group)
 
 st keyd_hold_deactivated(struct scope *s, struct keyd *d)
 {
-	char **name;
-	size_t count;
-	const char *path = scope_printf(s, "%s/deactivated", d->conf->state);
-	TRY(file_make_directory(s, path, 0700));
-	TRY(file_list(s, path, &name, &count));
-	for (size_t i = 0; i < count; i++) {
-		TRY(key_label_check(s, name[i]));
-		TRY(keyd_hold_token(s, d, name[i]));
-	}
-	return OK;
+	return each_group(s, d, "deactivated", keyd_hold_token);
 }
 
 //= tsps#6.2.8 the identity by which keyd proves itself carries the operation that would bring it back
