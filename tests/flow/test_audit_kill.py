@@ -36,21 +36,20 @@ def run_with_kills(world, kill, times):
     return envelopes
 
 
-@needs_failpoints
-@pytest.mark.parametrize("point", ["auditd.before-sync", "auditd.synced", "auditd.integrated", "auditd.signed", "auditd.checkpoint-written"])
-def test_killed_at_a_failpoint(point):
+def killed_at(point, first, run, count):
+    """Each time one call later than before."""
     world = aw.World(build=FAILPOINTS, interval="30ms")
 
     def kill(i):
-        world.start(environment={"CHANCERY_FAILPOINT": f"{point}:{2 + i}"})
+        world.start(environment={"CHANCERY_FAILPOINT": f"{point}:{first + i}"})
 
     try:
-        run_with_kills(world, kill, 3)
+        run(world, kill, count)
     finally:
         world.remove()
 
 
-def test_killed_at_random():
+def killed_at_random(run, most):
     seed = int(os.environ.get("CHANCERY_SEED", time.time_ns() % 2**32))
     print("seed", seed)
     chance = random.Random(seed)
@@ -58,13 +57,23 @@ def test_killed_at_random():
 
     def kill(_):
         assert world.start()
-        time.sleep(chance.uniform(0.02, 0.35))
+        time.sleep(chance.uniform(0.02, most))
         world.process.send_signal(signal.SIGKILL)
 
     try:
-        run_with_kills(world, kill, int(os.environ.get("CHANCERY_KILLS", 12)))
+        run(world, kill, int(os.environ.get("CHANCERY_KILLS", 12)))
     finally:
         world.remove()
+
+
+@needs_failpoints
+@pytest.mark.parametrize("point", ["auditd.before-sync", "auditd.synced", "auditd.integrated", "auditd.signed", "auditd.checkpoint-written"])
+def test_killed_at_a_failpoint(point):
+    killed_at(point, 2, run_with_kills, 3)
+
+
+def test_killed_at_random():
+    killed_at_random(run_with_kills, 0.35)
 
 
 class ControlWriter(threading.Thread):
@@ -143,29 +152,8 @@ def run_index_with_kills(world, kill, times):
 @needs_failpoints
 @pytest.mark.parametrize("point", ["auditd.synced", "auditd.integrated", "auditd.control-index"])
 def test_the_index_of_control_records_is_right_after_kills_at_a_failpoint(point):
-    world = aw.World(build=FAILPOINTS, interval="30ms")
-
-    def kill(i):
-        world.start(environment={"CHANCERY_FAILPOINT": f"{point}:{1 + i}"})
-
-    try:
-        run_index_with_kills(world, kill, 6)
-    finally:
-        world.remove()
+    killed_at(point, 1, run_index_with_kills, 6)
 
 
 def test_the_index_of_control_records_is_right_after_kills_at_random():
-    seed = int(os.environ.get("CHANCERY_SEED", time.time_ns() % 2**32))
-    print("seed", seed)
-    chance = random.Random(seed)
-    world = aw.World(interval="30ms")
-
-    def kill(_):
-        assert world.start()
-        time.sleep(chance.uniform(0.02, 0.3))
-        world.process.send_signal(signal.SIGKILL)
-
-    try:
-        run_index_with_kills(world, kill, int(os.environ.get("CHANCERY_KILLS", 12)))
-    finally:
-        world.remove()
+    killed_at_random(run_index_with_kills, 0.3)

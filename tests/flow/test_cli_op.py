@@ -135,7 +135,6 @@ def test_status_tells_the_head_and_who_is_to_be_trained(desk):
     assert [d for d in told["to do"] if "the roles of p3 lapse in" in d and "op propose person.training --person p3" in d]
 
 
-@pytest.mark.skipif(not os.path.exists(REAL), reason="needs chancery-token")
 def test_approvals_are_given_with_a_persons_token(desk, tmp_path):
     """The program itself in the place of the one above: its keys are enrolled, it shows the words, and its signature counts."""
     (tmp_path / "tokens").mkdir()
