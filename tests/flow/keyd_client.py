@@ -281,3 +281,9 @@ def wait_for(condition, seconds=15):
             return True
         time.sleep(0.05)
     return False
+
+
+def pause(process):
+    """Returns when every thread of this child stands still; SIGSTOP alone comes back while some of them still answer."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)

@@ -69,7 +69,7 @@ def issue_in_vain(world):
 def test_what_keyd_signs_for_a_ca_that_has_ended_is_closed_by_the_next_one():
     with Audited() as a:
         before = {r["serial"] for r in a.records("sign.certificate")}
-        a.world.keyd.process.send_signal(signal.SIGSTOP)
+        keyd_client.pause(a.world.keyd.process)
         asking = threading.Thread(target=issue_in_vain, args=(a.world,))
         asking.start()
         time.sleep(0.5)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+import keyd_client
 from tsa_world import (OTHER_POLICY, POLICY, QUERY, TEST_POLICY, LyingKeyd, World, clock_is_synchronised)
 from va_world import pem, program, wait_for
 
@@ -363,7 +364,7 @@ def test_a_full_queue_is_answered_with_a_rejection_in_http_200(own_world):
     own_world.restart("workers = 1\nqueue = 1")
     query = own_world.query()
     ask = lambda: own_world.request("POST", "/", query, QUERY)
-    own_world.keyd.process.send_signal(signal.SIGSTOP)
+    keyd_client.pause(own_world.keyd.process)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         try:
             asked = [pool.submit(ask) for _ in range(8)]

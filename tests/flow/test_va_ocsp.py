@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import SignatureAlgorithmOID
 
+import keyd_client
 import va_world
 from va_world import Authority, der, item_signer, item_status, micros, moment_of, now, pem, wait_for
 
@@ -461,7 +462,7 @@ def test_a_full_queue_is_answered_try_later_in_http_200(tmp_path):
         certificate = world.issue()
         live = lambda: world.ocsp(build(world, certificate, nonce=os.urandom(16)))
         assert ocsp.load_der_ocsp_response(live()[2]).certificate_status == GOOD
-        world.keyd.process.send_signal(signal.SIGSTOP)
+        keyd_client.pause(world.keyd.process)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             try:
                 asked = [pool.submit(live) for _ in range(8)]
