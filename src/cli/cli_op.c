@@ -5,6 +5,9 @@
 #include "control_entries.h"
 #include "file.h"
 
+#define OPERATIONS_MAX 32 /* approved with one PIN */
+#define WORDS_MAX      (2 * OPERATIONS_MAX + 16)
+
 /* ---- files ---- */
 
 st cli_op_read(struct scope *s, const char *path, struct control_signed **out)
@@ -30,25 +33,28 @@ st cli_op_write(struct scope *s, const char *path, const struct control_signed *
 /* The person's token is used by a program of its own: this one talks to the network and never sees the PIN. */
 static st run_token(struct scope *s, const struct cli *c)
 {
-	const char *pin = cli_get(c, "pin-fd");
-	const char *arguments[] = { "approve",
-				    "--module",
-				    cli_get_or(c, "module", c->conf.module),
-				    "--token",
-				    cli_get(c, "token"),
-				    "--person",
-				    cli_get(c, "person"),
-				    "--role",
-				    cli_get(c, "role"),
-				    "--operation",
-				    c->argument[0],
-				    pin == NULL ? NULL : "--pin-fd",
-				    pin,
-				    NULL };
+	const char *words[WORDS_MAX] = { "approve",
+					 "--module",
+					 cli_get_or(c, "module", c->conf.module),
+					 "--token",
+					 cli_get(c, "token"),
+					 "--person",
+					 cli_get(c, "person"),
+					 "--role",
+					 cli_get(c, "role") };
+	size_t count = 9;
 	AUTO_BUF said; /* the same as is told below */
 	int code;
 	buf_init(&said, 0);
-	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), arguments, NULL, -1, &said, &code));
+	for (size_t i = 0; i < c->argument_count; i++) {
+		words[count++] = "--operation";
+		words[count++] = c->argument[i];
+	}
+	if (cli_get(c, "pin-fd") != NULL) {
+		words[count++] = "--pin-fd";
+		words[count++] = cli_get(c, "pin-fd");
+	}
+	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), words, NULL, -1, &said, &code));
 	return code == 0 ? OK : fail(s, E_STATE, "nothing was approved: chancery-token ended with %d", code);
 }
 
@@ -62,50 +68,80 @@ static st check_seat(struct scope *s, const struct control_signed *o, const char
 	return OK;
 }
 
-/* The approval that came last, judged as who carries it out will judge it. Without the ca nothing is judged yet, and that is said. */
-static st judge_last(struct scope *s, const struct cli *c, const struct control_signed *o, const char **out_counts)
+/* Approvals are judged as who carries the operation out will judge them. Without the register nothing is judged yet, and `counts` says why. */
+struct judge {
+	struct control_register *r;
+	const char *counts;
+};
+
+static st open_judge(struct scope *s, const struct cli *c, struct judge *out)
 {
 	AUTO(cli_api) *api = NULL;
-	AUTO(control_register) *r = NULL;
 	st opened = cli_api_open(s, c, &api);
 	if (opened.code == E_OK)
-		opened = cli_register_open(s, c, api, NULL, &r);
-	if (opened.code != E_OK) {
-		*out_counts = scope_printf(s, "not judged here: %s", s->message);
-		scope_clear_error(s);
-		return OK;
-	}
-	*out_counts = "yes";
-	return control_approval_check(s, r, o, &o->approval[o->count - 1], scope_now(s));
+		opened = cli_register_open(s, c, api, NULL, &out->r);
+	out->counts = opened.code == E_OK ? "yes" : scope_printf(s, "not judged here: %s", s->message);
+	scope_clear_error(s);
+	return OK;
 }
 
-/* One approval that does not hold, and the whole operation would be refused: it is taken out again. */
-static st keep_if_it_counts(struct scope *s, const struct cli *c, struct control_signed *o, const char **out_counts)
+static st judge_last(struct scope *s, const char *path, const struct judge *judge, size_t before)
 {
-	st judged = judge_last(s, c, o, out_counts);
-	if (judged.code == E_OK)
-		return OK;
-	o->count--;
-	TRY(cli_op_write(s, c->argument[0], o));
-	return fail_context(s, judged, "nothing was approved, %s is as it was", c->argument[0]);
+	struct control_signed *o;
+	TRY(cli_op_read(s, path, &o));
+	if (o->count == before)
+		return fail(s, E_BUG, "chancery-token ended well and %s has no further approval", path);
+	return judge->r == NULL ? OK : control_approval_check(s, judge->r, o, &o->approval[o->count - 1], scope_now(s));
+}
+
+/* One approval that does not hold, and the whole operation would be refused: what was added is taken out again, of all of them. */
+static st take_back(struct scope *s, const struct cli *c, const size_t *before)
+{
+	for (size_t i = 0; i < c->argument_count; i++) {
+		struct control_signed *o;
+		TRY(cli_op_read(s, c->argument[i], &o));
+		o->count = before[i];
+		TRY(cli_op_write(s, c->argument[i], o));
+	}
+	return OK;
+}
+
+static st keep_if_they_count(struct scope *s, const struct cli *c, const struct judge *judge, const size_t *before)
+{
+	for (size_t i = 0; i < c->argument_count; i++) {
+		AUTO_SCOPE aside;
+		scope_init(&aside, s->source);
+		st judged = judge_last(&aside, c->argument[i], judge, before[i]);
+		if (judged.code == E_OK)
+			continue;
+		TRY(take_back(s, c, before));
+		return fail(s, judged.code, "nothing was approved, %s is as it was: %s", c->argument[i], aside.message);
+	}
+	return OK;
 }
 
 static st approve(struct scope *s, struct cli *c)
 {
-	const char *counts;
+	struct judge judge = { 0 };
 	struct control_signed *o;
-	TRY(cli_op_read(s, c->argument[0], &o));
-	TRY(check_seat(s, o, cli_get(c, "role")));
+	size_t before[OPERATIONS_MAX];
+	if (c->argument_count > OPERATIONS_MAX)
+		return fail(s, E_LIMIT, "at most %d operations are approved at once", OPERATIONS_MAX);
+	for (size_t i = 0; i < c->argument_count; i++) {
+		TRY(cli_op_read(s, c->argument[i], &o));
+		TRY(check_seat(s, o, cli_get(c, "role")));
+		before[i] = o->count;
+	}
 	TRY(run_token(s, c));
-	size_t before = o->count;
-	TRY(cli_op_read(s, c->argument[0], &o));
-	if (o->count == before)
-		return fail(s, E_BUG, "chancery-token ended well and %s has no further approval", c->argument[0]);
-	TRY(keep_if_it_counts(s, c, o, &counts));
+	TRY(open_judge(s, c, &judge));
+	AUTO(control_register) *owned = judge.r;
+	TRY(keep_if_they_count(s, c, &judge, before));
+	json_t *names = json_array();
+	for (size_t i = 0; i < c->argument_count; i++)
+		(void)json_array_append_new(names, json_string(c->argument[i]));
 	return cli_print(s, c,
-			 json_pack("{s:s, s:i, s:s, s:s}", "operation", o->proposal.operation->name, "approvals", (int)o->count,
-				   "counts", counts, "next",
-				   scope_printf(s, "chancery op show %s says which are still needed", c->argument[0])));
+			 json_pack("{s:o, s:s, s:s}", "approved", names, "counts", judge.counts, "next",
+				   "chancery op show FILE says which approvals are still needed"));
 }
 
 /* ---- merge ---- */
@@ -226,8 +262,9 @@ static const struct cli_command commands[] = {
 	  CLI_OPTIONS(show_options),
 	  .run = cli_op_show },
 	{ .verb = "approve",
-	  .arguments = "FILE",
-	  .summary = "Approve an operation with your token: chancery-token shows the words, asks for the PIN and signs",
+	  .arguments = "FILE...",
+	  .summary =
+		  "Approve operations with your token: chancery-token shows the words of each, asks for the PIN once and signs",
 	  .example = "op approve grant.op --token an --person p1 --role authority-member",
 	  CLI_OPTIONS(approve_options),
 	  .run = approve },

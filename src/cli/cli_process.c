@@ -15,7 +15,7 @@
 
 #define PIN_MAX       256u
 #define PINS_MAX      32768u /* fits a pipe, so that writing before the daemon reads cannot block */
-#define ARGUMENTS_MAX 64u
+#define ARGUMENTS_MAX 96u
 
 static st pins_add(struct scope *s, struct buf *out, const char *token, span pin)
 {

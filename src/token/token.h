@@ -17,6 +17,7 @@ struct token_option {
 	const char *value; /* what the help calls its value; NULL: a flag */
 	bool needed;
 	const char *help;
+	bool repeated; /* may be given more than once */
 };
 struct token;
 struct token_command {
@@ -40,7 +41,8 @@ struct token_secret {
 };
 
 /* One run. */
-#define TOKEN_VALUES_MAX 16
+#define TOKEN_OPERATIONS_MAX 32 /* approved with one PIN */
+#define TOKEN_VALUES_MAX     (TOKEN_OPERATIONS_MAX + 8)
 struct token {
 	const struct token_command *command;
 	bool json, help, version, man;
@@ -57,7 +59,8 @@ struct token {
 
 /* ---- the command line ---- */
 st token_parse(struct scope *s, struct token *t, int argc, char **argv);
-const char *token_get(const struct token *t, const char *name); /* NULL: not given */
+const char *token_get(const struct token *t, const char *name);              /* NULL: not given */
+const char *token_get_at(const struct token *t, const char *name, size_t i); /* NULL: not given so often */
 void token_help(const struct token *t, struct buf *out);
 void token_man(struct scope *s, struct buf *out);
 

@@ -131,25 +131,59 @@ static st print_approval(struct scope *s, const struct token *t, const char *pat
 	return OK;
 }
 
+/* One of the operations that are approved with one PIN. */
+struct approving {
+	const char *path;
+	struct control_signed *operation;
+	struct control_approval approval;
+};
+
+/* All that can be found wrong is found, and everything is shown, before a PIN is asked for. */
+static st prepare(struct scope *s, struct token *t, const char *path, struct approving *out)
+{
+	struct control_approval *a = &out->approval;
+	out->path = path;
+	out->operation = scope_new(s, struct control_signed);
+	a->approved = scope_now(s);
+	TRY(token_person(s, t, &a->person));
+	TRY(fail_context(s, control_role_named(s, span_str(token_get(t, "role")), &a->role), "--role %s",
+			 token_get(t, "role")));
+	TRY(read_operation(s, t, path, out->operation));
+	TRY(token_check_time(s, &out->operation->proposal, a->approved));
+	TRY(token_check_seat(s, out->operation, a));
+	return token_show_approval(s, &out->operation->proposal, a);
+}
+
+static st approve_one(struct scope *s, struct token *t, struct approving *one)
+{
+	struct control_signed *o = one->operation;
+	TRY(token_approve(s, t, &o->proposal, &one->approval));
+	o->approval[o->count++] = one->approval;
+	TRY(write_operation(s, one->path, o));
+	return print_approval(s, t, one->path, o, &one->approval);
+}
+
 st token_run_approve(struct scope *s, struct token *t)
 {
-	struct control_signed *o = scope_new(s, struct control_signed);
-	struct control_approval a = { .approved = scope_now(s) };
+	struct approving *one = scope_alloc(s, TOKEN_OPERATIONS_MAX * sizeof *one);
+	size_t count = 0;
+	bool many = token_get_at(t, "operation", 1) != NULL;
 	if (token_get(t, "proposal") == NULL && token_get(t, "operation") == NULL)
 		return fail(s, E_INPUT,
 			    "name what is to be approved: --proposal FILE, or --operation FILE when others have approved it. "
 			    "Example: chancery-token %s",
 			    t->command->example);
-	const char *path = operation_path(s, t);
-	TRY(token_person(s, t, &a.person));
-	TRY(fail_context(s, control_role_named(s, span_str(token_get(t, "role")), &a.role), "--role %s", token_get(t, "role")));
-	TRY(read_operation(s, t, path, o));
-	TRY(token_check_time(s, &o->proposal, a.approved));
-	TRY(token_check_seat(s, o, &a));
-	TRY(token_show_approval(s, &o->proposal, &a));
-	TRY(token_open(s, t, "to approve this"));
-	TRY(token_approve(s, t, &o->proposal, &a));
-	o->approval[o->count++] = a;
-	TRY(write_operation(s, path, o));
-	return print_approval(s, t, path, o, &a);
+	if (many && token_get(t, "proposal") != NULL)
+		return fail(s, E_INPUT, "--proposal goes with one operation");
+	if (!many)
+		TRY(prepare(s, t, operation_path(s, t), &one[count++]));
+	for (const char *path; many && (path = token_get_at(t, "operation", count)) != NULL; count++) {
+		if (count == TOKEN_OPERATIONS_MAX)
+			return fail(s, E_LIMIT, "at most %d operations are approved at once", TOKEN_OPERATIONS_MAX);
+		TRY(fail_context(s, prepare(s, t, path, &one[count]), "nothing was approved: %s", path));
+	}
+	TRY(token_open(s, t, many ? scope_printf(s, "to approve these %zu", count) : "to approve this"));
+	for (size_t i = 0; i < count; i++)
+		TRY(approve_one(s, t, &one[i]));
+	return OK;
 }

@@ -33,7 +33,8 @@ static const struct token_option approve_options[] = {
 	{ "proposal", "FILE", false, "the proposal (chancery op propose), when nobody has approved it yet" },
 	{ "operation", "FILE", false,
 	  "the proposal with the approvals so far, to which yours is added; made when it is not there (default: the proposal's name "
-	  "with .operation behind it)" },
+	  "with .operation behind it). Repeated: all of them are shown, and approved with one PIN",
+	  true },
 	{ "person", "ID", true, "who you are in the register" },
 	{ "role", "ROLE", true, "the role in which you approve" },
 };

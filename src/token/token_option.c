@@ -40,8 +40,10 @@ static st keep(struct scope *s, struct token *t, const struct token_option *opti
 		t->json = true;
 	else if (strcmp(option->name, "help") == 0)
 		t->help = true;
-	else if (token_get(t, option->name) != NULL)
+	else if (!option->repeated && token_get(t, option->name) != NULL)
 		return fail(s, E_INPUT, "--%s is given twice", option->name);
+	else if (t->given_count == TOKEN_VALUES_MAX)
+		return fail(s, E_LIMIT, "too many options: at most %d operations are approved at once", TOKEN_OPERATIONS_MAX);
 	else {
 		t->given[t->given_count].option = option;
 		t->given[t->given_count++].value = value;
@@ -113,10 +115,15 @@ st token_parse(struct scope *s, struct token *t, int argc, char **argv)
 	return check_needed(s, t, t->command->options, t->command->option_count);
 }
 
+const char *token_get_at(const struct token *t, const char *name, size_t i)
+{
+	for (size_t k = 0; k < t->given_count; k++)
+		if (strcmp(t->given[k].option->name, name) == 0 && i-- == 0)
+			return t->given[k].value;
+	return NULL;
+}
+
 const char *token_get(const struct token *t, const char *name)
 {
-	for (size_t i = 0; i < t->given_count; i++)
-		if (strcmp(t->given[i].option->name, name) == 0)
-			return t->given[i].value;
-	return NULL;
+	return token_get_at(t, name, 0);
 }

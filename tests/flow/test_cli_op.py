@@ -159,9 +159,12 @@ def test_approvals_are_given_with_a_persons_token(desk, tmp_path):
                 "--screened", today, "--trained", today)
     carried_out(desk, "bo-grant.op", "role.grant", "--person", "p4", "--role", "security-and-quality-manager", "--decision", "d1")
     desk.good("op", "propose", "role.grant", "--by", "p4", "--person", "p3", "--role", "spokesperson", "--decision", "d1", "--out", "by-bo.op")
-    told, shown = with_pin(tool, "--home", desk.home, "op", "approve", "by-bo.op", "--token", "bo", "--person", "p4", "--role",
+    desk.good("op", "propose", "role.revoke", "--by", "p4", "--person", "p2", "--role", "hr-manager", "--reason", "leave", "--out", "leave.op")
+    told, shown = with_pin(tool, "--home", desk.home, "op", "approve", "by-bo.op", "leave.op", "--token", "bo", "--person", "p4", "--role",
                            "security-and-quality-manager", "--json")
-    assert told["approvals"] == 1 and "Grant p3 the role Spokesperson, by decision d1." in shown
+    assert told["approved"] == ["by-bo.op", "leave.op"] and told["counts"] == "yes"
+    assert "Grant p3 the role Spokesperson, by decision d1." in shown and "hr-manager" in shown.lower().replace(" ", "-")
+    assert [len(desk.good("op", "show", name)["approvals"]) for name in told["approved"]] == [1, 1]
     desk.approve("by-bo.op", desk.site.person[0])
     assert desk.good("op", "show", "by-bo.op")["verdict"].startswith("complete")
     desk.good("op", "execute", "by-bo.op")

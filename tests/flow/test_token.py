@@ -153,6 +153,29 @@ def test_approvals_of_several_come_together_in_one_file(alice, bob, proposal, tm
     assert path.read_text() == before
 
 
+def test_several_operations_are_all_shown_and_approved_with_one_pin_or_none_is(alice, register, tmp_path):
+    files = [tmp_path / f"{name}.op" for name in ("issuing", "management", "other")]
+    texts = [register.proposal("group.activate", ("group", file.stem), instance="keyd/ca") for file in files]
+    for file, text in zip(files, texts):
+        file.write_text(text)
+    words = ["approve", "--token", "alice", "--person", "p4", "--role", "pki-operator"]
+    each = [word for file in files for word in ("--operation", str(file))]
+    files[2].write_text(texts[2].replace("group: other", "group: Other"))
+    done = alice.run("approve", "--person", "p4", "--role", "pki-operator", *each)
+    assert done.returncode == 3 and "nothing was approved" in done.stderr and str(files[2]) in done.stderr
+    assert [file.read_text() for file in files[:2]] == texts[:2]
+    files[2].write_text(texts[2])
+    person = Terminal(PROGRAM, *words, *each, env=alice.env)
+    for file in files:
+        person.wait_for(f"Activate the key group {file.stem}: from then on its keys sign")
+    person.answer("PIN of token alice, to approve these 3: ", f"{PIN}\n")
+    assert person.end() == 0, person.shown
+    for file, text in zip(files, texts):
+        (tmp_path / "text").write_text(text)
+        check_operation(file, tmp_path / "text", ("p4", "pki-operator", alice))
+    assert "goes with one" in alice.refused(3, "approve", "--person", "p4", "--role", "pki-operator", "--proposal", files[0], *each)
+
+
 def approve_words(proposal, person="p4", role="pki-operator"):
     return ["approve", "--proposal", proposal, "--person", person, "--role", role]
 
