@@ -2,7 +2,6 @@
  * signer, first CRL. */
 #include "cli_ca.h"
 #include "cli_found.h"
-#include "cli_init_quorum.h"
 #include "cli_nouns.h"
 #include "file.h"
 #include "key_protocol.h"
@@ -51,35 +50,11 @@ static json_t *urls_like_issuing(struct scope *s, const struct cli *c, const cha
 	return body;
 }
 
-/* "crl_url" is crl-url in the operation; whether it is a request only follows from the profile. */
-static st create_by_persons(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, json_t *body,
-			    json_t **out)
+static st wish(struct scope *s, const struct cli *c, const struct cli_ca_key *key, json_t *more, json_t **out)
 {
-	AUTO(json_t) *asked = body;
-	const char *parameters[2 * CONTROL_PARAMETERS + 3] = { NULL }, *member;
-	size_t count = 0;
-	json_t *value;
-	json_object_foreach(asked, member, value)
-	{
-		if (!json_is_string(value) || count + 4 > 2 * CONTROL_PARAMETERS)
-			continue;
-		char *hyphened = scope_printf(s, "%s", member);
-		for (char *at = strchr(hyphened, '_'); at != NULL; at = strchr(at, '_'))
-			*at = '-';
-		parameters[count++] = hyphened;
-		parameters[count++] = json_string_value(value);
-	}
-	parameters[count++] = "decision";
-	parameters[count] = CLI_REHEARSAL_DECISION;
-	TRY(cli_rehearsal_do(s, c, api, "ca", "ca.create", parameters));
-	return cli_api_call(s, api, "GET", scope_printf(s, "/v1/cas/%s", cli_escape(s, name)), NULL, out);
-}
-
-st cli_ca_request(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile,
-		  const char *subject, json_t *more, json_t **out)
-{
-	json_t *body = json_pack("{s:s, s:s, s:s, s:s}", "name", name, "profile", profile, "subject", subject, "key", name);
-	AUTO(json_t) *urls = urls_like_issuing(s, c, name);
+	json_t *body = json_pack("{s:s, s:s, s:s, s:s}", "name", key->name, "profile", key->profile, "subject", key->subject,
+				 "key", key->name);
+	AUTO(json_t) *urls = urls_like_issuing(s, c, key->name);
 	AUTO(json_t) *added = more;
 	if (json_object_update(body, urls) != 0 || (added != NULL && json_object_update(body, added) != 0)) {
 		json_decref(body);
@@ -89,9 +64,57 @@ st cli_ca_request(struct scope *s, const struct cli *c, struct cli_api *api, con
 	json_t *value;
 	void *next;
 	json_object_foreach_safe(body, next, member, value) if (json_is_null(value))(void) json_object_del(body, member);
-	if (strcmp(name, "root") != 0 && cli_rehearsal_here(s, c))
-		return create_by_persons(s, c, api, name, body, out);
-	return cli_api_call(s, api, "POST", "/v1/cas", body, out);
+	*out = body;
+	return OK;
+}
+
+/* "crl_url" is crl-url in the operation; whether it is a request only follows from the profile. */
+static void as_parameters(struct scope *s, const struct cli_ceremony *m, json_t *body,
+			  const char *out[2 * CONTROL_PARAMETERS + 3])
+{
+	size_t count = 0;
+	const char *member;
+	json_t *value;
+	json_object_foreach(body, member, value)
+	{
+		if (!json_is_string(value) || count + 4 > 2 * CONTROL_PARAMETERS)
+			continue;
+		char *hyphened = scope_printf(s, "%s", member);
+		for (char *at = strchr(hyphened, '_'); at != NULL; at = strchr(at, '_'))
+			*at = '-';
+		out[count++] = hyphened;
+		out[count++] = scope_printf(s, "%s", json_string_value(value));
+	}
+	out[count++] = "decision";
+	out[count++] = m->decision;
+	out[count] = NULL;
+}
+
+st cli_ca_plan(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key, json_t *more)
+{
+	const char *parameters[2 * CONTROL_PARAMETERS + 3];
+	AUTO(json_t) *body = NULL;
+	TRY(wish(s, m->c, key, more, &body));
+	as_parameters(s, m, body, parameters);
+	return cli_ceremony_plan(s, m, "ca", "ca.create", parameters);
+}
+
+static st create_by_persons(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key, json_t *body, json_t **out)
+{
+	const char *parameters[2 * CONTROL_PARAMETERS + 3];
+	as_parameters(s, m, body, parameters);
+	TRY(cli_ceremony_do(s, m, "ca", "ca.create", parameters));
+	return cli_api_call(s, m->api, "GET", scope_printf(s, "/v1/cas/%s", cli_escape(s, key->name)), NULL, out);
+}
+
+st cli_ca_request(struct scope *s, const struct cli *c, struct cli_api *api, struct cli_ceremony *m,
+		  const struct cli_ca_key *key, json_t *more, json_t **out)
+{
+	AUTO(json_t) *body = NULL;
+	TRY(wish(s, c, key, more, &body));
+	if (strcmp(key->name, "root") != 0 && m != NULL)
+		return create_by_persons(s, m, key, body, out);
+	return cli_api_call(s, api, "POST", "/v1/cas", TAKE(body), out);
 }
 
 st cli_ca_certify(struct scope *s, const struct cli *c, struct cli_api *api, struct cli_root *root, const char *name,
@@ -105,25 +128,26 @@ st cli_ca_certify(struct scope *s, const struct cli *c, struct cli_api *api, str
 	return cli_found_keep(s, c, name, certificate);
 }
 
-/* The persons who have a say in it are scripted in a test installation; elsewhere the same is done with `chancery op`. */
-static st make_key(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile,
-		   const char *type, const char *subject)
+static st make_key(struct scope *s, const struct cli *c, struct cli_ceremony *m, const struct cli_ca_key *key)
 {
-	if (cli_rehearsal_here(s, c))
-		return cli_init_quorum_key(s, c, api, "ca", name, profile, type, subject);
-	TRY(cli_found_token(s, c, "ca", name));
-	return cli_found_ca_key(s, c, name, profile, type, subject);
+	if (m == NULL) {
+		TRY(cli_found_token(s, c, "ca", key->name, NULL));
+		return cli_found_ca_key(s, c, key->name, key->profile, key->type, key->subject);
+	}
+	TRY(cli_ca_groups(s, m, key, 1));
+	TRY(cli_ca_activate(s, m, key, 1));
+	return cli_ca_keys(s, m, key, 1);
 }
 
-static st certify_with_root(struct scope *s, const struct cli *c, struct cli_api *api, const char *name, const char *profile,
-			    const char *subject, const char *request)
+static st certify_with_root(struct scope *s, const struct cli *c, struct cli_api *api, struct cli_ceremony *m,
+			    const struct cli_ca_key *key, const char *request)
 {
+	static const struct cli_ca_key root_key = { .zone = "root", .name = "root" };
 	struct cli_root root;
-	TRY(cli_root_open(s, c, &root));
-	st certified =
-		cli_rehearsal_here(s, c) ? cli_init_quorum_certify(s, c, api, "root", "root", name, profile, subject) : OK;
+	TRY(cli_root_open(s, c, m, &root));
+	st certified = m == NULL ? OK : cli_ca_allow(s, m, &root_key, key);
 	if (certified.code == E_OK)
-		certified = cli_ca_certify(s, c, api, &root, name, profile, request);
+		certified = cli_ca_certify(s, c, api, &root, key->name, key->profile, request);
 	cli_root_close(&root);
 	TRY(certified);
 	return cli_root_import(s, c);
@@ -151,18 +175,13 @@ static st check_wish(struct scope *s, struct cli_api *api, const char *name, con
 	return OK;
 }
 
-static st create(struct scope *s, struct cli *c)
+static st create_ca(struct scope *s, struct cli *c, struct cli_api *api, struct cli_ceremony *m, const struct cli_ca_key *key)
 {
-	const char *name = c->argument[0];
-	const char *subject = cli_get(c, "subject");
-	const char *profile = cli_get_or(c, "profile", "issuing-ca");
-	AUTO(cli_api) *api = NULL;
-	TRY(cli_api_open(s, c, &api));
-	TRY(check_wish(s, api, name, profile, subject, cli_get_or(c, "type", "ec-p256")));
-	cli_progress(c, "Token and key of %s ...", name);
-	TRY(make_key(s, c, api, name, profile, cli_get_or(c, "type", "ec-p256"), subject));
+	const char *name = key->name;
 	AUTO(json_t) *made = NULL;
-	TRY(cli_ca_request(s, c, api, name, profile, subject, json_pack("{s:b}", "request_only", true), &made));
+	cli_progress(c, "Token and key of %s ...", name);
+	TRY(make_key(s, c, m, key));
+	TRY(cli_ca_request(s, c, api, m, key, json_pack("{s:b}", "request_only", true), &made));
 	const char *request;
 	TRY(cli_found_member(s, made, "request", &request));
 	if (cli_get(c, "request-out") != NULL) {
@@ -172,14 +191,31 @@ static st create(struct scope *s, struct cli *c)
 					   "have the request certified, then `chancery ca complete NAME --cert FILE`"));
 	}
 	cli_progress(c, "Certificate by the off-line root ...");
-	TRY(certify_with_root(s, c, api, name, profile, subject, request));
+	TRY(certify_with_root(s, c, api, m, key, request));
 	cli_progress(c, "OCSP signer and first CRL ...");
-	TRY(cli_found_ocsp_signer(s, c, api, name, cli_get_or(c, "ocsp-subject", scope_printf(s, "%s OCSP", subject)), 0));
+	TRY(cli_found_ocsp_signer(s, c, api, name, cli_get_or(c, "ocsp-subject", scope_printf(s, "%s OCSP", key->subject)), 0,
+				  NULL));
 	AUTO(json_t) *crl = NULL;
 	TRY(cli_api_call(s, api, "POST", scope_printf(s, "/v1/cas/%s/crls", cli_escape(s, name)), json_object(), &crl));
 	return cli_print(s, c,
 			 json_pack("{s:s, s:s, s:s}", "ca", name, "state", "active", "certificate",
 				   scope_printf(s, "%s/%s.pem", c->conf.certificates, name)));
+}
+
+static st create(struct scope *s, struct cli *c)
+{
+	const struct cli_ca_key key = { .zone = "ca",
+					.name = c->argument[0],
+					.profile = cli_get_or(c, "profile", "issuing-ca"),
+					.type = cli_get_or(c, "type", "ec-p256"),
+					.subject = cli_get(c, "subject") };
+	AUTO(cli_api) *api = NULL;
+	AUTO(cli_ceremony) *m = NULL;
+	TRY(cli_api_open(s, c, &api));
+	TRY(check_wish(s, api, key.name, key.profile, key.subject, key.type));
+	if (cli_ceremony_here(c))
+		TRY(cli_ceremony_open(s, c, api, &m));
+	return create_ca(s, c, api, m, &key);
 }
 
 static st complete(struct scope *s, struct cli *c)
@@ -200,7 +236,7 @@ static st complete(struct scope *s, struct cli *c)
 	TRY(cli_api_call(s, api, "PUT", scope_printf(s, "/v1/cas/%s/certificate", cli_escape(s, name)), TAKE(sent), &done));
 	TRY(cli_found_keep(s, c, name, pki_pem_write(s, "CERTIFICATE", cert.der)));
 	if (cli_get(c, "ocsp-subject") != NULL)
-		TRY(cli_found_ocsp_signer(s, c, api, name, cli_get(c, "ocsp-subject"), 0));
+		TRY(cli_found_ocsp_signer(s, c, api, name, cli_get(c, "ocsp-subject"), 0, NULL));
 	return cli_print(s, c, TAKE(done));
 }
 
@@ -215,6 +251,7 @@ static const struct cli_option create_options[] = {
 	  .value = "NAME",
 	  .help = "name of its OCSP signer (default: the CA's, with OCSP behind its CN)" },
 	{ .name = "request-out", .value = "FILE", .help = "stop at the request: the root is kept elsewhere" },
+	CLI_CEREMONY_OPTIONS,
 };
 static const struct cli_option complete_options[] = {
 	{ .name = "cert", .value = "FILE", .required = true, .help = "the certificate its root made" },

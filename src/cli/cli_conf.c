@@ -50,6 +50,9 @@ static const struct conf_row daemon_rows[] = {
 	ROW(CONF_STRING, health, "health", .standard = "", .help = "Its /healthz, for `chancery status`."),
 	ROW(CONF_PATH, pin_directory, "pin-directory", .standard = "",
 	    .help = "keyd: directory with a file per token that holds its PIN; the supervisor hands them over on a descriptor."),
+	ROW(CONF_PATH, pin_sealed, "pin-sealed", .standard = "",
+	    .help = "keyd: directory with a file per token that holds its PIN as systemd-creds(1) sealed it to this host; the supervisor, "
+		    "which must be root, hands them over on a descriptor."),
 	ROW(CONF_BOOLEAN, pin_prompt, "pin-prompt", .standard = "no",
 	    .help = "keyd: the supervisor asks for the PINs on its terminal, keeps them in locked memory and hands them over on a "
 		    "descriptor."),

@@ -12,6 +12,7 @@ struct cli_daemon {
 	const char *socket;           /* local socket, for key and audit commands; NULL */
 	const char *health;           /* URL of /healthz; NULL */
 	const char *pin_directory;    /* keyd: a file per token; NULL */
+	const char *pin_sealed;       /* keyd: directory of sealed PINs, a file per token; NULL */
 	bool pin_prompt;              /* keyd: ask on the terminal */
 	struct conf_list environment; /* "NAME=VALUE" for modules that are steered by it (SOFTHSM2_CONF) */
 	bool supervised;              /* started by `chancery run` */

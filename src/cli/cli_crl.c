@@ -1,5 +1,5 @@
 /* `chancery crl`. */
-#include "cli_api.h"
+#include "cli_ceremony.h"
 #include "cli_found.h"
 #include "cli_crl.h"
 #include "cli_nouns.h"
@@ -36,7 +36,7 @@ static st issue_off_line(struct scope *s, const struct cli *c, struct cli_api *o
 {
 	struct cli_root root;
 	cli_progress(c, "The off-line root is started for this ...");
-	TRY(cli_root_open(s, c, &root));
+	TRY(cli_root_open(s, c, NULL, &root));
 	st issued = issue_by_root(s, c, online, &root, out);
 	cli_root_close(&root);
 	TRY(issued);
@@ -156,6 +156,7 @@ static st show(struct scope *s, struct cli *c)
 }
 
 static const struct cli_option issue_options[] = {
+	CLI_CEREMONY_BY,
 	{ .name = "ca",
 	  .value = "NAME",
 	  .help = "logical CA (default: issuing); root: the off-line root is started, asked for its PIN, and stopped again" },

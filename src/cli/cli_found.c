@@ -1,7 +1,8 @@
 #include "cli_found.h"
 #include "cli_audit.h"
-#include "cli_rehearsal.h"
+#include "cli_ceremony.h"
 #include "cli_process.h"
+#include "cli_sealed.h"
 #include "file.h"
 #include "moment.h"
 #include "pki_name.h"
@@ -16,50 +17,81 @@
 
 #define READY_MS 30000
 
-static st pin_prompt(struct scope *s, const char *what, const char *token, span *out)
+static st pin_prompt(struct scope *s, const char *what, const char *zone, const char *token, span *out)
 {
 	char *pin = scope_alloc(s, TERMINAL_ROOM);
-	const char *prompt = scope_printf(s, "New %s of token %s: ", what, token);
+	const char *prompt = scope_printf(s, "New %s of token %s, zone %s: ", what, token, zone);
 	TRY(terminal_ask_new(s, what, prompt, CLI_PINS_OTHERWISE, pin, &out->len));
 	out->data = (const uint8_t *)pin;
 	return OK;
 }
 
-/* 16 hexadecimal digits of the kernel's randomness, kept for the next starts. */
-static st pin_random(struct scope *s, const char *path, span *out)
+/* Hexadecimal digits of the kernel's randomness. */
+static span pin_random(struct scope *s, size_t octets)
 {
-	uint8_t random[8];
-	scope_random(s, random, sizeof random);
-	char *text = hex_text(s, SPAN_ARRAY(random));
+	uint8_t random[16];
+	scope_random(s, random, octets);
+	char *text = hex_text(s, span_of(random, octets));
 	wipe(random, sizeof random);
-	TRY(file_replace(s, path, span_str(text), 0600));
-	*out = span_str(text);
+	return span_str(text);
+}
+
+static st new_pins(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *token, span *pin,
+		   span *officer)
+{
+	if (daemon->pin_prompt) {
+		TRY(pin_prompt(s, "PIN", daemon->zone, token, pin));
+		return pin_prompt(s, "officer's PIN", daemon->zone, token, officer);
+	}
+	*pin = pin_random(s, 16);
+	*officer = pin_random(s, 16);
+	if (daemon->pin_sealed != NULL)
+		return cli_sealed_write(s, c, daemon->pin_sealed, token, *pin);
+	*pin = pin_random(s, 8);
+	*officer = pin_random(s, 8);
+	TRY(file_make_directory(s, daemon->pin_directory, 0700));
+	TRY(file_replace(s, scope_printf(s, "%s/%s", daemon->pin_directory, token), *pin, 0600));
+	return file_replace(s, scope_printf(s, "%s/%s.officer", daemon->pin_directory, token), *officer, 0600);
+}
+
+st cli_found_has_token(struct scope *s, const struct cli *c, const char *zone, const char *token, bool *out)
+{
+	AUTO(key_client) *client = NULL;
+	struct key_status status;
+	*out = false;
+	TRY(cli_key_open(s, c, zone, &client));
+	TRY(key_status(s, client, &status));
+	for (size_t i = 0; i < status.token_count; i++)
+		*out = *out || (strcmp(status.tokens[i].label, token) == 0 && status.tokens[i].ready);
 	return OK;
 }
 
-st cli_found_token(struct scope *s, const struct cli *c, const char *zone, const char *token)
+st cli_found_token(struct scope *s, const struct cli *c, const char *zone, const char *token, struct buf *keep)
 {
 	const struct cli_daemon *daemon = cli_conf_keyd(&c->conf, zone);
+	AUTO(key_client) *client = NULL;
+	AUTO_SCOPE secret; /* wiped at once */
+	span pin, officer;
 	if (daemon == NULL)
 		return fail(s, E_NOTFOUND, "chancery.conf has no keyd of zone %s", zone);
-	span pin, officer;
-	if (daemon->pin_directory != NULL) {
-		TRY(file_make_directory(s, daemon->pin_directory, 0700));
-		TRY(pin_random(s, scope_printf(s, "%s/%s", daemon->pin_directory, token), &pin));
-		TRY(pin_random(s, scope_printf(s, "%s/%s.officer", daemon->pin_directory, token), &officer));
-	} else {
-		TRY(pin_prompt(s, "PIN", token, &pin));
-		TRY(pin_prompt(s, "officer's PIN", token, &officer));
-	}
-	AUTO(key_client) *client = NULL;
 	TRY(cli_key_open(s, c, zone, &client));
-	return fail_context(s, key_token_create(s, client, token, pin, officer), "token %s of zone %s", token, zone);
+	scope_init(&secret, s->source);
+	st made = new_pins(&secret, c, daemon, token, &pin, &officer);
+	if (made.code == E_OK)
+		made = key_token_create(&secret, client, token, pin, officer);
+	if (made.code != E_OK)
+		return fail(s, made.code, "token %s of zone %s: %s", token, zone, secret.message);
+	return keep == NULL ? OK : cli_pins_add(s, keep, token, pin);
 }
 
 st cli_found_key(struct scope *s, const struct cli *c, const char *zone, const struct key_info *want, struct key_info *out)
 {
 	AUTO(key_client) *client = NULL;
 	TRY(cli_key_open(s, c, zone, &client));
+	st found = key_find(s, client, want->label, out);
+	if (found.code != E_NOTFOUND)
+		return found;
+	scope_clear_error(s);
 	return fail_context(s, key_generate(s, client, want, out), "key %s of zone %s", want->label, zone);
 }
 
@@ -130,7 +162,7 @@ st cli_found_ca_key(struct scope *s, const struct cli *c, const char *name, cons
 }
 
 st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *api, const char *ca, const char *subject,
-			 uint64_t lives)
+			 uint64_t lives, struct buf *keep)
 {
 	char *label = scope_printf(s, "ocsp-%s", ca);
 	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_OCSP | KEY_FOR_REQUEST };
@@ -138,7 +170,10 @@ st cli_found_ocsp_signer(struct scope *s, const struct cli *c, struct cli_api *a
 		return fail(s, E_LIMIT, "names of CAs have at most %d characters", KEY_LABEL_MAX - 5);
 	(void)snprintf(want.label, sizeof want.label, "%s", label);
 	(void)snprintf(want.token, sizeof want.token, "%s", label);
-	TRY(cli_found_token(s, c, "status", label));
+	bool there;
+	TRY(cli_found_has_token(s, c, "status", label, &there));
+	if (!there)
+		TRY(cli_found_token(s, c, "status", label, keep));
 	struct key_info made;
 	TRY(cli_found_key(s, c, "status", &want, &made));
 	span name;
@@ -186,22 +221,32 @@ static st start(struct scope *s, const struct cli *c, const char *label, struct 
 	return cli_wait_ready(s, out, READY_MS);
 }
 
-/* In a test installation the root's key group is activated by the scripted persons, on the register that the on-line ca has now. */
-static st start_keyd(struct scope *s, const struct cli *c, struct cli_child *out)
+/* Where the root's key group is under quorum, people activate it, on the register that the on-line ca has now. */
+static st start_in_ceremony(struct scope *s, const struct cli *c, struct cli_ceremony *m, struct cli_child *out)
 {
-	AUTO(cli_api) *online = NULL;
-	if (!cli_rehearsal_here(s, c))
-		return start(s, c, "keyd-root", out);
-	TRY(cli_api_open_local(s, cli_conf_daemon(&c->conf, "ca")->socket, &online));
-	TRY(cli_rehearsal_export(s, c, online));
+	static const struct cli_ceremony_group root[] = { { "root", "root" }, { NULL, NULL } };
+	TRY(cli_ceremony_export(s, m));
 	TRY(start(s, c, "keyd-root", out));
-	return cli_rehearsal_activate(s, c, online, "root", "root");
+	return cli_ceremony_activate(s, m, root);
 }
 
-st cli_root_open(struct scope *s, const struct cli *c, struct cli_root *out)
+static st start_keyd(struct scope *s, const struct cli *c, struct cli_ceremony *m, struct cli_child *out)
+{
+	AUTO(cli_api) *online = NULL;
+	AUTO(cli_ceremony) *own = NULL;
+	if (!cli_ceremony_here(c))
+		return start(s, c, "keyd-root", out);
+	if (m != NULL)
+		return start_in_ceremony(s, c, m, out);
+	TRY(cli_api_open_local(s, cli_conf_daemon(&c->conf, "ca")->socket, &online));
+	TRY(cli_ceremony_open(s, c, online, &own));
+	return start_in_ceremony(s, c, own, out);
+}
+
+st cli_root_open(struct scope *s, const struct cli *c, struct cli_ceremony *m, struct cli_root *out)
 {
 	struct cli_root root = { .keyd = { .ready_fd = -1 }, .ca = { .ready_fd = -1 } };
-	st opened = start_keyd(s, c, &root.keyd);
+	st opened = start_keyd(s, c, m, &root.keyd);
 	if (opened.code == E_OK)
 		opened = start(s, c, "root-ca", &root.ca);
 	if (opened.code == E_OK)

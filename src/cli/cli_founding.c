@@ -1,5 +1,6 @@
 /* `chancery founding`: the document that the register of persons starts from. First its text, which every founder signs with
  * chancery-token found; then the document, with their signatures behind it. */
+#include "cli_cast.h"
 #include "cli_nouns.h"
 #include "cli_register.h"
 #include "digest.h"
@@ -158,6 +159,16 @@ static st complete(struct scope *s, struct cli *c)
 			  "ca.conf and each keyd.conf"));
 }
 
+/* ---- people ---- */
+
+static st print_people(struct scope *s, struct cli *c)
+{
+	return cli_write_out(s, c, cli_get(c, "out"), span_str(cli_cast_example));
+}
+
+static const struct cli_option people_options[] = {
+	{ .name = "out", .value = "FILE", .help = "default: standard output" },
+};
 static const struct cli_option text_options[] = {
 	{ .name = "provider", .value = "NAME", .help = "the provider's name (default: that of this installation)" },
 	{ .name = "quorum", .value = "N", .help = "how many founders decide together: 2 at least (default: 2)" },
@@ -178,6 +189,12 @@ static const struct cli_option complete_options[] = {
 	{ .name = "out", .value = "FILE", .required = true, .help = "the founding document" },
 };
 static const struct cli_command commands[] = {
+	{ .verb = "people",
+	  .summary = "Print a file of persons to fill in, for `chancery init --people`",
+	  .example = "founding people --out people.conf",
+	  .without_configuration = true,
+	  CLI_OPTIONS(people_options),
+	  .run = print_people },
 	{ .verb = "text",
 	  .summary = "Write the text of the founding document, for the founders to sign with their tokens",
 	  .example =

@@ -1,403 +1,11 @@
-/*
- * `chancery init`: a complete provider in an empty directory, in the order of docs/dev/interfaces.md, "Founding". Every step is a
- * row; which one is under way stands in etc/founding, so that an interrupted run is seen.
- */
+/* `chancery init`: a complete provider in an empty directory. What is asked for is checked as a whole before anything is made. */
 #include "cli_init.h"
-#include "audit.h"
-#include "audit_note.h"
-#include "cli_ca.h"
-#include "cli_found.h"
-#include "cli_init_quorum.h"
+#include "cli_cast.h"
 #include "cli_nouns.h"
-#include "cli_soft_key.h"
+#include "cli_sealed.h"
 #include "file.h"
-#include "moment.h"
-#include "pki_name.h"
-#include "pki_pem.h"
-#include "pki_profile.h"
 #include <stdio.h>
-#include <unistd.h>
-
-#define READY_MS   30000
-#define KEYD_COUNT 5
-
-struct founding {
-	struct cli *c;
-	struct cli_init *want;
-	struct cli_child keyd[KEYD_COUNT];
-	struct cli_child root_ca, ca;
-	cli_api *root_api, *api;
-	struct cli_rehearsal_instance identity[KEYD_COUNT];
-};
-
-static st child_start(struct scope *s, struct founding *f, const char *label, struct cli_child *out)
-{
-	AUTO_FD log = -1;
-	TRY(cli_open_log(s, f->c, label, &log));
-	TRY(cli_spawn(s, f->c, cli_conf_daemon(&f->c->conf, label), (span){ 0 }, log, out));
-	return fail_context(s, cli_wait_ready(s, out, READY_MS), "log/%s.log", label);
-}
-
-static st start_keyds(struct scope *s, struct founding *f)
-{
-	for (size_t i = 0; cli_init_zones[i] != NULL; i++)
-		TRY(child_start(s, f, scope_printf(s, "keyd-%s", cli_init_zones[i]), &f->keyd[i]));
-	return OK;
-}
-
-static st plain_key(struct scope *s, struct founding *f, const char *zone, const char *label, struct key_info *want,
-		    struct key_info *out)
-{
-	(void)snprintf(want->label, sizeof want->label, "%s", label);
-	(void)snprintf(want->token, sizeof want->token, "%s", label);
-	TRY(cli_found_token(s, f->c, zone, label));
-	return cli_found_key(s, f->c, zone, want, out);
-}
-
-/* The verifier key that goes out to whoever wants to check the log. */
-static st make_log_key(struct scope *s, struct founding *f)
-{
-	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ed25519")), .purposes = KEY_FOR_LOG };
-	(void)snprintf(want.limits.origin, sizeof want.limits.origin, "%s", cli_init_origin(f->want));
-	struct key_info made;
-	st generated = plain_key(s, f, "log", "log", &want, &made);
-	if (generated.code == E_CRYPTO) { /* the token is there by now */
-		scope_clear_error(s);
-		cli_progress(f->c, "The module has no Ed25519: the log's key is on P-256");
-		want.type = alg_key_named(SPAN_LITERAL("ec-p256"));
-		generated = cli_found_key(s, f->c, "log", &want, &made);
-	}
-	TRY(generated);
-	struct audit_key verifier;
-	TRY(audit_key_of_spki(s, cli_init_origin(f->want), made.spki, &verifier));
-	char *line = scope_printf(s, "%s\n", audit_key_text(s, &verifier));
-	TRY(file_make_directory(s, f->c->conf.certificates, 0755));
-	return file_replace(s, f->c->conf.audit_key, span_str(line), 0644);
-}
-
-static const struct ca_key {
-	const char *zone, *name, *profile, *type, *cn;
-} ca_keys[] = {
-	{ "root", "root", "root", "ec-p384", "Root CA" },
-	{ "ca", "issuing", "issuing-ca", "ec-p256", "Issuing CA" },
-	{ "ca", "management", "management-ca", "ec-p256", "Management CA" },
-};
-
-static st make_ca_key(struct scope *s, struct founding *f, const struct ca_key *row)
-{
-	const char *subject = cli_init_subject(s, f->want, row->cn);
-	if (f->want->quorum)
-		return cli_init_quorum_key(s, f->c, f->api, row->zone, row->name, row->profile, row->type, subject);
-	TRY(cli_found_token(s, f->c, row->zone, row->name));
-	return cli_found_ca_key(s, f->c, row->name, row->profile, row->type, subject);
-}
-
-static st make_ca_keys(struct scope *s, struct founding *f)
-{
-	for (size_t i = 0; i < sizeof ca_keys / sizeof ca_keys[0]; i++)
-		TRY(make_ca_key(s, f, &ca_keys[i]));
-	return OK;
-}
-
-/* Where no one process has a certificate of a CA signed: that one, of this CA by that key. */
-static st allow_certificate(struct scope *s, struct founding *f, const char *zone, const char *issuer, const char *name,
-			    const char *profile, const char *cn)
-{
-	if (!f->want->quorum)
-		return OK;
-	return cli_init_quorum_certify(s, f->c, f->api, zone, issuer, name, profile, cli_init_subject(s, f->want, cn));
-}
-
-static st make_time_key(struct scope *s, struct founding *f)
-{
-	struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")),
-				 .purposes = KEY_FOR_TIME_STAMP | KEY_FOR_REQUEST };
-	TRY(der_oid_parse(s, span_str(f->want->tsa_policy), &want.limits.policies[0]));
-	want.limits.policy_count = 1;
-	want.limits.accuracy_ms = 1000;
-	struct key_info made;
-	return plain_key(s, f, "time", "tsu", &want, &made);
-}
-
-static st make_root(struct scope *s, struct founding *f)
-{
-	TRY(allow_certificate(s, f, "root", "root", "root", "root", "Root CA"));
-	TRY(child_start(s, f, "root-ca", &f->root_ca));
-	TRY(cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "root-ca")->socket, &f->root_api));
-	AUTO(json_t) *made = NULL;
-	/* What the root issues points to the root's own CRL and certificate; it has no OCSP. */
-	TRY(cli_ca_request(s, f->c, f->root_api, "root", "root", cli_init_subject(s, f->want, "Root CA"),
-			   json_pack("{s:n}", "ocsp_url"), &made));
-	const char *pem;
-	TRY(cli_found_member(s, made, "certificate", &pem));
-	return cli_found_keep(s, f->c, "root", pem);
-}
-
-static st start_ca(struct scope *s, struct founding *f)
-{
-	if (f->api != NULL)
-		return OK; /* the register of persons needed it already */
-	TRY(child_start(s, f, "ca", &f->ca));
-	return cli_api_open_local(s, cli_conf_daemon(&f->c->conf, "ca")->socket, &f->api);
-}
-
-static st make_issuing(struct scope *s, struct founding *f)
-{
-	TRY(start_ca(s, f));
-	TRY(allow_certificate(s, f, "root", "root", "issuing", "issuing-ca", "Issuing CA"));
-	AUTO(json_t) *made = NULL;
-	TRY(cli_ca_request(s, f->c, f->api, "issuing", "issuing-ca", cli_init_subject(s, f->want, "Issuing CA"),
-			   json_pack("{s:b}", "request_only", true), &made));
-	const char *request;
-	TRY(cli_found_member(s, made, "request", &request));
-	struct cli_root root = { .api = f->root_api };
-	return cli_ca_certify(s, f->c, f->api, &root, "issuing", "issuing-ca", request);
-}
-
-static st make_management(struct scope *s, struct founding *f)
-{
-	AUTO(json_t) *made = NULL;
-	TRY(allow_certificate(s, f, "ca", "management", "management", "management-ca", "Management CA"));
-	TRY(cli_ca_request(s, f->c, f->api, "management", "management-ca", cli_init_subject(s, f->want, "Management CA"),
-			   json_pack("{s:n}", "ocsp_url"), &made));
-	const char *pem;
-	TRY(cli_found_member(s, made, "certificate", &pem));
-	TRY(cli_found_keep(s, f->c, "management", pem));
-	return file_replace(s, f->c->conf.api_server_ca, span_str(pem), 0644);
-}
-
-static st make_status_signer(struct scope *s, struct founding *f)
-{
-	return cli_found_ocsp_signer(s, f->c, f->api, "issuing", cli_init_subject(s, f->want, "OCSP Responder"),
-				     f->want->lives);
-}
-
-static st make_time_unit(struct scope *s, struct founding *f)
-{
-	span subject;
-	char *request;
-	TRY(pki_name_parse(s, span_str(cli_init_subject(s, f->want, "Time-Stamp Unit")), &subject));
-	TRY(cli_found_request(s, f->c, "time", "tsu", subject, &request));
-	AUTO(json_t) *made = NULL;
-	TRY(cli_api_call(s, f->api, "POST", "/v1/cas/issuing/certificates",
-			 json_pack("{s:s, s:s}", "profile", "tsu", "request", request), &made));
-	const char *pem, *chain;
-	TRY(cli_found_member(s, made, "certificate", &pem));
-	TRY(cli_found_member(s, made, "chain", &chain));
-	TRY(cli_found_keep(s, f->c, "chain", chain));
-	return cli_found_keep(s, f->c, "tsu", pem);
-}
-
-/* A software key and its certificate from the management CA: tls/NAME.key and tls/NAME.pem. With `identity` the ca renews the
- * certificate by itself and pushes it there. */
-static st make_tls(struct scope *s, struct founding *f, const char *name, const char *profile, const char *role,
-		   json_t *identity)
-{
-	AUTO(json_t) *body = identity != NULL ? identity : json_object();
-	span key, subject, request;
-	TRY(cli_soft_key_new(s, &key));
-	TRY(file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.key", name)), key, 0600));
-	TRY(pki_name_parse(s, span_str(scope_printf(s, "O=%s, CN=%s%s", f->want->organisation, f->want->mark, name)),
-			   &subject));
-	TRY(cli_soft_key_request(s, key, subject, &request));
-	if (f->want->lives > 0)
-		(void)json_object_set_new(body, "validity_seconds", json_integer((json_int_t)f->want->lives));
-	(void)json_object_set_new(body, "profile", json_string(profile));
-	(void)json_object_set_new(body, "role", json_string(role));
-	(void)json_object_set_new(body, "request", json_string(pki_pem_write(s, "CERTIFICATE REQUEST", request)));
-	if (strcmp(profile, "tls-server") == 0) {
-		(void)json_object_set_new(body, "dns_names", json_pack("[s]", "localhost"));
-		(void)json_object_set_new(body, "ip_addresses", json_pack("[s]", f->want->host));
-	}
-	AUTO(json_t) *made = NULL;
-	TRY(cli_api_call(s, f->api, "POST", identity != NULL ? "/v1/identities" : "/v1/cas/management/certificates", TAKE(body),
-			 &made));
-	const char *pem;
-	TRY(cli_found_member(s, made, "certificate", &pem));
-	return file_replace(s, cli_path(s, f->c, scope_printf(s, "tls/%s.pem", name)), span_str(pem), 0644);
-}
-
-static st make_tls_all(struct scope *s, struct founding *f)
-{
-	TRY(make_tls(
-		s, f, "ca", "tls-server", "ca",
-		json_pack("{s:s, s:s, s:s}", "name", "tls-ca", "ca", "management", "file", cli_path(s, f->c, "tls/ca.pem"))));
-	TRY(make_tls(s, f, "va", "tls-server", "va",
-		     json_pack("{s:s, s:s, s:s}", "name", "tls-va", "ca", "management", "push_url",
-			       scope_printf(s, "https://%s:%u", f->want->host, f->want->va_push))));
-	TRY(make_tls(s, f, "tsa", "tls-server", "tsa",
-		     json_pack("{s:s, s:s, s:s}", "name", "tls-tsa", "ca", "management", "push_url",
-			       scope_printf(s, "https://%s:%u", f->want->host, f->want->tsa_management))));
-	return make_tls(s, f, "operator", "operator", "operator", NULL);
-}
-
-/* The on-line ca publishes the root's certificate and CRL, which it does not make. */
-static st publish_root(struct scope *s, struct founding *f)
-{
-	span pem;
-	TRY(file_read(s, scope_printf(s, "%s/root.pem", f->c->conf.certificates), 65536, &pem));
-	AUTO(json_t) *taken = NULL;
-	TRY(cli_api_call(s, f->api, "POST", "/v1/cas",
-			 json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len),
-			 &taken));
-	struct cli_root root = { .api = f->root_api };
-	AUTO(json_t) *published = NULL;
-	span crl;
-	TRY(cli_root_crl(s, &root, json_object(), &crl));
-	return cli_crl_hand_over(s, f->api, "root", crl, &published);
-}
-
-static st first_crls(struct scope *s, struct founding *f)
-{
-	static const char *const names[] = { "issuing", "management" };
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		AUTO(json_t) *made = NULL;
-		TRY(cli_api_call(s, f->api, "POST", scope_printf(s, "/v1/cas/%s/crls", names[i]), json_object(), &made));
-	}
-	return OK;
-}
-
-static st record_founding(struct scope *s, struct founding *f)
-{
-	const struct audit_settings settings = { .journal = cli_path(s, f->c, "state/founding.journal"), .component = "cli" };
-	struct audit *journal;
-	TRY(audit_open(s, &settings, &journal));
-	AUTO_EVENT e;
-	audit_begin(&e, s, AUDIT_PROVIDER_FOUNDED);
-	audit_str(&e, "name", f->want->name);
-	audit_str(&e, "operator", scope_printf(s, "uid %d", (int)getuid()));
-	st recorded = audit_finish(s, &e);
-	uint64_t index;
-	if (recorded.code == E_OK)
-		recorded = audit_commit(s, journal, &e, &index);
-	audit_close(journal);
-	return recorded;
-}
-
-static void stop_all(struct founding *f)
-{
-	cli_api_close(f->api);
-	cli_api_close(f->root_api);
-	f->api = NULL;
-	f->root_api = NULL;
-	cli_stop(&f->ca, 10000);
-	cli_stop(&f->root_ca, 10000);
-	for (size_t i = 0; i < KEYD_COUNT; i++)
-		cli_stop(&f->keyd[i], 10000);
-}
-
-/* ---- with quorum ---- */
-
-static st make_identities(struct scope *s, struct founding *f)
-{
-	for (size_t i = 0; f->want->quorum && cli_init_zones[i] != NULL; i++) {
-		struct key_info want = { .type = alg_key_named(SPAN_LITERAL("ec-p256")), .purposes = KEY_FOR_IDENTITY }, made;
-		TRY(plain_key(s, f, cli_init_zones[i], "identity", &want, &made));
-		f->identity[i] = (struct cli_rehearsal_instance){ .name = scope_printf(s, "keyd/%s", cli_init_zones[i]),
-								  .spki = scope_copy(s, made.spki) };
-	}
-	return OK;
-}
-
-static st make_people(struct scope *s, struct founding *f)
-{
-	return f->want->quorum ? cli_rehearsal_people(s, f->c) : OK;
-}
-
-static st restart_keyd(struct scope *s, struct founding *f, const char *zone)
-{
-	for (size_t i = 0; cli_init_zones[i] != NULL; i++) {
-		if (strcmp(cli_init_zones[i], zone) != 0)
-			continue;
-		AUTO_BUF pins;
-		AUTO_FD log = -1;
-		const char *label = scope_printf(s, "keyd-%s", zone);
-		const struct cli_daemon *daemon = cli_conf_daemon(&f->c->conf, label);
-		buf_init(&pins, 32768);
-		cli_stop(&f->keyd[i], 10000);
-		TRY(cli_pins(s, f->c, daemon, &pins));
-		TRY(cli_open_log(s, f->c, label, &log));
-		TRY(cli_spawn(s, f->c, daemon, buf_span(&pins), log, &f->keyd[i]));
-		TRY(fail_context(s, cli_wait_ready(s, &f->keyd[i], READY_MS), "log/%s.log", label));
-	}
-	return OK;
-}
-
-static st sign_founding(struct scope *s, struct founding *f)
-{
-	if (!f->want->quorum)
-		return OK;
-	TRY(cli_rehearsal_found(s, f->c, f->want->name, f->identity, KEYD_COUNT, &f->want->founding_hash));
-	cli_progress(f->c, "       SHA-256 of the founding document: %s", f->want->founding_hash);
-	TRY(cli_init_write(s, f->c, f->want, true));
-	return conf_read(s, &cli_conf_schema, cli_path(s, f->c, "etc/chancery.conf"), &f->c->conf);
-}
-
-static st give_roles(struct scope *s, struct founding *f)
-{
-	if (!f->want->quorum)
-		return OK;
-	TRY(start_ca(s, f));
-	TRY(cli_rehearsal_staff(s, f->c, f->api));
-	TRY(cli_rehearsal_export(s, f->c, f->api));
-	TRY(restart_keyd(s, f, "root"));
-	return restart_keyd(s, f, "ca");
-}
-
-static st settle(struct scope *s, struct founding *f)
-{
-	stop_all(f);
-	TRY(cli_init_write(s, f->c, f->want, false));
-	return cli_init_write_env(s, f->c, f->want);
-}
-
-static const struct {
-	const char *text;
-	st (*run)(struct scope *s, struct founding *f);
-} steps[] = {
-	{ "Record of the founding", record_founding },
-	{ "Key zones", start_keyds },
-	{ "Key of the audit log", make_log_key },
-	{ "Identity of the keyds", make_identities },
-	{ "Persons and their tokens (TEST)", make_people },
-	{ "Founding document", sign_founding },
-	{ "Roles", give_roles },
-	{ "Keys of the CAs", make_ca_keys },
-	{ "Key of the time-stamp unit", make_time_key },
-	{ "Root CA", make_root },
-	{ "Issuing CA", make_issuing },
-	{ "Management CA", make_management },
-	{ "OCSP signer", make_status_signer },
-	{ "Time-stamp unit", make_time_unit },
-	{ "TLS certificates of daemons and operator", make_tls_all },
-	{ "Root certificate and CRL", publish_root },
-	{ "First CRLs", first_crls },
-	{ "Configuration", settle },
-};
-#define STEPS        (sizeof steps / sizeof steps[0])
-#define QUORUM_STEPS 4
-
-static bool is_quorums(st (*run)(struct scope *s, struct founding *f))
-{
-	return run == make_identities || run == make_people || run == sign_founding || run == give_roles;
-}
-
-static st run_steps(struct scope *s, struct founding *f)
-{
-	char *marker = cli_path(s, f->c, "etc/founding");
-	size_t number = 0, all = f->want->quorum ? STEPS : STEPS - QUORUM_STEPS;
-	for (size_t i = 0; i < STEPS; i++) {
-		if (!f->want->quorum && is_quorums(steps[i].run))
-			continue;
-		cli_progress(f->c, "%2zu/%zu  %s", ++number, all, steps[i].text);
-		char *line = scope_printf(s, "%s\n", steps[i].text);
-		TRY(file_replace(s, marker, span_str(line), 0644));
-		TRY(fail_context(s, steps[i].run(s, f), "%s", steps[i].text));
-	}
-	if (unlink(marker) != 0)
-		return fail_errno(s, E_IO, "%s", marker);
-	return file_sync_directory_of(s, marker);
-}
+#include <stdlib.h>
 
 /* "127.0.0.1" and a base port; the standard ports have no common base. */
 static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
@@ -422,16 +30,55 @@ static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want
 	return OK;
 }
 
+//= tsps#6.1.1 the keys of a provider that is no test are never one person's
+static st check_people(struct scope *s, const struct cli_init *want)
+{
+	if (!want->test && want->people == NULL)
+		return fail(
+			s, E_INPUT,
+			"--people FILE is needed: a provider is founded by several persons with tokens of their own. `chancery founding "
+			"people` prints such a file to fill in, docs/guide/operators.md tells how. To look around first: chancery --home "
+			"DIR init --test --quorum");
+	return OK;
+}
+
+/* Where the PINs of the tokens are that are not under quorum: log, status, time and the keyds' identities. */
+static st take_pins(struct scope *s, const struct cli *c, struct cli_init *want)
+{
+	const char *pins = cli_get(c, "pins");
+	if (pins == NULL && want->test)
+		return OK;
+	want->sealed = pins == NULL || strcmp(pins, "sealed") == 0;
+	if (!want->sealed && strcmp(pins, "typed") != 0)
+		return fail(s, E_INPUT, "--pins %s: write sealed or typed", pins);
+	if (want->test && pins != NULL && !want->sealed)
+		return fail(s, E_INPUT, "--pins typed is for a provider that is no test");
+	return want->sealed ? cli_sealed_check(s) : OK;
+}
+
+/* Paths are kept for an init that goes on, perhaps from elsewhere. */
+static st make_absolute(struct scope *s, struct cli *c, const char *option)
+{
+	for (size_t i = 0; i < c->given_count; i++) {
+		if (strcmp(c->given[i].option->name, option) != 0)
+			continue;
+		char *whole = realpath(c->given[i].value, NULL);
+		if (whole == NULL)
+			return fail_errno(s, E_NOTFOUND, "--%s %s", option, c->given[i].value);
+		c->given[i].value = scope_printf(s, "%s", whole);
+		free(whole);
+	}
+	return OK;
+}
+
 static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *want)
 {
 	TRY(take_ports(s, c, want));
 	want->test = cli_get(c, "test") != NULL;
-	want->quorum = cli_get(c, "quorum") != NULL;
-	if (want->quorum && !want->test)
-		return fail(
-			s, E_INPUT,
-			"--quorum is for test installations (--test), whose persons are scripted; people found a provider as "
-			"docs/guide/operators.md says");
+	want->people = cli_get(c, "people");
+	want->quorum = cli_get(c, "quorum") != NULL || want->people != NULL;
+	TRY(check_people(s, want));
+	TRY(take_pins(s, c, want));
 	const char *name = cli_get(c, "name");
 	if (name == NULL && !want->test)
 		return fail(
@@ -460,28 +107,69 @@ static st take_wishes(struct scope *s, const struct cli *c, struct cli_init *wan
 	return OK;
 }
 
-static st begun_in_vain(struct scope *s, const struct cli *c, st why)
+static st begun_in_vain(struct scope *s, const struct cli *c, const struct cli_init *want, st why)
 {
 	char *message = scope_printf(s, "%s", s->message);
 	scope_clear_error(s);
+	if (want->people != NULL)
+		return fail(
+			s, why.code,
+			"%s. What was done is kept: `chancery --home %s init --continue` goes on here; with --start-over instead, the "
+			"same command as before moves it aside and begins anew",
+			message, c->home);
 	return fail(s, why.code,
 		    "%s. Nothing in %s is in use: the same command with --start-over moves it aside and begins anew", message,
 		    c->home);
 }
 
+/* The founding document that was signed before it was interrupted, as it was pinned then. */
+static st take_founding(struct scope *s, struct cli *c, struct cli_init *want)
+{
+	const char *path = cli_path(s, c, "etc/chancery.conf");
+	if (!file_exists(path))
+		return OK;
+	TRY(conf_read(s, &cli_conf_schema, path, &c->conf));
+	want->founding_hash = c->conf.founding_hash;
+	return OK;
+}
+
+static st go_on(struct scope *s, struct cli *c, struct cli_init *want)
+{
+	const char *step = NULL, *tokens = "";
+	bool goes_on = cli_get(c, "continue") != NULL;
+	if (goes_on)
+		TRY(cli_init_resume(s, c, &step, &tokens));
+	TRY(make_absolute(s, c, "people"));
+	TRY(take_wishes(s, c, want));
+	want->goes_on = goes_on;
+	want->interrupted_at = step;
+	want->tokens = tokens;
+	if (goes_on)
+		TRY(take_founding(s, c, want));
+	if (goes_on && want->people == NULL)
+		return fail(s, E_STATE, "a test installation does not go on: the same command with --start-over begins anew");
+	return OK;
+}
+
+/* What can be found wrong with the persons is found before anything is made. */
+static st check_cast(struct scope *s, const struct cli_init *want)
+{
+	struct cli_cast *cast = scope_new(s, struct cli_cast);
+	return want->people == NULL ? OK : cli_cast_read(s, want->people, cast);
+}
+
 static st init(struct scope *s, struct cli *c)
 {
 	struct cli_init want;
-	TRY(take_wishes(s, c, &want));
+	TRY(go_on(s, c, &want));
+	TRY(check_cast(s, &want));
 	TRY(cli_init_check(s, c, &want));
 	cli_progress(c, "Founding %s in %s", want.name, c->home);
 	TRY(cli_init_write(s, c, &want, true));
 	TRY(conf_read(s, &cli_conf_schema, cli_path(s, c, "etc/chancery.conf"), &c->conf));
-	struct founding f = { .c = c, .want = &want };
-	st founded = run_steps(s, &f);
-	stop_all(&f);
+	st founded = cli_init_steps(s, c, &want);
 	if (founded.code != E_OK)
-		return begun_in_vain(s, c, founded);
+		return begun_in_vain(s, c, &want, founded);
 	return cli_print(s, c,
 			 json_pack("{s:s, s:s, s:b, s:s}", "provider", want.name, "directory", c->home, "test", want.test,
 				   "next", scope_printf(s, "chancery --home %s run", c->home)));
@@ -512,13 +200,24 @@ static const struct cli_option init_options[] = {
 	  .value = "CONNECTION",
 	  .help = "the ca's database is this one of PostgreSQL, which is there and empty, as in postgresql:///chancery?host=/run/postgresql "
 		  "(default: a file of SQLite)" },
+	{ .name = "people",
+	  .value = "FILE",
+	  .help = "the persons who found it and take its roles (`chancery founding people` prints one to fill in); needed without --test" },
+	{ .name = "pins",
+	  .value = "WHERE",
+	  .help = "of the tokens that no quorum guards (log, OCSP, time-stamps, identity): sealed to this host and its TPM by systemd-creds "
+		  "(default), or typed" },
 	{ .name = "quorum",
-	  .help = "only with --test: the keys of CAs are under quorum from the founding document on, by scripted persons with tokens of their own" },
+	  .help = "with --test: the keys of CAs are under quorum from the founding document on, by scripted persons with tokens of their own" },
+	{ .name = "continue", .help = "go on where a founding with people was interrupted; its options are kept" },
 	{ .name = "start-over", .help = "move an interrupted installation aside and begin anew" },
 };
 static const struct cli_command commands[] = {
-	{ .summary = "Set up a complete provider: keys, CAs, OCSP signer, time-stamp unit, TLS certificates, configuration",
-	  .example = "--home var/first init --test --name 'First Steps'",
+	{ .summary =
+		  "Set up a complete provider: keys, CAs, OCSP signer, time-stamp unit, TLS certificates, configuration. Without "
+		  "--test it leads the persons of --people through the founding: it proposes, waits for their approvals, shares and "
+		  "signatures, and can be interrupted",
+	  .example = "--home var/first init --test --quorum --name 'First Steps'",
 	  CLI_OPTIONS(init_options),
 	  .without_configuration = true,
 	  .run = init },

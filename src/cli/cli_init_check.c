@@ -94,20 +94,19 @@ static st check_empty(struct scope *s, const struct cli *c)
 }
 
 /* What is there already? Nothing is ever overwritten: keys may be in it. */
-static st check_directory(struct scope *s, const struct cli *c)
+static st check_directory(struct scope *s, const struct cli *c, const struct cli_init *want)
 {
-	char *marker = cli_path(s, c, "etc/founding");
-	span step;
-	if (file_exists(marker) && cli_get(c, "start-over") != NULL)
+	bool begun = cli_init_begun(s, c);
+	if (want->goes_on)
+		return OK;
+	if (begun && cli_get(c, "start-over") != NULL)
 		return start_over(s, c);
-	if (file_exists(marker)) {
-		TRY(file_read(s, marker, 1024, &step));
+	if (begun)
 		return fail(
 			s, E_STATE,
-			"an earlier init of %s was interrupted at '%.*s' and nothing of it is in use; the same command with "
-			"--start-over moves it aside and begins anew",
-			c->home, (int)step.len - 1, (const char *)step.data);
-	}
+			"an earlier init of %s was interrupted. With people: `chancery --home %s init --continue` goes on. Or the same "
+			"command with --start-over moves it aside and begins anew; nothing of it is in use",
+			c->home, c->home);
 	if (file_exists(cli_path(s, c, "etc/chancery.conf")))
 		return fail(s, E_CONFLICT, "%s holds an installation already; start it with `chancery run` and the same --home",
 			    c->home);
@@ -116,7 +115,7 @@ static st check_directory(struct scope *s, const struct cli *c)
 
 /* ---- a provider that is no test ---- */
 
-static st prepare_person(struct scope *s, const struct cli *c)
+static st prepare_person(struct scope *s, const struct cli *c, const struct cli_init *want)
 {
 	struct timex kernel = { 0 };
 	if (ntp_adjtime(&kernel) == TIME_ERROR)
@@ -124,14 +123,20 @@ static st prepare_person(struct scope *s, const struct cli *c)
 			c,
 			"The kernel's clock is NOT SYNCHRONISED: certificates will bear its time, and no time-stamp is given "
 			"until chrony or another keeps it.");
+	if (want->sealed)
+		return OK;
 	if (!terminal_there())
-		return fail(s, E_INPUT,
-			    "PINs are typed at a terminal, and there is none: start this from one; nothing was made");
+		return fail(
+			s, E_INPUT,
+			"PINs are typed at a terminal, and there is none: start this from one, or have them sealed (--pins sealed); "
+			"nothing was made");
+	if (want->goes_on)
+		return OK;
 	cli_progress(
 		c,
-		"Six tokens are made (log, root, issuing, management, tsu, ocsp-issuing). Each gets a PIN and an officer's PIN "
-		"that you choose now, %d to %d characters, typed twice and not shown. The PINs are asked for again whenever "
-		"the daemons start; the officer's only to set a new PIN.",
+		"Eight tokens are made that no quorum guards (log, tsu, ocsp-issuing, and an identity for each of five keyds). Each gets a "
+		"PIN and an officer's PIN that you choose now, %d to %d characters, typed twice and not shown. The PINs are asked for "
+		"again whenever the daemons start; the officer's only to set a new PIN.",
 		TERMINAL_PIN_MIN, TERMINAL_PIN_MAX);
 	return OK;
 }
@@ -140,7 +145,7 @@ st cli_init_check(struct scope *s, const struct cli *c, const struct cli_init *w
 {
 	TRY(check_names(s, want));
 	TRY(check_means(s, want));
-	TRY(check_directory(s, c));
+	TRY(check_directory(s, c, want));
 	TRY(check_ports(s, want));
-	return want->test ? OK : prepare_person(s, c);
+	return want->test ? OK : prepare_person(s, c, want);
 }

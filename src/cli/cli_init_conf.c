@@ -161,7 +161,11 @@ static void put_keyd_row(struct buf *out, const struct cli_init *want, const cha
 	put(out,
 	    "\n[daemon keyd-%s]\nprogram = chancery-keyd\nconfig = keyd-%s.conf\nzone = %s\nsocket = ../run/keyd-%s.sock\n",
 	    zone, zone, zone, zone);
-	put(out, want->test ? "pin-directory = ../test-secrets/%s\n" : "pin-prompt = yes\n# zone %s\n", zone);
+	put(out,
+	    want->sealed ? "pin-sealed = ../sealed/%s\n"
+	    : want->test ? "pin-directory = ../test-secrets/%s\n"
+			 : "pin-prompt = yes\n# zone %s\n",
+	    zone);
 	if (!supervised)
 		put(out, "supervised = no\n");
 }
@@ -206,6 +210,8 @@ st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *w
 	TRY(file_make_directory(s, cli_path(s, c, "etc"), 0755));
 	for (size_t i = 0; cli_init_zones[i] != NULL; i++) {
 		TRY(file_make_directory(s, cli_path(s, c, scope_printf(s, "state/keyd-%s/tokens", cli_init_zones[i])), 0700));
+		if (want->sealed)
+			TRY(file_make_directory(s, cli_path(s, c, scope_printf(s, "sealed/%s", cli_init_zones[i])), 0700));
 		TRY(write_keyd(s, c, want, cli_init_zones[i], founding));
 	}
 	static const char *const states[] = { "state/auditd/log", "state/ca", "state/root-ca", "state/va",

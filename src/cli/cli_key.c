@@ -179,7 +179,7 @@ static st generate(struct scope *s, struct cli *c)
 	want.limits.rate = (uint32_t)rate;
 	TRY(parse_end(s, cli_get(c, "usage-ends"), &want.usage_ends));
 	if (cli_get(c, "new-token") != NULL)
-		TRY(cli_found_token(s, c, cli_get(c, "zone"), token));
+		TRY(cli_found_token(s, c, cli_get(c, "zone"), token, NULL));
 	AUTO(key_client) *client = NULL;
 	TRY(cli_key_open(s, c, cli_get(c, "zone"), &client));
 	struct key_info made;

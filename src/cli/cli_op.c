@@ -1,5 +1,6 @@
 /* `chancery op`: operations with quorum, from the proposal to who carries them out. All of it are files, to be carried by any medium. */
-#include "cli_rehearsal.h"
+#include "cli_ceremony.h"
+#include "cli_key.h"
 #include "cli_nouns.h"
 #include "cli_process.h"
 #include "control_entries.h"
@@ -134,8 +135,9 @@ static st approve(struct scope *s, struct cli *c)
 	}
 	TRY(run_token(s, c));
 	TRY(open_judge(s, c, &judge));
-	AUTO(control_register) *owned = judge.r;
-	TRY(keep_if_they_count(s, c, &judge, before));
+	st kept = keep_if_they_count(s, c, &judge, before);
+	control_register_free(judge.r);
+	TRY(kept);
 	json_t *names = json_array();
 	for (size_t i = 0; i < c->argument_count; i++)
 		(void)json_array_append_new(names, json_string(c->argument[i]));
@@ -217,6 +219,38 @@ static st save_register(struct scope *s, struct cli *c)
 				   (json_int_t)control_register_head(r).entries));
 }
 
+/* ---- activate ---- */
+
+/* Every group of a keyd of this host that waits for its quorum, or those that were named. */
+static st choose(struct scope *s, const struct cli *c, struct cli_ceremony_group *group)
+{
+	struct cli_keys keys;
+	size_t count = 0;
+	TRY(cli_key_inventory(s, c, NULL, &keys));
+	for (size_t i = 0; i < keys.locked_count && count + 1 < CLI_CEREMONY_ROWS_MAX; i++)
+		for (size_t k = 0; k < (c->argument_count == 0 ? 1 : c->argument_count); k++)
+			if (c->argument_count == 0 || strcmp(c->argument[k], keys.locked[i].group) == 0)
+				group[count++] = (struct cli_ceremony_group){ keys.locked[i].zone, keys.locked[i].group };
+	return OK;
+}
+
+static st activate(struct scope *s, struct cli *c)
+{
+	struct cli_ceremony_group group[CLI_CEREMONY_ROWS_MAX] = { 0 };
+	AUTO(cli_api) *api = NULL;
+	AUTO(cli_ceremony) *m = NULL;
+	TRY(choose(s, c, group));
+	TRY(cli_api_open_local(s, cli_conf_daemon(&c->conf, "ca")->socket, &api));
+	TRY(cli_ceremony_open(s, c, api, &m));
+	TRY(cli_ceremony_activate(s, m, group));
+	json_t *names = json_array();
+	for (size_t i = 0; group[i].name != NULL; i++)
+		(void)json_array_append_new(names, json_string(group[i].name));
+	return cli_print(s, c,
+			 json_pack("{s:s, s:o}", "by", m->scripted ? "the scripted persons of test-secrets (TEST)" : "quorum",
+				   "activated", names));
+}
+
 /* ---- the table ---- */
 
 static const struct cli_option approve_options[] = {
@@ -244,6 +278,7 @@ static const struct cli_option verify_options[] = {
 	{ .name = "log", .value = "DIR", .help = "directory of the log (default: audit-log in chancery.conf)" },
 	{ .name = "founding", .value = "FILE", .help = "founding document (default: founding in chancery.conf)" },
 };
+static const struct cli_option activate_options[] = { CLI_CEREMONY_BY };
 static const struct cli_option register_options[] = {
 	{ .name = "out", .value = "FILE", .required = true, .help = "to be carried to a machine without network" },
 };
@@ -305,11 +340,14 @@ static const struct cli_command commands[] = {
 	  .without_configuration = true,
 	  CLI_OPTIONS(verify_options),
 	  .run = cli_op_verify },
-	{ .verb = "rehearse",
+	{ .verb = "activate",
+	  .arguments = "[GROUP...]",
 	  .summary =
-		  "Test installations: have the scripted persons activate the key groups of the CAs, which are locked after each start",
-	  .example = "op rehearse",
-	  .run = cli_rehearse },
+		  "Have key groups activated that are locked, as after each start: proposes that for each, waits for those who open it and for "
+		  "the custodians' shares, and carries it out. In test installations the scripted persons do their part at once",
+	  .example = "op activate issuing management --by p4",
+	  CLI_OPTIONS(activate_options),
+	  .run = activate },
 	{ .verb = "register",
 	  .summary = "Write the verified register to a file, for chancery-token on a machine without network",
 	  .example = "op register --out register",

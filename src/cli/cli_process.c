@@ -1,4 +1,5 @@
 #include "cli_process.h"
+#include "cli_sealed.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
@@ -17,7 +18,7 @@
 #define PINS_MAX      32768u /* fits a pipe, so that writing before the daemon reads cannot block */
 #define ARGUMENTS_MAX 96u
 
-static st pins_add(struct scope *s, struct buf *out, const char *token, span pin)
+st cli_pins_add(struct scope *s, struct buf *out, const char *token, span pin)
 {
 	while (pin.len > 0 && (pin.data[pin.len - 1] == '\n' || pin.data[pin.len - 1] == '\r'))
 		pin.len--;
@@ -28,20 +29,29 @@ static st pins_add(struct scope *s, struct buf *out, const char *token, span pin
 	return fits ? OK : fail(s, E_LIMIT, "more PINs than %u bytes", PINS_MAX);
 }
 
-static st pins_of_directory(struct scope *s, const char *directory, struct buf *out)
+static st pin_of_file(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, const char *token, struct buf *out)
+{
+	span pin;
+	if (daemon->pin_sealed != NULL) {
+		AUTO_BUF opened;
+		buf_init(&opened, CLI_SEALED_ROOM);
+		TRY(cli_sealed_read(s, c, daemon->pin_sealed, token, &opened));
+		return cli_pins_add(s, out, token, buf_span(&opened));
+	}
+	TRY(file_read(s, scope_printf(s, "%s/%s", daemon->pin_directory, token), PIN_MAX, &pin));
+	return cli_pins_add(s, out, token, pin);
+}
+
+static st pins_of_files(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out)
 {
 	char **name;
 	size_t count;
-	st listed = file_list(s, directory, &name, &count);
+	st listed = file_list(s, daemon->pin_sealed != NULL ? daemon->pin_sealed : daemon->pin_directory, &name, &count);
 	if (listed.code != E_OK)
 		return fail_context(s, (st){ E_CONFIG }, "directory of PINs");
-	for (size_t i = 0; i < count; i++) {
-		if (strchr(name[i], '.') != NULL)
-			continue;
-		span pin;
-		TRY(file_read(s, scope_printf(s, "%s/%s", directory, name[i]), PIN_MAX, &pin));
-		TRY(pins_add(s, out, name[i], pin));
-	}
+	for (size_t i = 0; i < count; i++)
+		if (strchr(name[i], '.') == NULL)
+			TRY(pin_of_file(s, c, daemon, name[i], out));
 	return OK;
 }
 
@@ -56,7 +66,7 @@ static st tokens_of(struct scope *s, const struct cli *c, const struct cli_daemo
 				     daemon->label, exit_code);
 }
 
-static st pin_of_prompt(struct scope *s, const struct cli_daemon *daemon, const char *token, struct buf *out)
+st cli_pin_ask(struct scope *s, const struct cli_daemon *daemon, const char *token, struct buf *out)
 {
 	size_t len = 0;
 	AUTO_SCOPE secret; /* wiped at once */
@@ -65,7 +75,7 @@ static st pin_of_prompt(struct scope *s, const struct cli_daemon *daemon, const 
 	char *pin = scope_alloc(&secret, TERMINAL_ROOM);
 	st asked = terminal_ask(&secret, prompt, CLI_PINS_OTHERWISE, pin, &len);
 	if (asked.code == E_OK && len > 0)
-		asked = pins_add(&secret, out, token, span_of(pin, len));
+		asked = cli_pins_add(&secret, out, token, span_of(pin, len));
 	return asked.code == E_OK ? OK : fail(s, asked.code, "%s", secret.message);
 }
 
@@ -78,7 +88,7 @@ static st pins_of_prompt(struct scope *s, const struct cli *c, const struct cli_
 	while (rest.len > 0) {
 		const uint8_t *end = memchr(rest.data, '\n', rest.len);
 		size_t len = end == NULL ? rest.len : (size_t)(end - rest.data);
-		TRY(pin_of_prompt(s, daemon, scope_cstr(s, span_first(rest, len)), out));
+		TRY(cli_pin_ask(s, daemon, scope_cstr(s, span_first(rest, len)), out));
 		rest = span_from(rest, len + 1 < rest.len ? len + 1 : rest.len);
 	}
 	return OK;
@@ -88,7 +98,8 @@ st cli_pins(struct scope *s, const struct cli *c, const struct cli_daemon *daemo
 {
 	if (daemon->pin_prompt)
 		return pins_of_prompt(s, c, daemon, out);
-	return daemon->pin_directory == NULL ? OK : pins_of_directory(s, daemon->pin_directory, out);
+	bool files = daemon->pin_directory != NULL || daemon->pin_sealed != NULL;
+	return files ? pins_of_files(s, c, daemon, out) : OK;
 }
 
 /* The child's side; only calls that are allowed between fork and exec. */
@@ -288,7 +299,7 @@ st cli_run_command(struct scope *s, const struct cli *c, const struct cli_daemon
 {
 	AUTO_BUF pins;
 	buf_init(&pins, PINS_MAX);
-	if (daemon->pin_directory != NULL)
+	if (daemon->pin_directory != NULL || daemon->pin_sealed != NULL)
 		TRY(cli_pins(s, c, daemon, &pins));
 	AUTO_FD pin_fd = -1;
 	const char *words[ARGUMENTS_MAX] = { "--config", daemon->config };

@@ -17,6 +17,10 @@ struct cli_child {
 /* PINs of a daemon in the descriptor's format ("TOKEN PIN" lines), from its pin-directory or the terminal.
  * Empty when it needs none. */
 st cli_pins(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, struct buf *out);
+/* The PIN of one token, asked for at the terminal, as a line of that format; nothing when the person leaves it closed. */
+st cli_pin_ask(struct scope *s, const struct cli_daemon *daemon, const char *token, struct buf *out);
+/* One more line of that format. */
+st cli_pins_add(struct scope *s, struct buf *out, const char *token, span pin);
 /* Start with --config, --pid-file, --ready-fd and, for a keyd, --pin-fd. `log_fd` becomes its standard error; -1: ours. */
 st cli_spawn(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span pins, int log_fd,
 	     struct cli_child *out);

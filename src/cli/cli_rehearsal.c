@@ -1,9 +1,5 @@
 #include "cli_rehearsal.h"
-#include "cli_key.h"
 #include "cli_process.h"
-#include "control_activation.h"
-#include "control_entries.h"
-#include "digest.h"
 #include "file.h"
 #include "moment.h"
 #include "text.h"
@@ -11,7 +7,7 @@
 #include <unistd.h>
 
 #define MODULE     "/usr/lib/softhsm/libsofthsm2.so" /* stands in for the cards */
-#define WORDS_MAX  32
+#define WORDS_MAX  72                                /* 28 operations with one PIN */
 #define ANSWER_MAX 65536
 
 static const struct person {
@@ -62,7 +58,7 @@ static st pin_descriptor(struct scope *s, const struct cli *c, const char *id, i
 	return OK;
 }
 
-/* Its result, which is JSON. `words` end with NULL. */
+/* Its first result, which is JSON. `words` end with NULL. */
 static st use_token(struct scope *s, const struct cli *c, const char *id, const char *command, const char *const *words,
 		    json_t **out)
 {
@@ -81,7 +77,7 @@ static st use_token(struct scope *s, const struct cli *c, const char *id, const 
 	TRY(cli_run_program(s, cli_program(s, c, "chancery-token"), given, &environment, log, &answer, &code));
 	if (code != 0)
 		return fail(s, E_STATE, "chancery-token %s of %s ended with %d; log/people.log says why", command, id, code);
-	*out = json_loadb((const char *)answer.data, answer.len, 0, NULL);
+	*out = json_loadb((const char *)answer.data, answer.len, JSON_DISABLE_EOF_CHECK, NULL); /* the first of several */
 	return *out != NULL ? OK : fail(s, E_BUG, "chancery-token %s printed no JSON", command);
 }
 
@@ -105,20 +101,15 @@ static st make_person(struct scope *s, const struct cli *c, const struct person 
 {
 	uint8_t random[8];
 	AUTO(json_t) *keys = NULL;
-	struct cli_person kept = { .id = p->id, .name = p->name };
+	const char *path;
 	scope_random(s, random, sizeof random);
 	TRY(file_replace(s, pin_path(s, c, p->id), span_str(hex_text(s, SPAN_ARRAY(random))), 0600));
-	scope_random(s, kept.random, sizeof kept.random);
-	TRY(cli_person_write(s, c, &kept));
 	TRY(use_token(s, c, p->id, "create", (const char *const[]){ NULL }, &keys));
-	char *text = json_dumps(keys, 0);
-	const char *path;
-	st written = write_work(s, c, scope_printf(s, "%s.keys", p->id), span_str(text), &path);
-	free(text);
-	return written;
+	char *text = scope_printf(s, "key: %s\nshare-key: %s\n", cli_member(keys, "key"), cli_member(keys, "share-key"));
+	return write_work(s, c, scope_printf(s, "%s.keys", p->id), span_str(text), &path);
 }
 
-st cli_rehearsal_people(struct scope *s, const struct cli *c)
+static st make_people(struct scope *s, const struct cli *c)
 {
 	TRY(file_make_directory(s, cli_path(s, c, "test-secrets/people"), 0700));
 	TRY(file_make_directory(s, cli_path(s, c, "test-secrets/rehearsal"), 0700));
@@ -128,38 +119,30 @@ st cli_rehearsal_people(struct scope *s, const struct cli *c)
 	return OK;
 }
 
-static st keys_of(struct scope *s, const struct cli *c, const char *id, const char **out_key, const char **out_share)
+static st take_person(struct scope *s, const struct cli *c, const struct person *p, struct cli_cast_person *out)
 {
-	AUTO(json_t) *keys = json_load_file(work_path(s, c, scope_printf(s, "%s.keys", id)), 0, NULL);
-	if (keys == NULL)
-		return fail(s, E_STATE, "the keys of %s are not there", id);
-	*out_key = scope_printf(s, "%s", cli_member(keys, "key"));
-	*out_share = scope_printf(s, "%s", cli_member(keys, "share-key"));
-	return OK;
+	span file;
+	*out = (struct cli_cast_person){ .id = p->id, .name = p->name, .roles = UINT32_C(1) << p->role };
+	if (!cli_cast_founds(out)) {
+		out->screened = scope_now(s) - 30 * MOMENT_DAY;
+		out->trained = scope_now(s) - 3 * MOMENT_DAY;
+	}
+	TRY(file_read(s, work_path(s, c, scope_printf(s, "%s.keys", p->id)), ANSWER_MAX, &file));
+	return cli_cast_keys(s, file, out);
 }
 
-static st identity_of(struct scope *s, const struct cli *c, const char *id, uint8_t out[CONTROL_HASH_LEN])
+st cli_rehearsal_cast(struct scope *s, const struct cli *c, struct cli_cast *out)
 {
-	struct cli_person kept;
-	TRY(cli_person_read(s, c, id, &kept));
-	memcpy(out, kept.identity, CONTROL_HASH_LEN);
-	return OK;
+	*out = (struct cli_cast){ .quorum = 2, .threshold = 2 };
+	TRY(make_people(s, c));
+	for (size_t i = 0; i < CAST; i++)
+		TRY(take_person(s, c, &cast[i], &out->person[out->count++]));
+	return cli_cast_keep_names(s, c, out);
 }
 
 /* ---- the founding document ---- */
 
-static st add_founder(struct scope *s, const struct cli *c, const struct person *p, struct control_founding *f)
-{
-	const char *key, *share;
-	struct control_founder *founder = &f->founder[f->founders++];
-	founder->id = p->id;
-	TRY(keys_of(s, c, p->id, &key, &share));
-	TRY(base64_parse(s, span_str(key), &founder->spki));
-	TRY(base64_parse(s, span_str(share), &founder->share_spki));
-	return identity_of(s, c, p->id, founder->identity);
-}
-
-static st sign_founding(struct scope *s, const struct cli *c, const char *text, struct control_founder *founder)
+st cli_rehearsal_sign_founding(struct scope *s, const struct cli *c, const char *text, struct control_founder *founder)
 {
 	AUTO(json_t) *answer = NULL;
 	TRY(use_token(s, c, founder->id, "found", (const char *const[]){ "--text", text, "--person", founder->id, NULL },
@@ -168,263 +151,55 @@ static st sign_founding(struct scope *s, const struct cli *c, const char *text, 
 	return base64_parse(s, span_str(space == NULL ? line : space + 1), &founder->signature);
 }
 
-static st write_founding(struct scope *s, const struct cli *c, const struct control_founding *f, const char **out_hash)
-{
-	uint8_t room[DIGEST_MAX];
-	AUTO_BUF document;
-	buf_init(&document, 0);
-	TRY(control_founding_write(s, f, &document));
-	*out_hash = hex_text(s, digest_of(DIGEST_SHA256, buf_span(&document), room));
-	return file_replace(s, c->conf.founding, buf_span(&document), 0644);
-}
-
-st cli_rehearsal_found(struct scope *s, const struct cli *c, const char *provider,
-		       const struct cli_rehearsal_instance *instance, size_t count, const char **out_hash)
-{
-	struct control_founding *f = scope_new(s, struct control_founding);
-	AUTO_BUF text;
-	buf_init(&text, 0);
-	const char *path;
-	f->provider = provider;
-	f->founded = scope_now(s);
-	f->quorum = 2;
-	for (size_t i = 0; i < CAST; i++)
-		if (cast[i].role == CONTROL_AUTHORITY_MEMBER)
-			TRY(add_founder(s, c, &cast[i], f));
-	for (size_t i = 0; i < count; i++)
-		f->instance[f->instances++] = (struct control_instance){ .name = instance[i].name, .spki = instance[i].spki };
-	TRY(control_founding_text(s, f, &text));
-	TRY(write_work(s, c, "founding.text", buf_span(&text), &path));
-	for (size_t i = 0; i < f->founders; i++)
-		TRY(sign_founding(s, c, path, &f->founder[i]));
-	return write_founding(s, c, f, out_hash);
-}
-
 /* ---- an operation ---- */
 
-static st fill(struct scope *s, const struct cli *c, struct cli_api *api, const struct control_register *r,
-	       struct control_signed *o)
+/* Does this one take a seat of the operation? The first of the cast who can, as many as it has. */
+static bool sits(size_t person, const struct cli_ceremony_row *row)
 {
-	struct control_proposal *p = &o->proposal;
-	AUTO(json_t) *given = NULL;
-	struct control_head head = control_register_head(r);
-	p->entries = head.entries;
-	memcpy(p->head, head.hash, sizeof p->head);
-	p->proposed_by = span_str(cast[0].id);
-	p->proposed = scope_now(s);
-	p->expires = p->proposed + MOMENT_HOUR;
-	TRY(cli_op_take_crl(s, api, r, o));
-	if (p->operation->executor == CONTROL_BY_KEYD)
-		return cli_op_keyd_nonce(s, c, p);
-	TRY(cli_api_call(s, api, "POST", "/v1/operations/nonce", NULL, &given));
-	return cli_op_take_nonce(s, cli_member(given, "nonce"), p);
+	size_t seats = strcmp(row->operation->name, "group.activate") == 0 ? 1 : CONTROL_SEATS_MAX; /* custodians come later */
+	for (size_t i = 0; i < seats && row->operation->seat[i].roles != 0; i++) {
+		const struct control_seat *seat = &row->operation->seat[i];
+		unsigned before = 0, wanted = seat->count == 0 ? 2 : seat->count;
+		for (size_t k = 0; k < person; k++)
+			before += (seat->roles & UINT32_C(1) << cast[k].role) != 0;
+		if ((seat->roles & UINT32_C(1) << cast[person].role) != 0)
+			return before < wanted;
+	}
+	return false;
 }
 
-static st propose(struct scope *s, const struct cli *c, struct cli_api *api, const char *instance, const char *operation,
-		  const char *const *parameters, const char **out_path)
-{
-	struct control_signed *o = scope_new(s, struct control_signed);
-	AUTO(control_register) *r = NULL;
-	AUTO_BUF text;
-	buf_init(&text, 0);
-	TRY(cli_op_named(s, operation, &o->proposal.operation));
-	o->proposal.instance = span_str(instance);
-	for (; *parameters != NULL; parameters += 2)
-		TRY(control_proposal_add(s, &o->proposal, parameters[0], span_str(parameters[1])));
-	TRY(cli_register_open(s, c, api, NULL, &r));
-	TRY(fill(s, c, api, r, o));
-	TRY(control_proposal_write(s, &o->proposal, &text));
-	TRY(control_proposal_read(s, scope_copy(s, buf_span(&text)), &o->proposal));
-	*out_path = work_path(s, c, "now.op");
-	return cli_op_write(s, *out_path, o);
-}
-
-static st approve(struct scope *s, const struct cli *c, const char *path, const struct person *p)
+/* As many of them as fit with one PIN; `*at` moves on. */
+static st approve_some(struct scope *s, const struct cli *c, size_t person, const struct cli_ceremony_row *row, size_t count,
+		       size_t *at)
 {
 	AUTO(json_t) *done = NULL;
-	return use_token(s, c, p->id, "approve",
-			 (const char *const[]){ "--operation", path, "--person", p->id, "--role",
-						control_role_row(p->role)->name, NULL },
-			 &done);
-}
-
-/* Those who take a seat of the operation, in the order of the cast, as many as it has. */
-static st approve_seat(struct scope *s, const struct cli *c, const char *path, const struct control_seat *seat)
-{
-	unsigned wanted = seat->count == 0 ? 2 : seat->count;
-	for (size_t i = 0; i < CAST && wanted > 0; i++)
-		if ((seat->roles & UINT32_C(1) << cast[i].role) != 0) {
-			TRY(approve(s, c, path, &cast[i]));
-			wanted--;
+	const char *words[WORDS_MAX] = { "--person", cast[person].id, "--role", control_role_row(cast[person].role)->name };
+	size_t n = 4;
+	for (; *at < count && n + 3 < WORDS_MAX - 8; (*at)++)
+		if (!row[*at].ready && sits(person, &row[*at])) {
+			words[n++] = "--operation";
+			words[n++] = row[*at].path;
 		}
-	return wanted == 0 ? OK : fail(s, E_BUG, "the rehearsal has not enough persons for a seat");
+	return n == 4 ? OK : use_token(s, c, cast[person].id, "approve", words, &done);
 }
 
-static st deliver(struct scope *s, const struct cli *c, struct cli_api *api, const char *path, const span *share, size_t count)
+st cli_rehearsal_approve(struct scope *s, const struct cli *c, const struct cli_ceremony_row *row, size_t count)
 {
-	struct control_signed *o;
-	AUTO(json_t) *done = NULL;
-	AUTO(key_client) *client = NULL;
-	span file;
-	const char *words;
-	TRY(cli_op_read(s, path, &o));
-	TRY(file_read(s, path, CONTROL_SIGNED_MAX, &file));
-	if (o->proposal.operation->executor != CONTROL_BY_KEYD)
-		return cli_api_send(s, api, "POST", "/v1/operations", "text/plain", file, &done);
-	TRY(cli_op_keyd_open(s, c, o->proposal.instance, &client));
-	return key_execute(s, client, file, share, count, &words);
-}
-
-static st do_it(struct scope *s, const struct cli *c, struct cli_api *api, const char *instance, const char *operation,
-		const char *const *parameters)
-{
-	const struct control_operation *row;
-	const char *path;
-	TRY(cli_op_named(s, operation, &row));
-	TRY(propose(s, c, api, instance, operation, parameters, &path));
-	for (size_t i = 0; i < CONTROL_SEATS_MAX && row->seat[i].roles != 0; i++)
-		TRY(approve_seat(s, c, path, &row->seat[i]));
-	return deliver(s, c, api, path, NULL, 0);
-}
-
-st cli_rehearsal_do(struct scope *s, const struct cli *c, struct cli_api *api, const char *instance, const char *operation,
-		    const char *const *parameters)
-{
-	AUTO_SCOPE aside;
-	scope_init(&aside, s->source);
-	st done = do_it(&aside, c, api, instance, operation, parameters);
-	return done.code == E_OK ? OK : fail(s, done.code, "%s by the scripted persons: %s", operation, aside.message);
-}
-
-/* ---- roles ---- */
-
-static st staff_person(struct scope *s, const struct cli *c, struct cli_api *api, const struct person *p)
-{
-	uint8_t identity[CONTROL_HASH_LEN];
-	char screened[MOMENT_TEXT_MAX], trained[MOMENT_TEXT_MAX];
-	const char *key, *share;
-	TRY(keys_of(s, c, p->id, &key, &share));
-	TRY(identity_of(s, c, p->id, identity));
-	const char *const enrol[] = { "person",    p->id,
-				      "key",       key,
-				      "share-key", share,
-				      "identity",  hex_text(s, SPAN_ARRAY(identity)),
-				      "screened",  moment_text(scope_now(s) - 30 * MOMENT_DAY, screened),
-				      "trained",   moment_text(scope_now(s) - 3 * MOMENT_DAY, trained),
-				      NULL };
-	const char *const grant[] = {
-		"person", p->id, "role", control_role_row(p->role)->name, "decision", CLI_REHEARSAL_DECISION, NULL
-	};
-	TRY(cli_rehearsal_do(s, c, api, "register", "person.enrol", enrol));
-	return cli_rehearsal_do(s, c, api, "register", "role.grant", grant);
-}
-
-st cli_rehearsal_staff(struct scope *s, const struct cli *c, struct cli_api *api)
-{
-	const char *const decision[] = { "decision", CLI_REHEARSAL_DECISION, "title", "Founding of the provider (TEST)", NULL };
-	TRY(cli_rehearsal_do(s, c, api, "register", "decision.take", decision));
 	for (size_t i = 0; i < CAST; i++)
-		if (cast[i].role != CONTROL_AUTHORITY_MEMBER)
-			TRY(staff_person(s, c, api, &cast[i]));
+		for (size_t at = 0; at < count;)
+			TRY(approve_some(s, c, i, row, count, &at));
 	return OK;
 }
 
-st cli_rehearsal_export(struct scope *s, const struct cli *c, struct cli_api *api)
+st cli_rehearsal_share(struct scope *s, const struct cli *c, const char *person, const char *operation, const char *statement,
+		       const char *share, const char *out)
 {
-	AUTO(control_register) *r = NULL;
-	AUTO_BUF file;
-	buf_init(&file, CONTROL_ENTRIES_MAX);
-	TRY(cli_register_open(s, c, api, &file, &r));
-	return file_replace(s, cli_path(s, c, CLI_REHEARSAL_REGISTER), buf_span(&file), 0644);
-}
-
-/* ---- activation ---- */
-
-static st is_locked(struct scope *s, const struct cli *c, const char *zone, const char *group, bool *out)
-{
-	AUTO(key_client) *client = NULL;
-	struct key_status status;
-	TRY(cli_key_open(s, c, zone, &client));
-	TRY(key_status(s, client, &status));
-	for (size_t i = 0; i < status.token_count; i++)
-		if (strcmp(status.tokens[i].label, group) == 0) {
-			*out = !status.tokens[i].ready;
-			return OK;
-		}
-	return fail(s, E_NOTFOUND, "zone %s has no key group %s", zone, group);
-}
-
-/* The share of a custodian of the cast, sealed to the statement. */
-static st bring(struct scope *s, const struct cli *c, const char *operation, const char *statement, span file, span *out_text,
-		struct control_signed *o)
-{
-	struct control_sealed_share h;
 	AUTO(json_t) *done = NULL;
-	const char *share;
-	TRY(control_sealed_share_read(s, file, &h));
-	const char *person = scope_cstr(s, h.person), *opened = work_path(s, c, scope_printf(s, "%s.opened", person));
-	TRY(write_work(s, c, scope_printf(s, "%s.share", person), file, &share));
 	const char *const words[] = {
 		"--operation", operation,    "--statement",    statement,    "--share",
-		share,         "--founding", c->conf.founding, "--register", cli_path(s, c, CLI_REHEARSAL_REGISTER),
-		"--person",    person,       "--out",          opened,       NULL
+		share,         "--founding", c->conf.founding, "--register", cli_path(s, c, CLI_CEREMONY_REGISTER),
+		"--person",    person,       "--out",          out,          NULL
 	};
-	(void)unlink(opened);
-	TRY(use_token(s, c, person, "share", words, &done));
-	return cli_op_take_custodian(s, opened, o, out_text);
-}
-
-static st activate(struct scope *s, const struct cli *c, struct cli_api *api, const char *zone, const char *group)
-{
-	const char *path, *statement;
-	struct control_signed *o;
-	struct key_opening *opening = scope_new(s, struct key_opening);
-	AUTO(key_client) *client = NULL;
-	span file, share[2];
-	const char *const parameters[] = { "group", group, NULL };
-	const struct control_operation *row;
-	TRY(cli_op_named(s, "group.activate", &row));
-	TRY(cli_rehearsal_export(s, c, api));
-	TRY(propose(s, c, api, scope_printf(s, "keyd/%s", zone), "group.activate", parameters, &path));
-	TRY(approve_seat(s, c, path, &row->seat[0]));
-	TRY(file_read(s, path, CONTROL_SIGNED_MAX, &file));
-	TRY(cli_key_open(s, c, zone, &client));
-	TRY(key_open_operation(s, client, file, opening));
-	TRY(write_work(s, c, "now.statement", opening->statement, &statement));
-	TRY(cli_op_read(s, path, &o));
-	if (opening->count < 2)
-		return fail(s, E_STATE, "the key group %s has fewer than two shares", group);
-	for (size_t i = 0; i < 2; i++)
-		TRY(bring(s, c, path, statement, opening->share[i], &share[i], o));
-	TRY(cli_op_write(s, path, o));
-	return deliver(s, c, api, path, share, 2);
-}
-
-st cli_rehearsal_activate(struct scope *s, const struct cli *c, struct cli_api *api, const char *zone, const char *group)
-{
-	bool locked = true;
-	AUTO_SCOPE aside;
-	scope_init(&aside, s->source);
-	TRY(is_locked(s, c, zone, group, &locked));
-	if (!locked)
-		return OK;
-	st done = activate(&aside, c, api, zone, group);
-	return done.code == E_OK ? OK : fail(s, done.code, "activating %s by the scripted persons: %s", group, aside.message);
-}
-
-st cli_rehearse(struct scope *s, struct cli *c)
-{
-	static const char *const groups[] = { "issuing", "management" };
-	AUTO(cli_api) *api = NULL;
-	if (!cli_rehearsal_here(s, c))
-		return fail(
-			s, E_STATE,
-			"there are no scripted persons here: they are for test installations that `chancery init --test --quorum` made; "
-			"otherwise people activate key groups (docs/guide/operators.md)");
-	TRY(cli_api_open_local(s, cli_conf_daemon(&c->conf, "ca")->socket, &api));
-	for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
-		TRY(cli_rehearsal_activate(s, c, api, "ca", groups[i]));
-	return cli_print(s, c,
-			 json_pack("{s:s, s:[s, s]}", "activated by", "the scripted persons of test-secrets (TEST)", "groups",
-				   groups[0], groups[1]));
+	(void)unlink(out);
+	return use_token(s, c, person, "share", words, &done);
 }

@@ -83,7 +83,7 @@ static void read_signatures(struct control_rd *r, struct scope *s, struct contro
 	}
 }
 
-static st verify(struct scope *s, span text, const struct control_founder *founder)
+st control_founder_verify(struct scope *s, span text, const struct control_founder *founder)
 {
 	struct pki_key *key = NULL;
 	TRY(fail_context(s, pki_key_new_checked(s, founder->spki, &key), "founder %s", founder->id));
@@ -122,6 +122,6 @@ st control_founding_read(struct scope *s, span document, struct control_founding
 	read_signatures(&behind, s, out);
 	TRY(control_end(s, &behind));
 	for (size_t i = 0; i < out->founders; i++)
-		TRY(verify(s, text, &out->founder[i]));
+		TRY(control_founder_verify(s, text, &out->founder[i]));
 	return OK;
 }

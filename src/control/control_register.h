@@ -137,5 +137,7 @@ st control_founding_text(struct scope *s, const struct control_founding *f, stru
 st control_founding_write(struct scope *s, const struct control_founding *f, struct buf *out);
 /* Reads the text alone, before it is signed. */
 st control_founding_text_read(struct scope *s, span text, struct control_founding *out);
+/* The signature of one founder over the text. E_CRYPTO. */
+st control_founder_verify(struct scope *s, span text, const struct control_founder *founder);
 /* Reads and verifies. */
 st control_founding_read(struct scope *s, span document, struct control_founding *out);
