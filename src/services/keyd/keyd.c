@@ -40,7 +40,7 @@ static void want_token(struct conf_list *list, const char *label)
 	list->item[list->count++] = label;
 }
 
-/* Tokens of the configuration and those that known keys lie on. */
+/* Tokens of the configuration and those that known keys lie on; nobody has the PIN of a group that custodians activate. */
 static struct conf_list wanted_tokens(struct scope *s, const struct keyd *d)
 {
 	size_t most = d->conf->tokens.count;
@@ -50,7 +50,7 @@ static struct conf_list wanted_tokens(struct scope *s, const struct keyd *d)
 	for (size_t i = 0; i < d->conf->tokens.count; i++)
 		want_token(&wanted, d->conf->tokens.item[i]);
 	for (struct keyd_key *k = d->keys; k != NULL; k = k->next)
-		if (keyd_life_state(k, scope_now(s)) != KEY_DESTROYED)
+		if (keyd_life_state(k, scope_now(s)) != KEY_DESTROYED && !keyd_has_group(s, d, k->info.token))
 			want_token(&wanted, k->info.token);
 	return wanted;
 }

@@ -119,6 +119,8 @@ st keyd_carry_out_certify(struct scope *s, struct keyd_work *w);
 /* ---- keyd_group.c: key groups whose PIN nobody has ---- */
 /* Every group that was created here, as a locked token. */
 st keyd_load_groups(struct scope *s, struct keyd *d);
+/* Is it a key group of this keyd that custodians activate? */
+bool keyd_has_group(struct scope *s, const struct keyd *d, const char *group);
 /* The sealed shares of a group, each as the text of its file. */
 st keyd_group_shares(struct scope *s, struct keyd *d, const char *group, span share[KEY_SHARES_MAX], size_t *out_count);
 st keyd_prepare_create(struct scope *s, struct keyd_work *w);

@@ -93,6 +93,11 @@ static st each_group(struct scope *s, struct keyd *d, const char *directory,
 	return OK;
 }
 
+bool keyd_has_group(struct scope *s, const struct keyd *d, const char *group)
+{
+	return file_exists(group_path(s, d, group));
+}
+
 st keyd_load_groups(struct scope *s, struct keyd *d)
 {
 	return each_group(s, d, "groups", keyd_add_group);

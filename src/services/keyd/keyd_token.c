@@ -5,7 +5,7 @@
 
 static const char activation_hint[] =
 	"two of pki-manager, pki-administrator and pki-operator propose and open group.activate, the key "
-	"custodians bring their shares (chancery op propose group.activate)";
+	"custodians bring their shares (chancery op activate)";
 
 static const char reactivation_hint[] =
 	"it was deactivated; two of pki-manager, pki-administrator, pki-operator and "
