@@ -31,6 +31,8 @@ struct ca_register {
 	pthread_mutex_t mutex;
 	pthread_cond_t given;
 	bool taken;
+	bool has_management;
+	uint8_t management[DIGEST_MAX]; /* SHA-256 of the management CA's public key */
 	/* Of who has taken it: */
 	struct buf founding;
 	struct control_register *now;
@@ -164,6 +166,13 @@ static st take_executed(struct scope *s, struct ca_register *r, const struct aud
 	return OK;
 }
 
+static st take_crl(struct scope *s, struct ca_register *r, const struct audit_envelope *e)
+{
+	span crl;
+	TRY(audit_field_base64(s, &e->record, "file", &crl));
+	return control_register_crl_on_record(s, r->now, crl);
+}
+
 /* One that does not verify changes nothing, whoever wrote it: every reader of the log passes it over. */
 static st take_record(struct scope *s, struct ca_register *r, const struct audit_leaf *leaf)
 {
@@ -176,6 +185,10 @@ static st take_record(struct scope *s, struct ca_register *r, const struct audit
 	scope_clear_error(s);
 	if (e.record.code == AUDIT_OPERATION_EXECUTED && take_executed(s, r, &e).code != E_OK)
 		log_put(LOG_LEVEL_WARNING, "record %llu of the log is no operation of this ca and is passed over: %s",
+			(unsigned long long)leaf->index, s->message);
+	scope_clear_error(s);
+	if (e.record.code == AUDIT_CRL_RECORDED && take_crl(s, r, &e).code != E_OK)
+		log_put(LOG_LEVEL_WARNING, "record %llu of the log is no CRL of the management CA and is passed over: %s",
 			(unsigned long long)leaf->index, s->message);
 	scope_clear_error(s);
 	r->next++;
@@ -215,6 +228,32 @@ static st read_page(struct scope *s, struct ca *ca, struct ca_register *r, bool 
 	return OK;
 }
 
+static void note_management(struct ca_register *r)
+{
+	struct control_management m;
+	uint8_t hash[DIGEST_MAX] = { 0 };
+	bool there = control_register_management(r->now, &m);
+	if (there)
+		(void)digest_of(DIGEST_SHA256, m.spki, hash);
+	(void)pthread_mutex_lock(&r->mutex);
+	r->has_management = there;
+	memcpy(r->management, hash, sizeof hash);
+	(void)pthread_mutex_unlock(&r->mutex);
+}
+
+bool ca_register_is_management(const struct ca *ca, span spki)
+{
+	struct ca_register *r = ca->reg;
+	uint8_t hash[DIGEST_MAX] = { 0 };
+	if (r == NULL)
+		return false;
+	(void)digest_of(DIGEST_SHA256, spki, hash);
+	(void)pthread_mutex_lock(&r->mutex);
+	bool is = r->has_management && memcmp(hash, r->management, sizeof hash) == 0;
+	(void)pthread_mutex_unlock(&r->mutex);
+	return is;
+}
+
 /* Also what was put on record through another ca. */
 static st catch_up(struct scope *s, struct ca *ca)
 {
@@ -226,6 +265,7 @@ static st catch_up(struct scope *s, struct ca *ca)
 		if (status.code != E_OK)
 			return fail(s, status.code, "reading the register of persons from the log: %s", page.message);
 	}
+	note_management(ca->reg);
 	return OK;
 }
 

@@ -123,6 +123,8 @@ st keyd_load_groups(struct scope *s, struct keyd *d);
 st keyd_group_shares(struct scope *s, struct keyd *d, const char *group, span share[KEY_SHARES_MAX], size_t *out_count);
 st keyd_prepare_create(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_create(struct scope *s, struct keyd_work *w);
+/* With an old management CRL: E_DENIED unless this group is where the management CA's key is. */
+st keyd_check_old_crl(struct scope *s, struct keyd *d, const struct control_proposal *p);
 st keyd_prepare_activate(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_activate(struct scope *s, struct keyd_work *w);
 st keyd_prepare_deactivate(struct scope *s, struct keyd_work *w);

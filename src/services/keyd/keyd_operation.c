@@ -197,6 +197,7 @@ static st open_operation(struct scope *s, struct keyd *d, span file, struct cont
 		return fail(s, E_DENIED, "%s is carried out at once: only an activation is opened first",
 			    o->proposal.operation->name);
 	const char *group = scope_cstr(s, control_parameter(&o->proposal, "group", 0));
+	TRY(keyd_check_old_crl(s, d, &o->proposal));
 	TRY(keyd_group_shares(s, d, group, out->share, &out->count));
 	TRY(make_opened(s, d, &o->proposal, now, &statement));
 	TRY(record_opened(s, d, o, file));
