@@ -25,9 +25,9 @@ LAPSES_IN = 6  # seconds behind the enrolment
 VAULT = "keyd/vault"
 
 
-def crl_of(client, label, issuer, number, hours):
+def crl_of(client, label, issuer, number, hours, revoked=()):
     """A CRL of so many hours ago, signed by the key that signs all of them: (number, octets)."""
-    tbs = kd.crl(issuer=issuer, entries=0, number=number, made=kd.now() - datetime.timedelta(hours=hours))
+    tbs = kd.crl(issuer=issuer, entries=0, number=number, revoked=revoked, made=kd.now() - datetime.timedelta(hours=hours))
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
     signature = client.sign_stream(label, kc.CRL, "ecdsa-sha256", tbs)
     return number, kd.tlv(0x30, tbs + algorithm + kd.tlv(3, b"\0" + signature))
