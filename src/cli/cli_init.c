@@ -344,6 +344,11 @@ static st give_roles(struct scope *s, struct founding *f)
 	return restart_keyd(s, f, "ca");
 }
 
+static st name_management(struct scope *s, struct founding *f)
+{
+	return f->want->quorum ? cli_init_quorum_management(s, f->c, f->api) : OK;
+}
+
 static st settle(struct scope *s, struct founding *f)
 {
 	stop_all(f);
@@ -372,14 +377,16 @@ static const struct {
 	{ "TLS certificates of daemons and operator", make_tls_all },
 	{ "Root certificate and CRL", publish_root },
 	{ "First CRLs", first_crls },
+	{ "Management CA of the register", name_management },
 	{ "Configuration", settle },
 };
 #define STEPS        (sizeof steps / sizeof steps[0])
-#define QUORUM_STEPS 4
+#define QUORUM_STEPS 5
 
 static bool is_quorums(st (*run)(struct scope *s, struct founding *f))
 {
-	return run == make_identities || run == make_people || run == sign_founding || run == give_roles;
+	return run == make_identities || run == make_people || run == sign_founding || run == give_roles ||
+	       run == name_management;
 }
 
 static st run_steps(struct scope *s, struct founding *f)

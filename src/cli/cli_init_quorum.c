@@ -53,3 +53,15 @@ st cli_init_quorum_certify(struct scope *s, const struct cli *c, struct cli_api 
 					   moment_text(scope_now(s) + profile->max_validity + MOMENT_DAY, until), "decision",
 					   CLI_REHEARSAL_DECISION));
 }
+
+st cli_init_quorum_management(struct scope *s, const struct cli *c, struct cli_api *api)
+{
+	struct pki_certificate certificate;
+	span crl;
+	TRY(cli_read_certificate(s, scope_printf(s, "%s/management.pem", c->conf.certificates), &certificate));
+	TRY(cli_api_fetch(s, api, CLI_MANAGEMENT_CRL, &crl));
+	TRY(cli_rehearsal_do(s, c, api, "register", "management.certificate",
+			     PARAMETERS("certificate", base64_text(s, certificate.der), "crl", base64_text(s, crl), "group",
+					"management", "holder", "keyd/ca")));
+	return cli_rehearsal_export(s, c, api);
+}

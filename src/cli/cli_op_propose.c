@@ -14,7 +14,6 @@
 #define HOURS        24 /* a proposal lives so long when nothing else is said */
 #define REGISTER     "register"
 #define CA           "ca"
-#define MANAGEMENT   "/v1/cas/management/crl"
 #define KEY_LABEL    "PUBLIC KEY"
 #define CRL_LABEL    "X509 CRL"
 #define DOCUMENT_MAX (256u << 20)
@@ -342,7 +341,7 @@ static st say_old(struct scope *s, const struct control_register *r, struct cont
 
 static st fetch_crl(struct scope *s, struct cli_api *api, span *out)
 {
-	TRY(fail_context(s, cli_api_fetch(s, api, MANAGEMENT, out), "the management CA's CRL"));
+	TRY(fail_context(s, cli_api_fetch(s, api, CLI_MANAGEMENT_CRL, out), "the management CA's CRL"));
 	*out = scope_copy(s, *out);
 	return OK;
 }

@@ -6,6 +6,7 @@
 #include "digest.h"
 #include "file.h"
 #include "moment.h"
+#include "pki_crl.h"
 #include "text.h"
 #include <fcntl.h>
 #include <unistd.h>
@@ -387,6 +388,9 @@ static st activate(struct scope *s, const struct cli *c, struct cli_api *api, co
 	TRY(cli_rehearsal_export(s, c, api));
 	TRY(propose(s, c, api, scope_printf(s, "keyd/%s", zone), "group.activate", parameters, &path));
 	TRY(approve_seat(s, c, path, &row->seat[0]));
+	TRY(cli_op_read(s, path, &o));
+	if (control_late_seat(&o->proposal) != NULL)
+		TRY(approve_seat(s, c, path, control_late_seat(&o->proposal)));
 	TRY(file_read(s, path, CONTROL_SIGNED_MAX, &file));
 	TRY(cli_key_open(s, c, zone, &client));
 	TRY(key_open_operation(s, client, file, opening));
@@ -412,9 +416,22 @@ st cli_rehearsal_activate(struct scope *s, const struct cli *c, struct cli_api *
 	return done.code == E_OK ? OK : fail(s, done.code, "activating %s by the scripted persons: %s", group, aside.message);
 }
 
+/* After an outage: with the CRL of before only the management CA's own group was activated. */
+static st renew_old_crl(struct scope *s, struct cli_api *api)
+{
+	struct pki_crl crl;
+	span der;
+	AUTO(json_t) *made = NULL;
+	TRY(cli_api_fetch(s, api, CLI_MANAGEMENT_CRL, &der));
+	TRY(pki_crl_read(s, der, &crl));
+	if (scope_now(s) - crl.this_update <= CONTROL_CRL_AGE)
+		return OK;
+	return cli_api_call(s, api, "POST", "/v1/cas/management/crls", json_object(), &made);
+}
+
 st cli_rehearse(struct scope *s, struct cli *c)
 {
-	static const char *const groups[] = { "issuing", "management" };
+	static const char *const groups[] = { "management", "issuing" };
 	AUTO(cli_api) *api = NULL;
 	if (!cli_rehearsal_here(s, c))
 		return fail(
@@ -422,8 +439,10 @@ st cli_rehearse(struct scope *s, struct cli *c)
 			"there are no scripted persons here: they are for test installations that `chancery init --test --quorum` made; "
 			"otherwise people activate key groups (docs/guide/operators.md)");
 	TRY(cli_api_open_local(s, cli_conf_daemon(&c->conf, "ca")->socket, &api));
-	for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+	for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
 		TRY(cli_rehearsal_activate(s, c, api, "ca", groups[i]));
+		TRY(renew_old_crl(s, api));
+	}
 	return cli_print(s, c,
 			 json_pack("{s:s, s:[s, s]}", "activated by", "the scripted persons of test-secrets (TEST)", "groups",
 				   groups[0], groups[1]));

@@ -84,14 +84,24 @@ static st check_seat(struct scope *s, const struct control_signed *o, const stru
 				   want, control_roles_text(s, seat->roles), why, have, o->proposal.operation->clause);
 }
 
-static st check_quorum(struct scope *s, const struct control_register *r, const struct control_signed *o, size_t seats)
+//= control#late-crl one person more, of another group, where the list of the revoked is old
+static st check_late(struct scope *s, const struct control_signed *o)
 {
-	const struct control_seat *seat = o->proposal.operation->seat, *late = control_late_seat(&o->proposal);
-	for (size_t i = 0; i < seats && seat[i].roles != 0; i++)
-		TRY(check_seat(s, o, &seat[i], seat[i].count == 0 ? r->quorum : seat[i].count, ""));
-	//= control#late-crl one person more, of another group, where the list of the revoked is old
+	const struct control_seat *late = control_late_seat(&o->proposal);
 	return late == NULL ? OK
 			    : check_seat(s, o, late, late->count, ", because the management CA's CRL is older than 24 hours");
+}
+
+/* The late one before the second: it has a say in whether those who hold shares are asked. */
+static st check_quorum(struct scope *s, const struct control_register *r, const struct control_signed *o, size_t seats)
+{
+	const struct control_seat *seat = o->proposal.operation->seat;
+	for (size_t i = 0; i < seats && seat[i].roles != 0; i++) {
+		TRY(check_seat(s, o, &seat[i], seat[i].count == 0 ? r->quorum : seat[i].count, ""));
+		if (i == 0)
+			TRY(check_late(s, o));
+	}
+	return OK;
 }
 
 /* ---- all of it ---- */
