@@ -2,9 +2,6 @@
 #pragma once
 #include "cli_register.h"
 
-/* Of the CA that says whose certificate is revoked. */
-#define CLI_MANAGEMENT_CRL "/v1/cas/management/crl"
-
 struct key_client;
 
 /* A signed operation, or a proposal alone; what it points to is in the scope. */

@@ -6,7 +6,7 @@ import subprocess
 
 import keyd_client as kc
 import pytest
-from installation import SOFTHSM, Installation
+from installation import SOFTHSM, Installation, within
 from test_keyd_matrix import FAKETIME
 
 pytestmark = pytest.mark.skipif(FAKETIME is None or kc.sanitized(), reason="needs the package faketime, which does not go with a sanitizer")
@@ -36,6 +36,9 @@ class Provider(Installation):
 
     def duties(self):
         return json.loads(self.call("--json", "status").stdout).get("to do", [])
+
+    def recorded(self):
+        return [leaf["record"] for leaf in self.json("audit", "show", "--event", "crl.recorded")]
 
     def active(self):
         return {key["key"] for key in json.loads(self.call("--json", "status").stdout)["keys"] if key["state"] == "usable"} & {"issuing", "management"}
@@ -100,9 +103,33 @@ def test_five_activate_it_then_a_fresh_crl_is_made_and_everything_works(provider
     proposed, _ = provider.propose("decision.take", "--decision", "d-after", "--title", "x")
     assert proposed.returncode == 0, proposed.stderr
     activated = {leaf["record"]["group"]: leaf["record"].get("old_crl") for leaf in provider.json("audit", "show", "--event", "group.activated")}
-    recorded = [leaf["record"] for leaf in provider.json("audit", "show", "--event", "crl.recorded")]
+    recorded = provider.recorded()
     assert activated == {"root": None, "issuing": None, "management": recorded[-2]["this_update"]}  # the last of before, behind which there is one of now
     provider.issue("after-the-outage")
+
+
+#= control#crl who is revoked since the proposal was made approves nothing of it either
+def test_one_revocation_bars_a_stolen_token_also_for_what_it_has_approved_before(provider):
+    """What one operator does at once, before two persons have met to take the role away."""
+    csr = provider.request("eli", "/O=TEST Flow/serialNumber=5/CN=Eli Operator")
+    serial = provider.json("cert", "issue", "--profile", "operator", "--role", "operator", "--csr", csr, "--out", provider.work / "eli.pem")["serial"]
+    keys = json.loads((provider.home / "test-secrets" / "rehearsal" / "p5.keys").read_text())
+    _, file = provider.propose("person.key", "--person", "p5", "--key", keys["key"], "--share-key", keys["share-key"], "--certificate-serial", serial,
+                               "--reason", "a certificate for the token")
+    provider.approve(file, "p1", "authority-member")
+    provider.approve(file, "p6", "security-and-quality-manager")
+    provider.check("op", "execute", file)
+    _, file = provider.propose("group.deactivate", "--group", "issuing", "--instance", "keyd/ca", "--reason", "a thief")
+    provider.approve(file, "p4", "pki-administrator")
+    provider.approve(file, "p5", "pki-operator")
+    assert provider.json("op", "show", file)["verdict"].startswith("complete")
+    before = len(provider.recorded())
+    provider.check("cert", "revoke", "--serial", serial, "--reason", "keyCompromise")
+    within(10, lambda: len(provider.recorded()) > before)
+    assert "is revoked" in provider.json("op", "show", file)["verdict"]
+    refused = provider.call("op", "execute", file)
+    assert refused.returncode != 0 and "the certificate of p5 is revoked" in refused.stderr
+    assert provider.active() == {"issuing", "management"}
 
 
 def test_an_auditor_is_told_without_asking(provider):
