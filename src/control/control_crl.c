@@ -50,6 +50,51 @@ st control_register_crl_on_record(struct scope *s, struct control_register *r, s
 	return OK;
 }
 
+/* ---- none that is older than one that was seen ---- */
+
+void control_crl_came(struct control_register *r, uint64_t number)
+{
+	if (number > r->crl_number)
+		r->crl_number = number;
+}
+
+static bool is_issuer(const struct control_register *r, const struct control_seen *seen, uint8_t out_hash[CONTROL_HASH_LEN])
+{
+	uint8_t room[DIGEST_MAX];
+	memcpy(out_hash, digest_of(DIGEST_SHA256, r->management_spki, room).data, CONTROL_HASH_LEN);
+	return memcmp(out_hash, seen->issuer, CONTROL_HASH_LEN) == 0;
+}
+
+uint64_t control_crl_lowest(const struct control_register *r, const struct control_seen *seen)
+{
+	uint8_t hash[CONTROL_HASH_LEN];
+	return is_issuer(r, seen, hash) && seen->number > r->crl_number ? seen->number : r->crl_number;
+}
+
+static st check_number(struct scope *s, const struct control_proposal *p, uint64_t lowest)
+{
+	if (p->crl_number >= lowest)
+		return OK;
+	return fail(s, E_STATE, "CRL %llu of the management CA is older than CRL %llu, which was seen here: propose anew",
+		    (unsigned long long)p->crl_number, (unsigned long long)lowest);
+}
+
+st control_seen_check(struct scope *s, const struct control_register *r, const struct control_proposal *p,
+		      const struct control_seen *seen)
+{
+	return p->has_crl ? check_number(s, p, control_crl_lowest(r, seen)) : OK;
+}
+
+void control_seen_note(const struct control_register *r, const struct control_proposal *p, struct control_seen *seen)
+{
+	uint8_t hash[CONTROL_HASH_LEN];
+	if (!p->has_crl)
+		return;
+	if (!is_issuer(r, seen, hash) || p->crl_number > seen->number)
+		seen->number = p->crl_number;
+	memcpy(seen->issuer, hash, sizeof seen->issuer);
+}
+
 /* ---- the one that goes with an operation ---- */
 
 static st check_named(struct scope *s, const struct control_register *r, const struct control_signed *o)
@@ -60,10 +105,7 @@ static st check_named(struct scope *s, const struct control_register *r, const s
 		return fail(s, E_STATE,
 			    "the proposal comes without the management CA's CRL, which says whose certificate is "
 			    "revoked: propose anew with it");
-	if (p->crl_number < r->crl_number)
-		return fail(s, E_STATE,
-			    "CRL %llu of the management CA is older than CRL %llu, which was seen here: propose anew",
-			    (unsigned long long)p->crl_number, (unsigned long long)r->crl_number);
+	TRY(check_number(s, p, r->crl_number));
 	if (!span_equal(digest_of(DIGEST_SHA256, o->crl, hash), SPAN_ARRAY(p->crl_hash)))
 		return fail(s, E_CRYPTO, "the CRL that comes with the proposal is not the one that it names");
 	return OK;

@@ -11,6 +11,7 @@ static EVP_PKEY *ca_key;
 static X509 *ca;
 static int64_t now;
 
+static const struct control_seen seen_none;
 static const uint8_t serial_of_p3[] = { 0x0a, 0x33 };
 
 static st collect(struct scope *s, span part, void *arg)
@@ -231,7 +232,7 @@ static void from_then_on_every_operation_comes_with_one(void **state)
 	name_crl(&p, crl, l.number);
 	assert_fails(&s, E_STATE, decide_with(&s, &p, (span){ 0 }));
 	assert_ok(&s, with_list(&s, &l));
-	assert_int_equal(control_register_crl_number(r), 7);
+	assert_int_equal(control_crl_lowest(r, &seen_none), 7);
 }
 
 static void it_is_the_cas_own_of_today_and_the_one_that_was_named(void **state)
@@ -363,7 +364,7 @@ static void with_an_old_crl_nothing_is_activated_before_the_register_says_where_
 	struct list fresh = good_list();
 	fresh.number = 9;
 	assert_ok(&s, name_management(&s, write_list(&s, &fresh), "management", "keyd/ca", &fresh));
-	assert_int_equal(control_register_crl_number(r), 9); /* the same CA goes on counting */
+	assert_int_equal(control_crl_lowest(r, &seen_none), 9); /* the same CA goes on counting */
 }
 
 //= control#late-crl nothing but what brings the next CRL, and five persons
@@ -477,6 +478,35 @@ static void an_old_crl_is_the_newest_that_is_on_record(void **state)
 	assert_ok(&s, with_list(&s, &fresh));
 }
 
+static void what_an_instance_has_seen_is_of_one_management_ca_and_its_own(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct control_seen seen = { .number = 0 };
+	struct control_proposal p = training(&s);
+	control_seen_note(r, &p, &seen); /* comes without a CRL */
+	assert_memory_equal(seen.issuer, seen_none.issuer, sizeof seen.issuer);
+	struct list l = good_list();
+	l.number = 30;
+	name_crl(&p, write_list(&s, &l), l.number);
+	control_seen_note(r, &p, &seen);
+	assert_int_equal(control_crl_lowest(r, &seen), 30);
+	assert_int_equal(control_crl_lowest(r, &seen_none), 10);
+	p.crl_number = 29;
+	assert_fails(&s, E_STATE, control_seen_check(&s, r, &p, &seen));
+	assert_ok(&s, control_seen_check(&s, r, &p, &seen_none));
+	control_seen_note(r, &p, &seen);
+	assert_int_equal(seen.number, 30);
+	seen.issuer[0] ^= 1; /* of the CA before: this one counts anew */
+	assert_ok(&s, control_seen_check(&s, r, &p, &seen));
+	control_seen_note(r, &p, &seen);
+	assert_int_equal(control_crl_lowest(r, &seen), 29);
+	/* The register, which everybody makes, knows nothing of it. */
+	l.number = 10;
+	assert_ok(&s, with_list(&s, &l));
+}
+
 int main(void)
 {
 	const struct CMUnitTest all[] = {
@@ -493,6 +523,7 @@ int main(void)
 		cmocka_unit_test(who_is_on_an_old_crl_is_not_one_of_the_five),
 		cmocka_unit_test(an_old_crl_is_the_newest_that_is_on_record),
 		cmocka_unit_test(nor_who_is_on_a_newer_one_that_is_on_record),
+		cmocka_unit_test(what_an_instance_has_seen_is_of_one_management_ca_and_its_own),
 	};
 	return cmocka_run_group_tests(all, start, end);
 }

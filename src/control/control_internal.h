@@ -48,5 +48,7 @@ struct pki_crl;
 void control_keep_newest(struct control_register *r, const struct pki_crl *crl, span der);
 /* A CRL of the CA with this key and name: signature verified. */
 st control_crl_read(struct scope *s, const struct pki_key *key, span name, span der, struct pki_crl *out);
+/* With an entry of the register: none below it comes with a later one. */
+void control_crl_came(struct control_register *r, uint64_t number);
 /* What a checked operation does to the register. */
 st control_effect(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at);

@@ -169,17 +169,6 @@ bool control_register_was(const struct control_register *r, uint64_t entries, co
 	return entries <= r->entries && memcmp(r->head[entries].hash, hash, CONTROL_HASH_LEN) == 0;
 }
 
-void control_register_crl_seen(struct control_register *r, uint64_t number)
-{
-	if (number > r->crl_number)
-		r->crl_number = number;
-}
-
-uint64_t control_register_crl_number(const struct control_register *r)
-{
-	return r->crl_number;
-}
-
 static void add_entry(struct control_register *r, const struct control_signed *o, span file)
 {
 	static const char domain[] = "chancery register 1\n";
@@ -213,7 +202,7 @@ st control_register_apply(struct scope *s, struct control_register *r, span file
 	TRY(control_check(s, r, o, "register", at));
 	TRY(control_effect(s, r, &o->proposal, at));
 	if (o->proposal.has_crl && r->management_key == management)
-		control_register_crl_seen(r, o->proposal.crl_number);
+		control_crl_came(r, o->proposal.crl_number);
 	add_entry(r, o, file);
 	return OK;
 }

@@ -129,9 +129,19 @@ st control_register_would(struct scope *s, const struct control_register *r, spa
  * a proposal comes with; and when it has to be an old one, none below this number is taken. One that is not the newest changes nothing.
  * E_CRYPTO when it is not this management CA's, E_STATE when there is none. */
 st control_register_crl_on_record(struct scope *s, struct control_register *r, span der);
-/* No CRL below this number is taken any more. */
-void control_register_crl_seen(struct control_register *r, uint64_t number);
-uint64_t control_register_crl_number(const struct control_register *r);
+
+/* Of the CRLs of the management CA, what one instance has seen with the operations that it carried out itself: it takes none of a lower number
+ * again. That is the instance's alone; the register has to come out the same for everybody. */
+struct control_seen {
+	uint64_t number;
+	uint8_t issuer[CONTROL_HASH_LEN]; /* SHA-256 of the management CA's key: another CA counts anew. Zeros: none was seen */
+};
+/* E_STATE when the CRL that this operation comes with is an older one. */
+st control_seen_check(struct scope *s, const struct control_register *r, const struct control_proposal *p,
+		      const struct control_seen *seen);
+void control_seen_note(const struct control_register *r, const struct control_proposal *p, struct control_seen *seen);
+/* No CRL below this number is taken by who has seen these. */
+uint64_t control_crl_lowest(const struct control_register *r, const struct control_seen *seen);
 
 /* ---- founding ---- */
 struct control_founder {

@@ -167,20 +167,33 @@ def test_then_a_fresh_crl_lets_everything_go_on(outage):
     outage.decide("d-after")
 
 
+def test_what_one_keyd_has_seen_does_not_part_its_register_from_the_others(outage):
+    """An operation of the register that was proposed before, with a CRL of today: the ca takes it, and so does the keyd that has carried out one with a
+    newer CRL since."""
+    before, outage.management_crl = outage.management_crl, outage.sign_crl(6)
+    outage.by_quorum("group.deactivate", ("group", "other"), ("reason", "x"), by=[("operator", OPERATOR), FIFTH])
+    outage.decide("d-with-the-one-before", crl=before)
+    register = outage.register()
+    assert {name: outage.challenge()[name] for name in ("entries", "head")} == {name: register[name] for name in ("entries", "head")}
+    made = outage.propose_to_keyd("group.activate", ("group", "other"), crl=before)  # its own it takes with the newer one only
+    assert all("older than CRL" in message for _, message in outage.bring_activation(outage.approved(made, FOUR)))
+    assert outage.bring_activation(outage.approved(outage.propose_to_keyd("group.activate", ("group", "other")), FOUR)) == []
+
+
 def test_who_is_revoked_on_record_is_so_for_proposals_of_before(outage):
     made = outage.propose_to_keyd("group.deactivate", ("group", "other"), ("reason", "x"))
     outage.approved(made, [("operator2", OPERATOR), FIFTH])
-    outage.put_on_record(outage.sign_crl(6, [0x0A33]))
+    outage.put_on_record(outage.sign_crl(7, [0x0A33]))
     (code, message), = outage.bring_to_keyd(made)
     assert code == "DENIED" and "the certificate of operator2 is revoked" in message
 
 
 def test_a_group_that_does_not_hold_the_key_stays_locked_whatever_the_register_says(outage):
-    outage.management_crl = outage.sign_crl(7)
+    outage.management_crl = outage.sign_crl(8)
     outage.by_founders("management.certificate", ("certificate", outage.own_certificate()), ("crl", ct.b64(outage.management_crl[1])), ("group", "other"),
                        ("holder", VAULT))
     outage.by_quorum("group.deactivate", ("group", "other"), ("reason", "an outage"), by=[("operator", OPERATOR), FIFTH])
-    old = outage.sign_crl(8, hours=OLD)
+    old = outage.sign_crl(9, hours=OLD)
     outage.put_on_record(old)
     refusals = outage.bring_activation(outage.activation([*FOUR, FIFTH], crl=old, group="other"))
     assert len(refusals) == 2 and all(code == "DENIED" or "not open" in message for code, message in refusals)

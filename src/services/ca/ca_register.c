@@ -41,8 +41,8 @@ struct ca_register {
 	uint8_t (*used)[CONTROL_NONCE_LEN]; /* nonces of these entries, and of the operations of this ca */
 	size_t used_count;
 	const char *instance;
-	uint64_t executed;   /* operations of this ca */
-	uint64_t crl_number; /* the highest that came with one of them */
+	uint64_t executed; /* operations of this ca */
+	struct control_seen seen;
 	struct crl_hours *hours;
 	size_t hours_count;
 	uint8_t nonce_key[NONCE_KEY];
@@ -101,10 +101,7 @@ static st check_own(struct scope *s, const struct ca_register *r, const struct c
 	if (effect_of(p) == NULL)
 		return fail(s, E_DENIED, "%s is not carried out by a ca", p->operation->name);
 	TRY(control_check(s, r->now, o, r->instance, at));
-	if (p->has_crl && p->crl_number < r->crl_number)
-		return fail(s, E_STATE,
-			    "CRL %llu of the management CA is older than CRL %llu, which was seen here: propose anew",
-			    (unsigned long long)p->crl_number, (unsigned long long)r->crl_number);
+	TRY(control_seen_check(s, r->now, p, &r->seen));
 	if (!control_decision_taken(r->now, decision))
 		return fail(s, E_NOTFOUND, "there is no decision %.*s of the authority: decision.take comes first",
 			    (int)decision.len, (const char *)decision.data);
@@ -159,8 +156,7 @@ static st take_executed(struct scope *s, struct ca_register *r, const struct aud
 	TRY(check_own(s, r, o, audit_envelope_time(e)));
 	note_used(r, o);
 	r->executed++;
-	if (o->proposal.has_crl && o->proposal.crl_number > r->crl_number)
-		r->crl_number = o->proposal.crl_number;
+	control_seen_note(r->now, &o->proposal, &r->seen);
 	if (strcmp(o->proposal.operation->name, "crl.parameters") == 0)
 		note_hours(r, &o->proposal);
 	return OK;
@@ -203,7 +199,8 @@ static st start_anew(struct scope *s, struct ca_register *r)
 	r->now = fresh;
 	r->next = 0;
 	r->used_count = r->hours_count = 0;
-	r->executed = r->crl_number = 0;
+	r->executed = 0;
+	r->seen = (struct control_seen){ .number = 0 };
 	return OK;
 }
 

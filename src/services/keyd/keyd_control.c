@@ -225,7 +225,6 @@ static st compare(struct scope *s, struct keyd *d)
 	TRY(keyd_control_load(s, d, &state, &found));
 	TRY(check_log(s, d, &state));
 	TRY(check_sequence(s, d, &state, found));
-	control_register_crl_seen(d->control->persons, state.crl_number);
 	d->control->state = state;
 	d->control->sound = true;
 	return OK;

@@ -24,7 +24,7 @@ struct keyd_control_state {
 	uint64_t sequence;   /* of the last operation that was carried out, or about to be */
 	uint64_t recorded;   /* of the last one that is known to be on record */
 	uint64_t signatures; /* that the identity key made for all this */
-	uint64_t crl_number;
+	struct control_seen seen;
 	uint64_t log_size; /* a checkpoint of the log, 0: none seen yet */
 	uint8_t log_root[CONTROL_HASH_LEN];
 };
