@@ -56,7 +56,7 @@ st control_approval_check(struct scope *s, const struct control_register *r, con
 	TRY(check_role_held(s, p, a, at));
 	if (is_subject(o, a->person))
 		return fail(s, E_DENIED, "%s cannot approve what %s is the subject of", p->id, p->id);
-	TRY(control_crl_not_named(s, r, o, p));
+	TRY(control_crl_not_named(s, r, o, p, at));
 	TRY(check_time(s, o, a, at));
 	TRY(control_approval_text(s, &o->proposal, a, &text));
 	return fail_context(s, control_verify(s, p->key, buf_span(&text), a->signature), "the approval of %s", p->id);

@@ -35,6 +35,7 @@ void control_keep_newest(struct control_register *r, const struct pki_crl *crl, 
 	if (crl->number < r->crl_newest)
 		return;
 	r->crl_newest = crl->number;
+	r->newest_of = crl->this_update;
 	buf_clear(&r->newest);
 	if (!buf_append(&r->newest, der))
 		log_die("a management CRL does not fit its buffer");
@@ -52,10 +53,19 @@ st control_register_crl_on_record(struct scope *s, struct control_register *r, s
 
 /* ---- none that is older than one that was seen ---- */
 
-void control_crl_came(struct control_register *r, uint64_t number)
+void control_crl_came(struct control_register *r, uint64_t number, int64_t at)
 {
-	if (number > r->crl_number)
-		r->crl_number = number;
+	if (number <= r->crl_number)
+		return;
+	r->crl_number = number;
+	r->crl_came = at;
+}
+
+/* What was done off line is judged as of its own time, behind what came into the log meanwhile. */
+//= control#crl an operation is judged by what could be known when it was carried out
+static bool was_known(int64_t known, int64_t at)
+{
+	return known <= at + CONTROL_CLOCK_SKEW;
 }
 
 static bool is_issuer(const struct control_register *r, const struct control_seen *seen, uint8_t out_hash[CONTROL_HASH_LEN])
@@ -97,7 +107,7 @@ void control_seen_note(const struct control_register *r, const struct control_pr
 
 /* ---- the one that goes with an operation ---- */
 
-static st check_named(struct scope *s, const struct control_register *r, const struct control_signed *o)
+static st check_named(struct scope *s, const struct control_register *r, const struct control_signed *o, int64_t at)
 {
 	uint8_t hash[DIGEST_MAX];
 	const struct control_proposal *p = &o->proposal;
@@ -105,7 +115,8 @@ static st check_named(struct scope *s, const struct control_register *r, const s
 		return fail(s, E_STATE,
 			    "the proposal comes without the management CA's CRL, which says whose certificate is "
 			    "revoked: propose anew with it");
-	TRY(check_number(s, p, r->crl_number));
+	if (was_known(r->crl_came, at))
+		TRY(check_number(s, p, r->crl_number));
 	if (!span_equal(digest_of(DIGEST_SHA256, o->crl, hash), SPAN_ARRAY(p->crl_hash)))
 		return fail(s, E_CRYPTO, "the CRL that comes with the proposal is not the one that it names");
 	return OK;
@@ -137,7 +148,7 @@ static st refuse_old(struct scope *s, const struct control_register *r)
 
 //= control#late-crl the newest on record, said to be old in what people sign
 static st check_old(struct scope *s, const struct control_register *r, const struct control_proposal *p,
-		    const struct pki_crl *crl)
+		    const struct pki_crl *crl, int64_t at)
 {
 	if (!control_takes_old_crl(r, p))
 		return refuse_old(s, r);
@@ -145,7 +156,7 @@ static st check_old(struct scope *s, const struct control_register *r, const str
 		return fail(
 			s, E_STATE,
 			"the management CA's CRL is older than 24 hours, and the proposal does not say of when it is: propose anew");
-	if (crl->number < r->crl_newest)
+	if (crl->number < r->crl_newest && was_known(r->newest_of, at))
 		return fail(
 			s, E_STATE,
 			"CRL %llu of the management CA is old and not the newest: CRL %llu is on record; propose anew with that",
@@ -160,7 +171,7 @@ static st check_age(struct scope *s, const struct control_register *r, const str
 	if (crl->this_update > at + CONTROL_CLOCK_SKEW)
 		return fail(s, E_STATE, "the management CA's CRL is of a time to come: compare the clocks");
 	if (at - crl->this_update > CONTROL_CRL_AGE)
-		return check_old(s, r, p, crl);
+		return check_old(s, r, p, crl, at);
 	if (control_proposal_old_crl(p) != 0)
 		return fail(
 			s, E_STATE,
@@ -176,7 +187,7 @@ st control_crl_check(struct scope *s, const struct control_register *r, const st
 		return fail(s, E_STATE, "there is no management CA on the register yet, so no CRL can be named: propose anew");
 	if (r->management_key == NULL)
 		return OK;
-	TRY(check_named(s, r, o));
+	TRY(check_named(s, r, o, at));
 	TRY(fail_context(s, control_crl_read(s, r->management_key, r->management_name, o->crl, &crl),
 			 "what comes with the proposal"));
 	if (crl.number != p->crl_number)
@@ -197,8 +208,8 @@ static st find_on(struct scope *s, span crl, const struct control_person *p)
 
 //= control#crl who is revoked since the proposal was made approves nothing of it either
 st control_crl_not_named(struct scope *s, const struct control_register *r, const struct control_signed *o,
-			 const struct control_person *p)
+			 const struct control_person *p, int64_t at)
 {
 	TRY(find_on(s, o->crl, p));
-	return find_on(s, buf_span(&r->newest), p);
+	return was_known(r->newest_of, at) ? find_on(s, buf_span(&r->newest), p) : OK;
 }

@@ -478,6 +478,35 @@ static void an_old_crl_is_the_newest_that_is_on_record(void **state)
 	assert_ok(&s, with_list(&s, &fresh));
 }
 
+//= control#crl an operation is judged by what could be known when it was carried out
+static void what_was_done_off_line_is_judged_as_of_its_own_time(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct attempt a = good_attempt();
+	struct list newest = good_list();
+	newest.number = 20;
+	newest.revokes_p3 = true;
+	a.list.number = 13; /* 13 is on record; an entry of the register comes with 14 */
+	struct control_signed *o = signed_attempt(&s, &a);
+	assert_ok(&s, control_check(&s, r, o, a.instance, now));
+	struct list later = good_list();
+	int64_t before = now;
+	later.number = 14;
+	now += 20 * MOMENT_MINUTE;
+	assert_ok(&s, with_list(&s, &later));
+	newest.this_update = now;
+	assert_ok(&s, control_register_crl_on_record(&s, r, write_list(&s, &newest)));
+	assert_ok(&s, control_check(&s, r, o, a.instance, before));
+	assert_refused(&s, E_STATE, "is older than CRL 14", control_check(&s, r, o, a.instance, now));
+	a.list.number = 14;
+	now = before;
+	o = signed_attempt(&s, &a);
+	assert_ok(&s, control_check(&s, r, o, a.instance, before));
+	assert_refused(&s, E_STATE, "CRL 20 is on record", control_check(&s, r, o, a.instance, before + 20 * MOMENT_MINUTE));
+}
+
 static void what_an_instance_has_seen_is_of_one_management_ca_and_its_own(void **state)
 {
 	(void)state;
@@ -524,6 +553,7 @@ int main(void)
 		cmocka_unit_test(an_old_crl_is_the_newest_that_is_on_record),
 		cmocka_unit_test(nor_who_is_on_a_newer_one_that_is_on_record),
 		cmocka_unit_test(what_an_instance_has_seen_is_of_one_management_ca_and_its_own),
+		cmocka_unit_test(what_was_done_off_line_is_judged_as_of_its_own_time),
 	};
 	return cmocka_run_group_tests(all, start, end);
 }

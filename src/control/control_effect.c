@@ -244,7 +244,7 @@ static st set_management(struct scope *s, struct control_register *r, const stru
 		return status;
 	}
 	take_management(r, p, &certificate, key, holders);
-	control_crl_came(r, crl.number);
+	control_crl_came(r, crl.number, at);
 	control_keep_newest(r, &crl, control_parameter_octets(s, p, "crl"));
 	return OK;
 }

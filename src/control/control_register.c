@@ -202,7 +202,7 @@ st control_register_apply(struct scope *s, struct control_register *r, span file
 	TRY(control_check(s, r, o, "register", at));
 	TRY(control_effect(s, r, &o->proposal, at));
 	if (o->proposal.has_crl && r->management_key == management)
-		control_crl_came(r, o->proposal.crl_number);
+		control_crl_came(r, o->proposal.crl_number, at);
 	add_entry(r, o, file);
 	return OK;
 }
