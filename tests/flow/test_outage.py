@@ -1,5 +1,6 @@
 """A provider under quorum whose power was off for two days: the management CA's key is locked and its CRL is too old for every operation but the
 activation of its own key group, by five persons. All programs run with a clock that went on."""
+import base64
 import json
 import os
 import subprocess
@@ -106,6 +107,20 @@ def test_five_activate_it_then_a_fresh_crl_is_made_and_everything_works(provider
     recorded = provider.recorded()
     assert activated == {"root": None, "issuing": None, "management": recorded[-2]["this_update"]}  # the last of before, behind which there is one of now
     provider.issue("after-the-outage")
+
+
+def test_the_management_ca_is_named_again_as_the_guide_says(provider):
+    """Another keyd is to hold the group, say. The CRL is the ca's newest, or a file."""
+    words = ["--certificate", provider.certificate("management"), "--group", "management", "--holder", "keyd/ca", "--holder", "keyd/status"]
+    crl = provider.work / "management.crl"
+    newest = base64.b64decode(provider.recorded()[-1]["file"])
+    subprocess.run(["openssl", "crl", "-inform", "DER", "-out", crl], input=newest, check=True, capture_output=True)
+    assert provider.propose("management.certificate", *words, "--crl", crl)[0].returncode == 0
+    proposed, file = provider.propose("management.certificate", *words)
+    assert "in the key group management of keyd/ca, keyd/status: that group alone may be activated" in json.loads(proposed.stdout)["asks for"]
+    provider.approve(file, "p1", "authority-member")
+    provider.approve(file, "p6", "security-and-quality-manager")
+    provider.check("op", "execute", file)
 
 
 #= control#crl who is revoked since the proposal was made approves nothing of it either
