@@ -3,6 +3,7 @@
 #include "cli_key.h"
 #include "digest.h"
 #include "moment.h"
+#include "pki_certificate.h"
 #include "pki_name.h"
 #include "pki_profile.h"
 #include "text.h"
@@ -173,4 +174,23 @@ st cli_ca_allow(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key
 	struct words w = { .count = 0 };
 	TRY(certify_words(s, m, issuer, key, &w));
 	return cli_ceremony_do(s, m, instance_of(s, issuer), "ca.certify", w.word);
+}
+
+st cli_ca_name_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key)
+{
+	AUTO(control_register) *r = NULL;
+	struct pki_certificate certificate;
+	struct words w = { .count = 0 };
+	span crl;
+	TRY(cli_register_open(s, m->c, m->api, NULL, &r));
+	if (control_has_management(r))
+		return OK;
+	TRY(cli_read_certificate(s, scope_printf(s, "%s/%s.pem", m->c->conf.certificates, key->name), &certificate));
+	TRY(cli_api_fetch(s, m->api, CLI_MANAGEMENT_CRL, &crl));
+	put(&w, "certificate", base64_text(s, certificate.der));
+	put(&w, "crl", base64_text(s, crl));
+	put(&w, "group", key->name);
+	put(&w, "holder", instance_of(s, key));
+	TRY(cli_ceremony_do(s, m, "register", "management.certificate", w.word));
+	return cli_ceremony_export(s, m);
 }

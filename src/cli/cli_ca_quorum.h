@@ -18,3 +18,5 @@ st cli_ca_keys(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key 
 st cli_ca_plan_certify(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *issuer, const struct cli_ca_key *key);
 /* Carries it out. */
 st cli_ca_allow(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *issuer, const struct cli_ca_key *key);
+/* management.certificate: from then on every operation comes with the CRL of the CA of this key. Nothing when the register names one. */
+st cli_ca_name_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key);

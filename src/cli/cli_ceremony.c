@@ -5,6 +5,7 @@
 #include "control_entries.h"
 #include "file.h"
 #include "moment.h"
+#include "pki_crl.h"
 #include "text.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -194,6 +195,7 @@ static st plan(struct scope *s, struct cli_ceremony *m, const char *instance, co
 	row.operation = o->proposal.operation;
 	TRY(propose(s, m, instance, parameters, o));
 	memcpy(row.hash, o->proposal.hash, sizeof row.hash);
+	row.late = control_late_seat(&o->proposal);
 	TRY(free_path(s, m, row.operation, parameters[0] == NULL ? "" : parameters[1], &row.path));
 	TRY(cli_op_write(s, row.path, o));
 	m->row[m->count++] = row;
@@ -428,7 +430,7 @@ static st carry_out_open(struct scope *s, struct cli_ceremony *m, size_t *left)
 	return OK;
 }
 
-static st activate(struct scope *s, struct cli_ceremony *m, const struct cli_ceremony_group *groups)
+static st activate_them(struct scope *s, struct cli_ceremony *m, const struct cli_ceremony_group *groups)
 {
 	size_t left;
 	TRY(plan_activations(s, m, groups, &left));
@@ -441,6 +443,48 @@ static st activate(struct scope *s, struct cli_ceremony *m, const struct cli_cer
 		TRY(carry_out_open(s, m, &left));
 	}
 	return OK;
+}
+
+static st crl_is_old(struct scope *s, struct cli_ceremony *m, bool *out)
+{
+	span der;
+	struct pki_crl crl;
+	*out = false;
+	if (!control_has_management(m->r))
+		return OK;
+	TRY(cli_api_fetch(s, m->api, CLI_MANAGEMENT_CRL, &der));
+	TRY(pki_crl_read(s, der, &crl));
+	*out = scope_now(s) - crl.this_update > CONTROL_CRL_AGE;
+	return OK;
+}
+
+/* After an outage: only the group of the management CA's key is activated with the CRL of before; the next CRL is for all others. */
+static st bring_fresh_crl(struct scope *s, struct cli_ceremony *m, const struct cli_ceremony_group *group)
+{
+	struct control_management management = { .holders = 0 };
+	AUTO(json_t) *made = NULL;
+	(void)control_register_management(m->r, &management);
+	while (group->name != NULL && !span_is(management.group, group->name))
+		group++;
+	if (group->name != NULL) {
+		const struct cli_ceremony_group first[] = { *group, { NULL, NULL } };
+		cli_progress(
+			m->c,
+			"The management CA's CRL is older than 24 hours: first its own key group, approved by one person more.");
+		TRY(activate_them(s, m, first));
+	}
+	return cli_api_call(s, m->api, "POST", "/v1/cas/management/crls", json_object(), &made);
+}
+
+static st activate(struct scope *s, struct cli_ceremony *m, const struct cli_ceremony_group *groups)
+{
+	bool old;
+	if (m->r == NULL)
+		TRY(read_register(s, m));
+	TRY(crl_is_old(s, m, &old));
+	if (old)
+		TRY(bring_fresh_crl(s, m, groups));
+	return activate_them(s, m, groups);
 }
 
 st cli_ceremony_activate(struct scope *s, struct cli_ceremony *m, const struct cli_ceremony_group *groups)

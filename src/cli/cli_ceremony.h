@@ -20,6 +20,7 @@
 struct cli_ceremony_row {
 	const char *path;
 	const struct control_operation *operation;
+	const struct control_seat *late;   /* one person more, where the management CA's CRL is old; NULL */
 	const char *instance, *parameters; /* as proposed, to find it again */
 	uint8_t hash[CONTROL_HASH_LEN];
 	bool ready;         /* its quorum is there; of an activation, of those who open */

@@ -40,15 +40,19 @@ static bool opens_only(const struct cli_ceremony_row *row)
 	return strcmp(row->operation->name, "group.activate") == 0;
 }
 
-static void tell_seats(struct scope *s, const struct cli_ceremony *m, const struct control_operation *operation)
+static void tell_seat(struct scope *s, const struct cli_ceremony *m, const char *operation, const struct control_seat *seat)
 {
-	for (size_t i = 0; i < CONTROL_SEATS_MAX && operation->seat[i].roles != 0; i++) {
-		const struct control_seat *seat = &operation->seat[i];
-		if (i > 0 && strcmp(operation->name, "group.activate") == 0)
-			return; /* they come with their shares */
-		cli_progress(m->c, "    %s: %u of %s", operation->name,
-			     seat->count == 0 ? control_register_quorum(m->r) : seat->count, who_can(s, m, seat));
-	}
+	cli_progress(m->c, "    %s: %u of %s", operation, seat->count == 0 ? control_register_quorum(m->r) : seat->count,
+		     who_can(s, m, seat));
+}
+
+static void tell_seats(struct scope *s, const struct cli_ceremony *m, const struct cli_ceremony_row *row)
+{
+	size_t seats = opens_only(row) ? 1 : CONTROL_SEATS_MAX; /* the others come with their shares */
+	for (size_t i = 0; i < seats && row->operation->seat[i].roles != 0; i++)
+		tell_seat(s, m, row->operation->name, &row->operation->seat[i]);
+	if (row->late != NULL)
+		tell_seat(s, m, row->operation->name, row->late);
 }
 
 static bool is_first_of_its_kind(const struct cli_ceremony *m, size_t i)
@@ -71,7 +75,7 @@ static void tell_approvals(struct scope *s, const struct cli_ceremony *m)
 	cli_progress(m->c, "  by");
 	for (size_t i = 0; i < m->count; i++)
 		if (is_first_of_its_kind(m, i))
-			tell_seats(s, m, m->row[i].operation);
+			tell_seats(s, m, &m->row[i]);
 	cli_progress(
 		m->c,
 		"  on this machine: chancery --home %s op approve %s/*.op --token LABEL --person ID --role ROLE\n"

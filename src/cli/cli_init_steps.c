@@ -467,6 +467,13 @@ static st give_roles(struct scope *s, struct founding *f)
 	return restart_keyd(s, f, "ca");
 }
 
+static st name_management(struct scope *s, struct founding *f)
+{
+	struct cli_ca_key key[CAS];
+	ca_keys_of(s, f, key);
+	return cli_ca_name_management(s, f->m, &key[MANAGEMENT]);
+}
+
 /* ---- all of them ---- */
 
 static void stop_all(struct founding *f)
@@ -520,6 +527,7 @@ static const struct step {
 	{ "TLS certificates of daemons and operator", make_tls_all, 0 },
 	{ "Root certificate and CRL", publish_root, 0 },
 	{ "First CRLs", first_crls, 0 },
+	{ "Management CA of the register", name_management, QUORUM },
 	{ "Configuration", settle, 0 },
 };
 #define STEPS (sizeof steps / sizeof steps[0])

@@ -63,7 +63,7 @@ static st check_seat(struct scope *s, const struct control_signed *o, const char
 {
 	enum control_role role;
 	TRY(control_role_named(s, span_str(name), &role));
-	if (control_seat_of(o->proposal.operation, role) == NULL)
+	if (control_seat_of(&o->proposal, role) == NULL)
 		return fail(s, E_DENIED, "%s has no say in %s; `chancery op table %s` shows who has", name,
 			    o->proposal.operation->name, o->proposal.operation->name);
 	return OK;

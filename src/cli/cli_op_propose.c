@@ -14,8 +14,8 @@
 #define HOURS        24 /* a proposal lives so long when nothing else is said */
 #define REGISTER     "register"
 #define CA           "ca"
-#define MANAGEMENT   "/v1/cas/management/crl"
 #define KEY_LABEL    "PUBLIC KEY"
+#define CRL_LABEL    "X509 CRL"
 #define DOCUMENT_MAX (256u << 20)
 
 /* The parameters of all operations; a test compares them with the table. */
@@ -44,6 +44,13 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "quorum", .value = "N", .help = "how many members of the authority decide" },
 	{ .name = "certificate", .value = "FILE", .help = "a certificate, PEM or DER" },
 	{ .name = "name", .value = "NAME", .help = "of the instance: keyd/ca; or of the CA: issuing" },
+	{ .name = "crl",
+	  .value = "FILE",
+	  .help = "the newest CRL of that CA, PEM or DER (default: of the CA `management` of the ca)" },
+	{ .name = "holder", .value = "NAME", .help = "instance that holds the key group of that CA's key, repeated: keyd/ca" },
+	{ .name = "old-crl",
+	  .value = "DATE",
+	  .help = "of when the management CA's CRL is; added by itself when that is needed" },
 	{ .name = "group", .value = "NAME", .help = "key group" },
 	{ .name = "threshold", .value = "N", .help = "how many custodians it takes" },
 	{ .name = "custodian", .value = "PERSON", .help = "repeated" },
@@ -140,6 +147,18 @@ static st octets_value(struct scope *s, const char *given, span *out)
 	return OK;
 }
 
+static st crl_value(struct scope *s, const char *given, span *out)
+{
+	span file, der;
+	*out = span_str(given);
+	if (!file_exists(given))
+		return OK;
+	TRY(file_read(s, given, FILE_MAX, &file));
+	TRY(fail_context(s, pki_pem_or_der(s, file, CRL_LABEL, &der), "%s", given));
+	*out = span_str(base64_text(s, der));
+	return OK;
+}
+
 static st digest_value(struct scope *s, const char *given, span *out)
 {
 	uint8_t hash[DIGEST_MAX];
@@ -163,7 +182,7 @@ static st (*const values[CONTROL_TYPE_COUNT])(struct scope *s, const char *given
 	[CONTROL_TYPE_ID] = as_it_is,         [CONTROL_TYPE_ROLE] = as_it_is,   [CONTROL_TYPE_TEXT] = as_it_is,
 	[CONTROL_TYPE_MOMENT] = moment_value, [CONTROL_TYPE_NUMBER] = as_it_is, [CONTROL_TYPE_DIGEST] = digest_value,
 	[CONTROL_TYPE_SERIAL] = as_it_is,     [CONTROL_TYPE_KEY] = key_value,   [CONTROL_TYPE_SHARE_KEY] = share_key_value,
-	[CONTROL_TYPE_OCTETS] = octets_value,
+	[CONTROL_TYPE_OCTETS] = octets_value, [CONTROL_TYPE_CRL] = crl_value,
 };
 
 /* ---- parameters ---- */
@@ -203,6 +222,8 @@ static st add_parameter(struct scope *s, const struct cli *c, struct control_pro
 	given = count == 0 ? kept_identity(s, c, parameter->name) : NULL;
 	if (given != NULL)
 		return control_proposal_add(s, p, parameter->name, span_str(given));
+	if (count == 0 && parameter->type == CONTROL_TYPE_CRL)
+		return OK; /* asked for later */
 	if (count == 0 && parameter->presence == CONTROL_ONCE)
 		return fail(s, E_INPUT, "%s needs --%s %s; `chancery op table %s` shows what it takes", p->operation->name,
 			    parameter->name, value_word(parameter->name), p->operation->name);
@@ -277,7 +298,6 @@ static st ask_nonce(struct scope *s, const struct cli *c, struct cli_api *api, s
 {
 	AUTO(json_t) *given = NULL;
 	enum control_executor executor = p->operation->executor;
-	TRY(take_instance(s, c, p));
 	if (cli_get(c, "nonce") != NULL)
 		return cli_op_take_nonce(s, cli_get(c, "nonce"), p);
 	if (executor == CONTROL_BY_KEYD)
@@ -288,6 +308,54 @@ static st ask_nonce(struct scope *s, const struct cli *c, struct cli_api *api, s
 	return cli_op_take_nonce(s, cli_member(given, "nonce"), p);
 }
 
+/* What is to be done before anything can be proposed, for who is in front of it. */
+static st refuse_old(struct scope *s, const struct control_register *r, int64_t age)
+{
+	struct control_management m = { .holders = 0 };
+	long long hours = age / MOMENT_HOUR;
+	if (!control_register_management(r, &m) || m.group.len == 0)
+		return fail(
+			s, E_STATE,
+			"the management CA's CRL is %lld hours old, and every operation comes with one of the last 24: chancery crl issue "
+			"--ca management first",
+			hours);
+	return fail(
+		s, E_STATE,
+		"the management CA's CRL is %lld hours old, and every operation comes with one of the last 24: chancery crl issue --ca "
+		"management first. If its key is locked, before that chancery op propose group.activate --group %.*s --instance %.*s, "
+		"which one person more approves",
+		hours, (int)m.group.len, (const char *)m.group.data, (int)m.holder[0].len, (const char *)m.holder[0].data);
+}
+
+//= control#late-crl an old one is said to be old
+static st say_old(struct scope *s, const struct control_register *r, struct control_proposal *p, int64_t this_update)
+{
+	char text[MOMENT_TEXT_MAX];
+	int64_t age = scope_now(s) - this_update;
+	if (age <= CONTROL_CRL_AGE || control_proposal_old_crl(p) != 0)
+		return OK;
+	if (!control_takes_old_crl(r, p))
+		return refuse_old(s, r, age);
+	return control_proposal_add(s, p, "old-crl", span_str(scope_printf(s, "%s", moment_text(this_update, text))));
+}
+
+static st fetch_crl(struct scope *s, struct cli_api *api, span *out)
+{
+	TRY(fail_context(s, cli_api_fetch(s, api, CLI_MANAGEMENT_CRL, out), "the management CA's CRL"));
+	*out = scope_copy(s, *out);
+	return OK;
+}
+
+/* Of the CA that is to become the management CA, when no file was given. */
+static st take_first_crl(struct scope *s, struct cli_api *api, struct control_proposal *p)
+{
+	span crl;
+	if (!is_parameter(p->operation, "crl") || control_parameter(p, "crl", 0).len > 0)
+		return OK;
+	TRY(fetch_crl(s, api, &crl));
+	return control_proposal_add(s, p, "crl", span_str(base64_text(s, crl)));
+}
+
 //= control#crl a management CRL no older than 24 h goes with every operation
 st cli_op_take_crl(struct scope *s, struct cli_api *api, const struct control_register *r, struct control_signed *o)
 {
@@ -295,9 +363,9 @@ st cli_op_take_crl(struct scope *s, struct cli_api *api, const struct control_re
 	uint8_t hash[DIGEST_MAX];
 	if (!control_has_management(r))
 		return OK;
-	TRY(fail_context(s, cli_api_fetch(s, api, MANAGEMENT, &o->crl), "the management CA's CRL"));
-	o->crl = scope_copy(s, o->crl);
+	TRY(fetch_crl(s, api, &o->crl));
 	TRY(pki_crl_read(s, o->crl, &crl));
+	TRY(say_old(s, r, &o->proposal, crl.this_update));
 	o->proposal.has_crl = true;
 	o->proposal.crl_number = crl.number;
 	memcpy(o->proposal.crl_hash, digest_of(DIGEST_SHA256, o->crl, hash).data, CONTROL_HASH_LEN);
@@ -339,18 +407,25 @@ static st make(struct scope *s, const struct cli *c, struct cli_api *api, const 
 	TRY(take_times(s, c, &o->proposal));
 	TRY(check_proposer(s, c, r, &o->proposal));
 	take_head(r, &o->proposal);
+	TRY(take_instance(s, c, &o->proposal)); /* before the CRL: an old one is for one instance only */
+	TRY(take_first_crl(s, api, &o->proposal));
 	TRY(cli_op_take_crl(s, api, r, o));
 	TRY(ask_nonce(s, c, api, &o->proposal));
 	TRY(control_proposal_write(s, &o->proposal, &text));
 	return control_proposal_read(s, scope_copy(s, buf_span(&text)), &o->proposal);
 }
 
-static const char *seats_text(struct scope *s, const struct control_operation *operation, unsigned quorum)
+static const char *seats_text(struct scope *s, const struct control_proposal *p, unsigned quorum)
 {
 	const char *text = "";
+	const struct control_operation *operation = p->operation;
+	const struct control_seat *late = control_late_seat(p);
 	for (size_t i = 0; i < CONTROL_SEATS_MAX && operation->seat[i].roles != 0; i++)
 		text = scope_printf(s, "%s%s%s", text, i == 0 ? "" : "; and ",
 				    cli_op_seat_text(s, &operation->seat[i], quorum));
+	if (late != NULL)
+		text = scope_printf(s, "%s; and, because the management CA's CRL is old, %s", text,
+				    cli_op_seat_text(s, late, quorum));
 	return text;
 }
 
@@ -372,7 +447,7 @@ st cli_op_propose(struct scope *s, struct cli *c)
 		json_pack(
 			"{s:s, s:s, s:s, s:s, s:s, s:s}", "operation", o->proposal.operation->name, "asks for",
 			control_proposal_words(s, &o->proposal), "approved by",
-			seats_text(s, o->proposal.operation, control_register_quorum(r)), "until",
+			seats_text(s, &o->proposal, control_register_quorum(r)), "until",
 			moment_text(o->proposal.expires, expires), "written to", out, "next",
 			scope_printf(s, "chancery op approve %s --token LABEL --person ID --role ROLE, by each of them", out)));
 }

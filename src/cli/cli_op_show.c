@@ -54,19 +54,24 @@ static json_t *approvals(struct scope *s, const struct cli *c, const struct cont
 	return rows;
 }
 
+static json_t *seat_json(struct scope *s, const struct control_register *r, const struct control_signed *o,
+			 const struct control_seat *seat)
+{
+	unsigned have = 0, want = seat->count == 0 ? control_register_quorum(r) : seat->count;
+	for (size_t i = 0; i < o->count; i++)
+		have += control_seat_of(&o->proposal, o->approval[i].role) == seat && problem_of(s, r, o, i) == NULL;
+	return json_pack("{s:i, s:i, s:s}", "approved", (int)have, "empty", (int)(have < want ? want - have : 0), "seat",
+			 cli_op_seat_text(s, seat, control_register_quorum(r)));
+}
+
 static json_t *seats(struct scope *s, const struct control_register *r, const struct control_signed *o)
 {
 	json_t *rows = json_array();
 	const struct control_operation *operation = o->proposal.operation;
-	for (size_t i = 0; i < CONTROL_SEATS_MAX && operation->seat[i].roles != 0; i++) {
-		const struct control_seat *seat = &operation->seat[i];
-		unsigned have = 0, want = seat->count == 0 ? control_register_quorum(r) : seat->count;
-		for (size_t k = 0; k < o->count; k++)
-			have += control_seat_of(operation, o->approval[k].role) == seat && problem_of(s, r, o, k) == NULL;
-		(void)json_array_append_new(rows, json_pack("{s:i, s:i, s:s}", "approved", (int)have, "empty",
-							    (int)(have < want ? want - have : 0), "seat",
-							    cli_op_seat_text(s, seat, control_register_quorum(r))));
-	}
+	for (size_t i = 0; i < CONTROL_SEATS_MAX && operation->seat[i].roles != 0; i++)
+		(void)json_array_append_new(rows, seat_json(s, r, o, &operation->seat[i]));
+	if (control_late_seat(&o->proposal) != NULL)
+		(void)json_array_append_new(rows, seat_json(s, r, o, control_late_seat(&o->proposal)));
 	return rows;
 }
 
@@ -128,6 +133,9 @@ static json_t *row_json(struct scope *s, const struct control_operation *row)
 	const char *approved = "";
 	for (size_t i = 0; i < CONTROL_SEATS_MAX && row->seat[i].roles != 0; i++)
 		approved = scope_printf(s, "%s%s%s", approved, i == 0 ? "" : "; and ", cli_op_seat_text(s, &row->seat[i], 0));
+	if (row->late.count > 0)
+		approved = scope_printf(s, "%s; and, with a management CRL older than 24 hours, %s", approved,
+					cli_op_seat_text(s, &row->late, 0));
 	return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "operation", row->name, "carried out by",
 			 control_executor_text(row->executor), "parameters", parameters_text(s, row), "hours",
 			 (json_int_t)(row->life / MOMENT_HOUR), "clause", row->clause, "approved by", approved);

@@ -24,6 +24,7 @@ struct judging {
 	struct scope *s;
 	struct control_register *r;
 	json_t *findings;
+	json_t *old_crls; /* carried out with a management CRL older than 24 hours */
 	uint64_t executed, refused;
 	struct used *used;       /* proposals that instances carried out */
 	struct waiting *waiting; /* operations that speak of entries which come later */
@@ -108,6 +109,23 @@ static st check_executed(struct scope *s, struct judging *j, const struct audit_
 	return OK;
 }
 
+/* Everybody's measure of whether an old CRL is the newest. */
+static void judge_crl(struct scope *s, struct judging *j, const struct audit_envelope *e)
+{
+	span crl;
+	st status = audit_field_base64(s, &e->record, "file", &crl);
+	if (status.code == E_OK)
+		status = control_register_crl_on_record(s, j->r, crl);
+	if (status.code != E_OK)
+		find(j, e, "it is no CRL of the management CA: %s", s->message);
+}
+
+static void note_old_crl(struct scope *s, struct judging *j, const struct audit_envelope *e, const struct control_proposal *p)
+{
+	(void)json_array_append_new(j->old_crls, json_pack("{s:I, s:s, s:s}", "record", (json_int_t)e->seq, "operation",
+							   p->operation->name, "words", control_proposal_words(s, p)));
+}
+
 /* How much of the register an operation speaks of; 0 when it cannot be read, which is found later. */
 static uint64_t entries_of(struct scope *s, const struct audit_envelope *e)
 {
@@ -125,6 +143,8 @@ static void judge_executed(struct scope *s, struct judging *j, const struct audi
 	struct control_signed *o = scope_new(s, struct control_signed);
 	if (check_executed(s, j, e, o).code != E_OK)
 		find(j, e, "it should not have been carried out: %s", s->message);
+	else if (control_proposal_old_crl(&o->proposal) != 0)
+		note_old_crl(s, j, e, &o->proposal);
 	if (j->executed == EXECUTED_MAX) {
 		j->status = fail(j->s, E_LIMIT, "more than %u operations cannot be judged at once", EXECUTED_MAX);
 		return;
@@ -162,7 +182,8 @@ static void judge_waiting(struct judging *j, bool all)
 /* Few among millions: the others are not read as records. */
 static bool may_be_control(span leaf)
 {
-	static const char *const events[] = { "\"event\":\"register.changed\"", "\"event\":\"operation." };
+	static const char *const events[] = { "\"event\":\"register.changed\"", "\"event\":\"operation.",
+					      "\"event\":\"crl.recorded\"" };
 	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
 		if (memmem(leaf.data, leaf.len, events[i], strlen(events[i])) != NULL)
 			return true;
@@ -190,6 +211,8 @@ static bool judge(void *state, uint64_t index, span leaf)
 		judge_executed(&s, j, &e);
 	else if (e.record.code == AUDIT_OPERATION_REFUSED)
 		j->refused++;
+	else if (e.record.code == AUDIT_CRL_RECORDED)
+		judge_crl(&s, j, &e);
 	return j->status.code == E_OK;
 }
 
@@ -212,6 +235,8 @@ static json_t *report(struct scope *s, struct judging *j)
 				control_register_provider(j->r), "entries of the register", (json_int_t)head.entries, "head",
 				hex_text(s, SPAN_ARRAY(head.hash)), "carried out by keyds and cas", (json_int_t)j->executed,
 				"refused", (json_int_t)j->refused);
+	if (json_array_size(j->old_crls) > 0)
+		(void)json_object_set(out, "with a management CRL older than 24 hours", j->old_crls);
 	if (!sound)
 		(void)json_object_set(out, "findings", j->findings);
 	return out;
@@ -230,9 +255,9 @@ st cli_op_verify(struct scope *s, struct cli *c)
 	if (cli_get(c, "log") == NULL || cli_get(c, "founding") == NULL)
 		TRY(fail_context(s, cli_read_conf(s, c), "without --log DIR and --founding FILE"));
 	AUTO(control_register) *r = NULL;
-	AUTO(json_t) *findings = json_array();
+	AUTO(json_t) *findings = json_array(), *old_crls = json_array();
 	TRY(read_founding(s, c, &r));
-	struct judging j = { .s = s, .r = r, .findings = findings };
+	struct judging j = { .s = s, .r = r, .findings = findings, .old_crls = old_crls };
 	st status = judge_log(s, cli_get_or(c, "log", c->conf.audit_log), &j);
 	if (status.code == E_OK)
 		judge_waiting(&j, true);

@@ -72,6 +72,19 @@ static st entries(struct scope *s, struct cli_api *api, struct control_register 
 	return OK;
 }
 
+/* Who is revoked by now, for who judges here as keyd and ca do by the log. What is not the management CA's own says nothing. */
+static void newest_crl(struct scope *s, struct cli_api *api, struct control_register *r)
+{
+	span crl;
+	if (!control_has_management(r))
+		return;
+	st known = cli_api_fetch(s, api, CLI_MANAGEMENT_CRL, &crl);
+	if (known.code == E_OK)
+		known = control_register_crl_on_record(s, r, crl);
+	if (known.code != E_OK)
+		scope_clear_error(s);
+}
+
 st cli_register_open(struct scope *s, const struct cli *c, struct cli_api *api, struct buf *file, struct control_register **out)
 {
 	AUTO(control_register) *r = NULL;
@@ -79,6 +92,7 @@ st cli_register_open(struct scope *s, const struct cli *c, struct cli_api *api, 
 	TRY(founding(s, c, api, &document));
 	TRY(fail_context(s, control_register_new(s, document, &r), "the founding document"));
 	TRY(entries(s, api, r, file));
+	newest_crl(s, api, r);
 	*out = TAKE(r);
 	return OK;
 }

@@ -6,6 +6,9 @@
 #include "cli_api.h"
 #include "control_register.h"
 
+/* Of the CA that says whose certificate is revoked. */
+#define CLI_MANAGEMENT_CRL "/v1/cas/management/crl"
+
 /* The founding document of chancery.conf, or the ca's when there is no such file (then its SHA-256 is told, or compared with
  * founding-hash); the entries from the ca, each verified. `file`, unless NULL, gets them as a file (control_entries.h), for a machine
  * without network. */

@@ -153,19 +153,22 @@ st cli_rehearsal_sign_founding(struct scope *s, const struct cli *c, const char 
 
 /* ---- an operation ---- */
 
-/* Does this one take a seat of the operation? The first of the cast who can, as many as it has. */
+/* Is it one of the first of the cast who can, as many as the seat has? */
+static bool takes(size_t person, const struct control_seat *seat)
+{
+	unsigned before = 0, wanted = seat->count == 0 ? 2 : seat->count;
+	for (size_t i = 0; i < person; i++)
+		before += (seat->roles & UINT32_C(1) << cast[i].role) != 0;
+	return (seat->roles & UINT32_C(1) << cast[person].role) != 0 && before < wanted;
+}
+
 static bool sits(size_t person, const struct cli_ceremony_row *row)
 {
 	size_t seats = strcmp(row->operation->name, "group.activate") == 0 ? 1 : CONTROL_SEATS_MAX; /* custodians come later */
-	for (size_t i = 0; i < seats && row->operation->seat[i].roles != 0; i++) {
-		const struct control_seat *seat = &row->operation->seat[i];
-		unsigned before = 0, wanted = seat->count == 0 ? 2 : seat->count;
-		for (size_t k = 0; k < person; k++)
-			before += (seat->roles & UINT32_C(1) << cast[k].role) != 0;
-		if ((seat->roles & UINT32_C(1) << cast[person].role) != 0)
-			return before < wanted;
-	}
-	return false;
+	for (size_t i = 0; i < seats && row->operation->seat[i].roles != 0; i++)
+		if (takes(person, &row->operation->seat[i]))
+			return true;
+	return row->late != NULL && takes(person, row->late);
 }
 
 /* As many of them as fit with one PIN; `*at` moves on. */

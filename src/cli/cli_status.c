@@ -5,6 +5,7 @@
 #include "cli_crl.h"
 #include "cli_key.h"
 #include "cli_nouns.h"
+#include "cli_op.h"
 #include "file.h"
 #include "moment.h"
 #include "pki_crl.h"
@@ -329,6 +330,41 @@ static void add_training(struct scope *s, const json_t *person, json_t *duties)
 					 id, lapses > now ? "lapse" : "LAPSED", cli_age(s, lapses), id)));
 }
 
+/* Who may be asked while no operation is carried out. */
+static const char *late_help(struct scope *s, const json_t *answer)
+{
+	const char *group = cli_member(answer, "management_group");
+	const json_t *holders = json_object_get(answer, "management_holders");
+	if (json_array_size(holders) == 0)
+		return "chancery crl issue --ca management";
+	return scope_printf(
+		s,
+		"chancery crl issue --ca management; if its key group %s is locked, before that chancery op propose group.activate "
+		"--group %s --instance %s, which one of security-and-quality-manager and authority-member approves too",
+		group, group, json_string_value(json_array_get(holders, 0)));
+}
+
+//= control#late-crl that nothing but one activation is carried out is seen before somebody proposes
+static void add_management(struct scope *s, struct cli_api *api, const json_t *answer, json_t *duties)
+{
+	struct pki_crl crl;
+	span der;
+	if (!json_is_true(json_object_get(answer, "management")))
+		return;
+	st got = cli_api_fetch(s, api, CLI_MANAGEMENT_CRL, &der);
+	if (got.code == E_OK)
+		got = pki_crl_read(s, der, &crl);
+	int64_t age = got.code == E_OK ? scope_now(s) - crl.this_update : 0;
+	if (got.code == E_OK && age <= CONTROL_CRL_AGE)
+		return;
+	const char *what = got.code == E_OK ? scope_printf(s, "is %lld hours old", (long long)(age / MOMENT_HOUR))
+					    : scope_printf(s, "is not there (%s)", s->message);
+	scope_clear_error(s);
+	(void)json_array_append_new(
+		duties, json_string(scope_printf(s, "the management CA's CRL %s, so no operation is carried out: %s", what,
+						 late_help(s, answer))));
+}
+
 /* A ca without a register has no line. */
 static void add_register(struct scope *s, const struct cli *c, json_t *out, json_t *duties)
 {
@@ -350,6 +386,7 @@ static void add_register(struct scope *s, const struct cli *c, json_t *out, json
 	size_t i;
 	json_t *person;
 	json_array_foreach(json_object_get(answer, "persons"), i, person) add_training(s, person, duties);
+	add_management(s, api, answer, duties);
 }
 
 static st status(struct scope *s, struct cli *c)

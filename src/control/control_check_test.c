@@ -260,6 +260,7 @@ static void no_operation_is_one_persons_and_no_role_has_two_seats(void **state)
 			persons +=
 				row->seat[k].count == 0 ? 2 : row->seat[k].count; /* the authority's quorum is two at least */
 		}
+		assert_int_equal(seen & row->late.roles, 0);
 		assert_true(persons >= 2);
 		assert_true(row->life > 0 && row->words != NULL && row->clause != NULL);
 	}

@@ -4,6 +4,7 @@
 #include "control_internal.h"
 #include "moment.h"
 #include "pki_certificate.h"
+#include "pki_crl.h"
 #include "pki_key.h"
 
 static st find_present(struct scope *s, const struct control_register *r, const struct control_proposal *p,
@@ -179,20 +180,72 @@ static st dismiss(struct scope *s, struct control_register *r, const struct cont
 	return OK;
 }
 
+/* Where its key is: what the exception for old CRLs is about. */
+static st read_holders(struct scope *s, const struct control_register *r, const struct control_proposal *p, size_t *out_count)
+{
+	span name;
+	*out_count = 0;
+	for (; (name = control_parameter(p, "holder", *out_count)).len > 0; (*out_count)++) {
+		const struct control_instance *i = control_instance_named(r, name);
+		if (i == NULL || i->retired)
+			return fail(s, E_NOTFOUND, "there is no instance %.*s, or it is retired", (int)name.len,
+				    (const char *)name.data);
+		if (*out_count == CONTROL_HOLDERS_MAX)
+			return fail(s, E_LIMIT, "a key group has at most %d holders", CONTROL_HOLDERS_MAX);
+	}
+	if ((*out_count > 0) != (control_parameter(p, "group", 0).len > 0))
+		return fail(s, E_INPUT,
+			    "the key group of the management CA's key and the keyd that holds it are named together");
+	return OK;
+}
+
+//= control#late-crl whoever is to say who is revoked has said it once: else nothing could be approved any more
+static st read_first_crl(struct scope *s, const struct control_proposal *p, const struct pki_certificate *certificate,
+			 const struct pki_key *key, int64_t at, struct pki_crl *out)
+{
+	TRY(fail_context(s, control_crl_read(s, key, certificate->subject, control_parameter_octets(s, p, "crl"), out),
+			 "the CRL that shows that this CA can issue one"));
+	if (out->this_update > at + CONTROL_CLOCK_SKEW || at - out->this_update > CONTROL_CRL_AGE)
+		return fail(s, E_STATE,
+			    "the CRL that shows that this CA can issue one is not of the last 24 hours: propose anew");
+	return OK;
+}
+
+static void take_management(struct control_register *r, const struct control_proposal *p,
+			    const struct pki_certificate *certificate, struct pki_key *key, size_t holders)
+{
+	if (!span_equal(certificate->spki, r->management_spki))
+		r->crl_number = r->crl_newest = 0; /* another CA counts anew */
+	pki_key_free(r->management_key);
+	r->management_key = key;
+	r->management_name = scope_copy(&r->memory, certificate->subject);
+	r->management_spki = scope_copy(&r->memory, certificate->spki);
+	r->management_group = scope_copy(&r->memory, control_parameter(p, "group", 0));
+	r->holders = holders;
+	for (size_t i = 0; i < holders; i++)
+		r->holder[i] = scope_copy(&r->memory, control_parameter(p, "holder", i));
+}
+
 static st set_management(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
 {
 	struct pki_certificate certificate;
+	struct pki_crl crl;
 	struct pki_key *key;
+	size_t holders;
+	TRY(read_holders(s, r, p, &holders));
 	TRY(fail_context(s, pki_certificate_read(s, control_parameter_octets(s, p, "certificate"), &certificate),
 			 "the management CA's certificate"));
 	if (at < certificate.not_before || at > certificate.not_after)
 		return fail(s, E_STATE, "the management CA's certificate is not valid now");
 	TRY(pki_key_new_checked(s, certificate.spki, &key));
-	pki_key_free(r->management_key);
-	r->management_key = key;
-	r->management_name = scope_copy(&r->memory, certificate.subject);
-	r->management_spki = scope_copy(&r->memory, certificate.spki);
-	r->crl_number = 0; /* another CA counts anew */
+	st status = read_first_crl(s, p, &certificate, key, at, &crl);
+	if (status.code != E_OK) {
+		pki_key_free(key);
+		return status;
+	}
+	take_management(r, p, &certificate, key, holders);
+	control_crl_came(r, crl.number, at);
+	control_keep_newest(r, &crl, control_parameter_octets(s, p, "crl"));
 	return OK;
 }
 

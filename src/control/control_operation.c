@@ -109,9 +109,14 @@ static const struct control_operation rows[] = {
 	{ .name = "management.certificate",
 	  REGISTER,
 	  .seat = TWO(CONTROL_IS(AUTHORITY_MEMBER) | CONTROL_IS(SECURITY_MANAGER)),
-	  .parameter = { { "certificate", CONTROL_TYPE_OCTETS, CONTROL_ONCE } },
-	  .words = "Take this management CA's word on whose certificate is revoked; from then on every proposal needs its CRL: "
-		   "{certificate}.",
+	  .parameter = { { "certificate", CONTROL_TYPE_OCTETS, CONTROL_ONCE },
+			 { "crl", CONTROL_TYPE_CRL, CONTROL_ONCE },
+			 { "group", CONTROL_TYPE_ID, CONTROL_OPTIONAL },
+			 { "holder", CONTROL_TYPE_ID, CONTROL_REPEATED } },
+	  .words =
+		  "Take this management CA's word on whose certificate is revoked; from then on every proposal needs its CRL: "
+		  "{certificate}. Its newest CRL is the one {crl}.[ Its key is in the key group {group} of {holder}: that group "
+		  "alone may be activated with a CRL older than 24 hours, by five persons.]",
 	  .clause = "practice statement 6.7" },
 	{ .name = "instance.enrol",
 	  REGISTER,
@@ -160,8 +165,12 @@ static const struct control_operation rows[] = {
 	{ .name = "group.activate",
 	  KEYD,
 	  .seat = { { 2, OPENERS }, { 2, CONTROL_IS(KEY_CUSTODIAN) } },
-	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE } },
-	  .words = "Activate the key group {group}: from then on its keys sign, until it is deactivated or this keyd stops.",
+	  .late = { 1, CONTROL_IS(AUTHORITY_MEMBER) | CONTROL_IS(SECURITY_MANAGER) },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE }, { "old-crl", CONTROL_TYPE_MOMENT, CONTROL_OPTIONAL } },
+	  .words =
+		  "Activate the key group {group}: from then on its keys sign, until it is deactivated or this keyd stops.[ The "
+		  "management CA's CRL is of {old-crl}, {hours} hours before this was proposed: whose certificate was revoked "
+		  "since is not known, so make sure that none of the five who approve has lost a token.]",
 	  .clause = "practice statement 6.2.8" },
 	{ .name = "group.deactivate",
 	  KEYD,
@@ -267,12 +276,18 @@ const struct control_operation *control_operation_named(span name)
 	return NULL;
 }
 
-const struct control_seat *control_seat_of(const struct control_operation *operation, enum control_role role)
+const struct control_seat *control_late_seat(const struct control_proposal *p)
 {
+	return p->operation->late.count > 0 && control_proposal_old_crl(p) != 0 ? &p->operation->late : NULL;
+}
+
+const struct control_seat *control_seat_of(const struct control_proposal *p, enum control_role role)
+{
+	const struct control_seat *late = control_late_seat(p);
 	for (size_t i = 0; i < CONTROL_SEATS_MAX; i++)
-		if ((operation->seat[i].roles & UINT32_C(1) << role) != 0)
-			return &operation->seat[i];
-	return NULL;
+		if ((p->operation->seat[i].roles & UINT32_C(1) << role) != 0)
+			return &p->operation->seat[i];
+	return late != NULL && (late->roles & UINT32_C(1) << role) != 0 ? late : NULL;
 }
 
 /* ---- the page ---- */
@@ -306,6 +321,9 @@ static void put_row(struct scope *s, struct buf *out, const struct control_opera
 		put(out, "%s%s of: %s", i == 0 ? "" : "; and ", row->seat[i].count == 0 ? "the authority's quorum" : count,
 		    control_roles_text(s, row->seat[i].roles));
 	}
+	if (row->late.count > 0)
+		put(out, "; and, with a management CRL older than 24 hours, %u of: %s", row->late.count,
+		    control_roles_text(s, row->late.roles));
 	put(out, " | %lld h | ", (long long)(row->life / MOMENT_HOUR));
 	for (size_t i = 0; i < CONTROL_PARAMETERS && row->parameter[i].name != NULL; i++)
 		put(out, "%s`%s`%s", i == 0 ? "" : ", ", row->parameter[i].name,

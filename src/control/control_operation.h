@@ -44,6 +44,7 @@ enum control_type {
 	CONTROL_TYPE_KEY,       /* SubjectPublicKeyInfo, base64: P-256 or P-384 */
 	CONTROL_TYPE_SHARE_KEY, /* SubjectPublicKeyInfo, base64: P-256, for ECDH */
 	CONTROL_TYPE_OCTETS,    /* base64 */
+	CONTROL_TYPE_CRL,       /* CertificateList, base64 */
 	CONTROL_TYPE_COUNT
 };
 enum control_presence { CONTROL_ONCE, CONTROL_OPTIONAL, CONTROL_REPEATED };
@@ -58,14 +59,14 @@ struct control_operation {
 	int64_t life;      /* longest, from proposed to expires */
 	const char *words; /* what is approved, in words: {name} stands for the parameter */
 	struct control_seat seat[CONTROL_SEATS_MAX];
+	/* One more seat, which is filled when the management CA's CRL is older than 24 hours. Count 0: refused with such a CRL. */
+	struct control_seat late;
 	struct control_parameter parameter[CONTROL_PARAMETERS];
 	bool not_by_subject; /* who is the parameter "person" approves nothing of it */
 	const char *clause;  /* where it comes from */
 };
 const struct control_operation *control_operation_named(span name); /* NULL when there is none */
 const struct control_operation *control_operation_at(size_t i);     /* NULL behind the last: to list them */
-/* Which seat somebody takes who approves in this role; NULL: none. No role stands in two seats of an operation. */
-const struct control_seat *control_seat_of(const struct control_operation *operation, enum control_role role);
 /* The page of the reference manual that lists the rows. */
 void control_operation_reference(struct buf *out);
 
@@ -104,5 +105,11 @@ int64_t control_parameter_moment(const struct control_proposal *p, const char *n
 uint64_t control_parameter_number(const struct control_proposal *p, const char *name, uint64_t left_out);
 /* What it asks for, in words, for who is about to approve it. */
 const char *control_proposal_words(struct scope *s, const struct control_proposal *p);
+/* Which seat somebody takes who approves it in this role; NULL: none. No role stands in two seats of an operation. */
+const struct control_seat *control_seat_of(const struct control_proposal *p, enum control_role role);
+/* The seat behind those of the row: the late one, where the proposal says that its CRL is old; NULL in all others. */
+const struct control_seat *control_late_seat(const struct control_proposal *p);
+/* thisUpdate of the management CA's CRL, in a proposal that says of it that it is older than 24 hours; 0 in all others. */
+int64_t control_proposal_old_crl(const struct control_proposal *p);
 /* One person's name as an identifier: "p3". */
 const char *control_id_problem(span id);

@@ -115,7 +115,7 @@ static st (*const checks[CONTROL_TYPE_COUNT])(struct scope *s, span text) = {
 	[CONTROL_TYPE_ID] = check_id,         [CONTROL_TYPE_ROLE] = check_role,     [CONTROL_TYPE_TEXT] = check_text,
 	[CONTROL_TYPE_MOMENT] = check_moment, [CONTROL_TYPE_NUMBER] = check_number, [CONTROL_TYPE_DIGEST] = check_digest,
 	[CONTROL_TYPE_SERIAL] = check_serial, [CONTROL_TYPE_KEY] = check_key,       [CONTROL_TYPE_SHARE_KEY] = check_share_key,
-	[CONTROL_TYPE_OCTETS] = check_octets,
+	[CONTROL_TYPE_OCTETS] = check_octets, [CONTROL_TYPE_CRL] = check_octets,
 };
 
 /* ---- reading ---- */
@@ -300,6 +300,11 @@ int64_t control_parameter_moment(const struct control_proposal *p, const char *n
 	return text.len > 0 && moment_parse(&aside, text, &moment).code == E_OK ? moment : 0;
 }
 
+int64_t control_proposal_old_crl(const struct control_proposal *p)
+{
+	return control_parameter_moment(p, "old-crl");
+}
+
 uint64_t control_parameter_number(const struct control_proposal *p, const char *name, uint64_t left_out)
 {
 	AUTO_SCOPE aside;
@@ -322,7 +327,8 @@ static char *value_words(struct scope *s, const struct control_value *v)
 		return control_role_named(s, v->text, &role).code == E_OK ? scope_printf(s, "%s", control_role_row(role)->text)
 									  : scope_cstr(s, v->text);
 	}
-	if (type != CONTROL_TYPE_KEY && type != CONTROL_TYPE_SHARE_KEY && type != CONTROL_TYPE_OCTETS)
+	if (type != CONTROL_TYPE_KEY && type != CONTROL_TYPE_SHARE_KEY && type != CONTROL_TYPE_OCTETS &&
+	    type != CONTROL_TYPE_CRL)
 		return scope_cstr(s, v->text);
 	if (base64_parse(s, v->text, &octets).code != E_OK)
 		return scope_cstr(s, v->text);
@@ -332,6 +338,8 @@ static char *value_words(struct scope *s, const struct control_value *v)
 static const char *parameter_words(struct scope *s, const struct control_proposal *p, span name)
 {
 	char *text = NULL;
+	if (span_is(name, "hours"))
+		return scope_printf(s, "%lld", (long long)((p->proposed - control_proposal_old_crl(p)) / MOMENT_HOUR));
 	for (size_t i = 0; i < p->count; i++) {
 		if (!span_is(name, p->value[i].parameter->name))
 			continue;
@@ -341,16 +349,31 @@ static const char *parameter_words(struct scope *s, const struct control_proposa
 	return text == NULL ? "(not said)" : text;
 }
 
+/* What stands in brackets is about a parameter that may be left out: the first one named there. */
+static bool is_left_out(const struct control_proposal *p, const char *bracket)
+{
+	const char *name = bracket + strcspn(bracket, "{");
+	size_t len = *name == 0 ? 0 : strcspn(++name, "}");
+	for (size_t i = 0; i < p->count; i++)
+		if (span_is(span_of(name, len), p->value[i].parameter->name))
+			return false;
+	return true;
+}
+
 const char *control_proposal_words(struct scope *s, const struct control_proposal *p)
 {
 	const char *at = p->operation->words;
 	const char *words = "";
 	while (*at != 0) {
-		size_t plain = strcspn(at, "{");
+		size_t plain = strcspn(at, "{[]");
 		words = scope_printf(s, "%s%.*s", words, (int)plain, at);
 		at += plain;
-		if (*at == 0)
-			break;
+		if (*at == '[' && is_left_out(p, at))
+			at += strcspn(at, "]");
+		if (*at == '[' || *at == ']')
+			at++;
+		if (*at != '{')
+			continue;
 		size_t len = strcspn(at + 1, "}");
 		words = scope_printf(s, "%s%s", words, parameter_words(s, p, span_of(at + 1, len)));
 		at += len + 2;

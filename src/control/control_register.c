@@ -55,6 +55,16 @@ bool control_has_management(const struct control_register *r)
 	return r->management_key != NULL;
 }
 
+bool control_register_management(const struct control_register *r, struct control_management *out)
+{
+	*out = (struct control_management){ .spki = r->management_spki,
+					    .group = r->management_group,
+					    .holder = r->holder,
+					    .holders = r->holders,
+					    .newest = r->crl_newest };
+	return r->management_key != NULL;
+}
+
 const char *control_register_provider(const struct control_register *r)
 {
 	return r->provider;
@@ -159,17 +169,6 @@ bool control_register_was(const struct control_register *r, uint64_t entries, co
 	return entries <= r->entries && memcmp(r->head[entries].hash, hash, CONTROL_HASH_LEN) == 0;
 }
 
-void control_register_crl_seen(struct control_register *r, uint64_t number)
-{
-	if (number > r->crl_number)
-		r->crl_number = number;
-}
-
-uint64_t control_register_crl_number(const struct control_register *r)
-{
-	return r->crl_number;
-}
-
 static void add_entry(struct control_register *r, const struct control_signed *o, span file)
 {
 	static const char domain[] = "chancery register 1\n";
@@ -203,7 +202,7 @@ st control_register_apply(struct scope *s, struct control_register *r, span file
 	TRY(control_check(s, r, o, "register", at));
 	TRY(control_effect(s, r, &o->proposal, at));
 	if (o->proposal.has_crl && r->management_key == management)
-		control_register_crl_seen(r, o->proposal.crl_number);
+		control_crl_came(r, o->proposal.crl_number, at);
 	add_entry(r, o, file);
 	return OK;
 }
@@ -218,6 +217,8 @@ static void *copy_of(const void *array, size_t len)
 
 static st keys_of_its_own(struct scope *s, const struct control_register *r, struct control_register *b)
 {
+	if (!buf_append(&b->newest, buf_span(&r->newest)))
+		return fail(s, E_BUG, "a management CRL does not fit its buffer");
 	for (; b->persons < r->persons; b->persons++) {
 		struct pki_key *key;
 		TRY(pki_key_new(s, r->person[b->persons].spki, &key));
@@ -239,6 +240,7 @@ static st branch(struct scope *s, const struct control_register *r, struct contr
 	b->used = copy_of(r->used, r->entries * sizeof *r->used);
 	b->persons = 0;
 	b->management_key = NULL;
+	buf_init(&b->newest, CONTROL_CRL_MAX);
 	st status = keys_of_its_own(s, r, b);
 	if (status.code != E_OK) {
 		control_register_free(b);
@@ -288,6 +290,7 @@ st control_register_new(struct scope *s, span founding, struct control_register 
 {
 	struct control_register *r = heap_alloc(sizeof *r);
 	scope_init(&r->memory, NULL);
+	buf_init(&r->newest, CONTROL_CRL_MAX);
 	st status = found(s, r, founding);
 	if (status.code != E_OK) {
 		control_register_free(r);
@@ -309,6 +312,7 @@ void control_register_free(struct control_register *r)
 	free(r->decision);
 	free(r->head);
 	free(r->used);
+	buf_free(&r->newest);
 	scope_done(&r->memory);
 	free(r);
 }

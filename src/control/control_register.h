@@ -20,6 +20,7 @@
 #define CONTROL_PERSONS_MAX   4096
 #define CONTROL_FOUNDERS_MAX  16
 #define CONTROL_INSTANCES_MAX 256
+#define CONTROL_HOLDERS_MAX   8
 #define CONTROL_CRL_MAX       (24u << 10)
 /* How far the clocks of those who approve and those who carry out may be apart. */
 #define CONTROL_CLOCK_SKEW (5 * INT64_C(60000000))
@@ -68,6 +69,19 @@ const struct control_instance *control_instance_at(const struct control_register
 bool control_decision_taken(const struct control_register *r, span decision);
 span control_decision_at(const struct control_register *r, size_t i); /* empty behind the last */
 bool control_has_management(const struct control_register *r);
+struct control_management {
+	span spki;          /* of the management CA */
+	span group;         /* key group that holds its key; empty: the key is not under quorum */
+	const span *holder; /* instances of keyd that serve this group */
+	size_t holders;     /* at least one with a group, at most CONTROL_HOLDERS_MAX */
+	uint64_t newest;    /* the highest number of its CRLs that are on record */
+};
+/* False while there is no management CA. The spans are the register's, until its next operation. */
+bool control_register_management(const struct control_register *r, struct control_management *out);
+/* May what is proposed be carried out with a management CRL that is older than 24 hours, with one person more? Only the activation of the
+ * group that holds the management CA's key. */
+//= control#late-crl nothing but what brings the next CRL
+bool control_takes_old_crl(const struct control_register *r, const struct control_proposal *p);
 
 /* ---- what people sign, put together ---- */
 struct control_approval {
@@ -111,9 +125,23 @@ st control_register_apply(struct scope *s, struct control_register *r, span file
 /* What control_register_apply would say of it, and the head that there would be: nothing changes. For who puts an operation on record
  * before it takes effect. */
 st control_register_would(struct scope *s, const struct control_register *r, span file, int64_t at, struct control_head *out);
-/* No CRL below this number is taken any more. */
-void control_register_crl_seen(struct control_register *r, uint64_t number);
-uint64_t control_register_crl_number(const struct control_register *r);
+/* A CRL of the management CA that is on record (event crl.recorded): from now on whose certificate is on it approves nothing, whatever CRL
+ * a proposal comes with; and when it has to be an old one, none below this number is taken. One that is not the newest changes nothing.
+ * E_CRYPTO when it is not this management CA's, E_STATE when there is none. */
+st control_register_crl_on_record(struct scope *s, struct control_register *r, span der);
+
+/* Of the CRLs of the management CA, what one instance has seen with the operations that it carried out itself: it takes none of a lower number
+ * again. That is the instance's alone; the register has to come out the same for everybody. */
+struct control_seen {
+	uint64_t number;
+	uint8_t issuer[CONTROL_HASH_LEN]; /* SHA-256 of the management CA's key: another CA counts anew. Zeros: none was seen */
+};
+/* E_STATE when the CRL that this operation comes with is an older one. */
+st control_seen_check(struct scope *s, const struct control_register *r, const struct control_proposal *p,
+		      const struct control_seen *seen);
+void control_seen_note(const struct control_register *r, const struct control_proposal *p, struct control_seen *seen);
+/* No CRL below this number is taken by who has seen these. */
+uint64_t control_crl_lowest(const struct control_register *r, const struct control_seen *seen);
 
 /* ---- founding ---- */
 struct control_founder {

@@ -80,20 +80,21 @@ static const char *operation_path(struct scope *s, const struct token *t)
 
 /* ---- may this person approve it at all ---- */
 
-static uint32_t roles_of(const struct control_operation *operation)
+static uint32_t roles_of(const struct control_proposal *p)
 {
-	uint32_t roles = 0;
+	const struct control_seat *late = control_late_seat(p);
+	uint32_t roles = late == NULL ? 0 : late->roles;
 	for (size_t i = 0; i < CONTROL_SEATS_MAX; i++)
-		roles |= operation->seat[i].roles;
+		roles |= p->operation->seat[i].roles;
 	return roles;
 }
 
 st token_check_seat(struct scope *s, const struct control_signed *o, const struct control_approval *a)
 {
 	const struct control_operation *operation = o->proposal.operation;
-	if (control_seat_of(operation, a->role) == NULL)
+	if (control_seat_of(&o->proposal, a->role) == NULL)
 		return fail(s, E_DENIED, "%s is not approved by a %s; it is by: %s", operation->name,
-			    control_role_row(a->role)->name, control_roles_text(s, roles_of(operation)));
+			    control_role_row(a->role)->name, control_roles_text(s, roles_of(&o->proposal)));
 	if (operation->not_by_subject && span_equal(a->person, control_parameter(&o->proposal, "person", 0)))
 		return fail(s, E_DENIED, "%s is about %.*s, who approves nothing of it", operation->name, (int)a->person.len,
 			    (const char *)a->person.data);

@@ -140,6 +140,6 @@ class Hands(threading.Thread):
 
 def approvers(operation):
     kind = re.match(r"\d+-([a-z]+\.[a-z]+)-", operation.name).group(1)
-    if kind in ("decision.take", "person.enrol", "role.grant"):
+    if kind in ("decision.take", "person.enrol", "role.grant", "management.certificate"):
         return ("p1", "p3")
     return ("p4", "p5") if kind == "group.activate" else ("p4", "p6")

@@ -110,10 +110,15 @@ def sealed_again(person, group, index, plain, statement, proposal):
 
 def put_on_record(auditd_socket, event, file, kind=1, when=0, **fields):
     """A record of an operation, as one who may write records can put it into the log; its index. Kind 4: as one of a journal, of that time."""
-    identity = os.urandom(16)
     known = dict({"operation": ct.values(file).get("operation", "role.grant"), "proposal": "00" * 32, "words": "words",
                   "file": ct.b64(file.encode())}, **fields)
-    record = dict(v=1, id=identity.hex(), time=ct.moment(when or 0), event=event, component="ca", tx=os.urandom(16).hex(), **known)
+    return put_record(auditd_socket, event, kind, when, **known)
+
+
+def put_record(auditd_socket, event, kind=1, when=0, **fields):
+    """Any record with these fields; its index."""
+    identity = os.urandom(16)
+    record = dict(v=1, id=identity.hex(), time=ct.moment(when or 0), event=event, component="ca", tx=os.urandom(16).hex(), **fields)
     client = kc.Client(auditd_socket)
     r = kc.Reader(client.call(kind, kc.u16(1) + identity + kc.counted(json.dumps(record, separators=(",", ":")))))
     client.close()

@@ -70,12 +70,13 @@ def certificate(ca=False, issuer=ISSUER, days=30, policy=POLICY, serial=None, ke
     return builder.sign(THROWAWAY, hashes.SHA256()).tbs_certificate_bytes
 
 
-def crl(issuer=ISSUER, days=7, entries=3, number=5, reasons=True):
-    builder = (x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(now()).next_update(now() + datetime.timedelta(days=days)))
+def crl(issuer=ISSUER, days=7, entries=3, number=5, reasons=True, made=None, revoked=()):
+    made = made or now()
+    builder = (x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(made).next_update(made + datetime.timedelta(days=days)))
     if number is not None:
         builder = builder.add_extension(x509.CRLNumber(number), critical=False)
-    for i in range(entries):
-        entry = x509.RevokedCertificateBuilder().serial_number((1 << 100) + i).revocation_date(now())
+    for serial in [*revoked, *((1 << 100) + i for i in range(entries))]:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(made)
         if reasons:
             entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
         builder = builder.add_revoked_certificate(entry.build())

@@ -1,5 +1,6 @@
 """Everybody who carries operations out: a ca that keeps the register, and a keyd whose key groups are under quorum; with a management CA whose
 CRL goes with every proposal. Spoken to at their sockets, with no tool of ours between."""
+import base64
 import datetime
 import os
 import shutil
@@ -22,6 +23,14 @@ STAFF = {"security": SECURITY, "administrator": ADMINISTRATOR, "operator": OPERA
          "auditor1": AUDITOR, "auditor2": AUDITOR, "leaves": None, "subject": None, "spokes": "spokesperson", "admitted": None}
 LAPSES_IN = 6  # seconds behind the enrolment
 VAULT = "keyd/vault"
+
+
+def crl_of(client, label, issuer, number, hours, revoked=()):
+    """A CRL of so many hours ago, signed by the key that signs all of them: (number, octets)."""
+    tbs = kd.crl(issuer=issuer, entries=0, number=number, revoked=revoked, made=kd.now() - datetime.timedelta(hours=hours))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    signature = client.sign_stream(label, kc.CRL, "ecdsa-sha256", tbs)
+    return number, kd.tlv(0x30, tbs + algorithm + kd.tlv(3, b"\0" + signature))
 
 
 class Vault(Site):
@@ -88,10 +97,18 @@ class Vault(Site):
         serials = {role: self.world.component("of-" + role, "operator")["serial"] for role in (SECURITY, OPERATOR, AUTHORITY)}
         for role, serial in serials.items():
             self.hire("revoked-" + role, role, certificate_serial=serial)
-        self.by_founders("management.certificate", ("certificate", self.certificate()))
+        self.by_founders("management.certificate", *self.naming())
         for serial in serials.values():
             self.world.revoke(serial)
-        self.management_crl = (self.world.post("/v1/cas/management/crls", {})["number"], self.world.call("GET", "/v1/cas/management/crl")[1])
+        self.management_crl = self.new_crl()
+
+    def crl_of_ago(self, number, hours):
+        """Of the management CA, whose key is at the ca's own keyd."""
+        client = self.world.keyd.client()
+        try:
+            return crl_of(client, "management", x509.load_der_x509_certificate(base64.b64decode(self.certificate("management"))).subject, number, hours)
+        finally:
+            client.close()
 
     def create_ca(self, name, key):
         values = [("name", name), ("profile", "management-ca"), ("subject", f"O=Test Trust Services, CN=TEST {name}"), ("key", key), ("decision", "d1")]
@@ -103,10 +120,6 @@ class Vault(Site):
     def serial(self, name):
         """Of the certificate of a CA that signed it itself."""
         return format(x509.load_pem_x509_certificate(self.world.get("/v1/cas/" + name)["certificate"].encode()).serial_number, "x").zfill(32)
-
-    def certificate(self):
-        """The management CA's, base64."""
-        return "".join(self.world.get("/v1/cas/management")["certificate"].split("-----")[2].split())
 
     # ---- keyd ----
     def call(self, kind, body=b""):

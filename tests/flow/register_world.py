@@ -7,7 +7,7 @@ import audit_world
 import keyd_client as kc
 from ca_world import World
 from control_people import AUTHORITY, DAY, Operation, Person, founding, put_on_record
-from control_texts import moment, now, proposal_text
+from control_texts import b64, moment, now, proposal_text
 
 CONTROL = 5  # kind of a request for records of class control
 __all__ = ["AUTHORITY", "DAY", "Operation", "Person", "Site", "append", "moment", "now"]
@@ -60,6 +60,19 @@ class Site:
         self.world.ca.stop()
         self.configure(self.extra)
         self.world.ca.start()
+
+    # ---- the management CA ----
+    def new_crl(self):
+        """A CRL of the management CA, made now: number and octets."""
+        return self.world.post("/v1/cas/management/crls", {})["number"], self.world.call("GET", "/v1/cas/management/crl")[1]
+
+    def naming(self, *more, certificate=None):
+        """The parameters of management.certificate; the CA shows with a CRL that it can issue one."""
+        crl = self.management_crl or self.new_crl()
+        return [("certificate", certificate or self.certificate("management")), ("crl", b64(crl[1])), *more]
+
+    def certificate(self, ca):
+        return "".join(self.world.get("/v1/cas/" + ca)["certificate"].split("-----")[2].split())
 
     # ---- what the ca says ----
     def register(self, world=None):

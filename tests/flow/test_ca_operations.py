@@ -7,7 +7,6 @@ import signal
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 import audit_world
 from ca_world import Refused, World, until
@@ -407,14 +406,10 @@ def test_what_is_brought_in_from_a_journal_is_judged_by_its_own_time(site):
 
 
 def test_a_management_crl_from_before_one_that_was_seen_is_not_taken(site):
-    w, p = site.world, site.person
-
-    def crl():
-        return w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1]
-    der = x509.load_pem_x509_certificate(w.get("/v1/cas/management")["certificate"].encode()).public_bytes(serialization.Encoding.DER)
-    site.by_founders("management.certificate", ("certificate", base64.b64encode(der).decode()))
+    p = site.person
+    site.by_founders("management.certificate", *site.naming())
     refused(site, approved(propose(site, "crl.parameters"), p), "STATE", "without the management CA's CRL")
-    old, new = crl(), crl()
+    old, new = site.new_crl(), site.new_crl()
     site.execute(approved(propose(site, "crl.parameters", crl=new), p))
     refused(site, approved(propose(site, "crl.parameters", crl=old), p), "STATE", "older than CRL")
 
@@ -423,7 +418,7 @@ def test_a_ca_starts_where_the_database_lacks_a_ca_that_an_operation_was_about(s
     w = site.world
     if w.cluster:
         pytest.skip("the row is taken out of SQLite")
-    crl = (w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1])
+    crl = site.new_crl()
     site.execute(approved(propose(site, "crl.parameters", changes={"ca": "second"}, crl=crl), site.person))
     assert w.get("/v1/cas/second")["crl_hours"] == 12
     w.ca.stop()

@@ -3,6 +3,7 @@ succeeds. `pytest -s tests/flow/test_quorum_matrix.py` prints it.
 
 An operation that was added to the table (src/control/control_operation.c) needs a row in ROWS, one that somebody else carries out a line in
 EXECUTORS; without them this test fails."""
+import datetime
 import json
 import os
 import subprocess
@@ -41,7 +42,7 @@ ROWS = {
     "role.revoke": (GOVERNED, person("spokes", ("role", "spokesperson"), ("reason", "done")), ("person", "subject")),
     "authority.admit": (BY_AUTHORITY, person("admitted", ("quorum", 2)), ("quorum", 3)),
     "authority.dismiss": (BY_AUTHORITY, person("p2", ("quorum", 2)), ("quorum", 3)),
-    "management.certificate": (GOVERNED, lambda w: [("certificate", w.certificate())], ("certificate", ct.b64(b"another"))),
+    "management.certificate": (GOVERNED, lambda w: w.naming(("group", "standing"), ("holder", VAULT)), ("certificate", ct.b64(b"another"))),
     "instance.enrol": (GOVERNED, lambda w: [("name", "keyd/new"), ("key", ct.b64(ct.spki(ct.new_key())))], ("name", "keyd/mine")),
     "instance.retire": (GOVERNED, lambda w: [("name", "keyd/old")], ("name", VAULT)),
     "group.create": (KEPT, lambda w: [("group", "second"), ("threshold", 2), *CUSTODIANS, DECISION], ("group", "third")),
@@ -85,8 +86,12 @@ class Trial:
         self.doors = 2 if name == "group.activate" else 1
 
     def approved(self, approvers, **more):
-        made = self.propose_(self.world, self.name, *self.parameters, **more)
+        made = self.propose_(self.world, self.name, *self.parameters, *more.pop("values", ()), **more)
         return self.world.approved(made, approvers, more.get("proposed", 0))
+
+    def fifth(self):
+        """Of the authority or security, and none of those who approve already."""
+        return next(f for f in (("p2", AUTHORITY), ("security", SECURITY)) if f not in self.good)
 
     def instead(self, which):
         """The first of the right ones is the one of this kind of the same role."""
@@ -142,6 +147,20 @@ def other_instances_proposal(t):
     return [t.world.approved(made, t.good)]
 
 
+def crl_too_old(t):
+    return [t.approved(t.good, crl=t.world.old_crl)]
+
+
+def crl_too_old_five(t):
+    """As the group of the management CA's own key may be activated, and no other: said in the proposal, approved by one person more."""
+    said = [("old-crl", ct.moment(kd.now() - datetime.timedelta(hours=OLD)))] if t.name == "group.activate" else []
+    return [t.approved([*t.good, t.fifth()], crl=t.world.old_crl, values=said)]
+
+
+def crl_from_before(t):
+    return [t.approved(t.good, crl=t.world.earlier_crl)]
+
+
 def right_quorum(t):
     t.done = t.approved(t.good)
     return [t.done]
@@ -171,10 +190,15 @@ REFUSED = {
     "expired proposal": (expired_proposal, {"STATE"}, ["the proposal has expired"]),
     "changed parameter": (changed_parameter, {"CRYPTO"}, ["the approval of "]),
     "other instance's proposal": (other_instances_proposal, {"DENIED"}, ["the proposal is for "]),
+    "CRL too old": (crl_too_old, {"STATE"}, ["not of the last 24 hours"]),
+    "CRL too old, five": (crl_too_old_five, {"STATE"}, ["not of the last 24 hours"]),
+    "CRL from before": (crl_from_before, {"STATE"}, ["older than CRL"]),
     "replayed approval": (replayed_approval, {"CONFLICT", "STATE", "CRYPTO"}, ["was carried out already", "it was used", "the approval of "]),
     "state of yesterday": (state_of_yesterday, {"STATE"}, ["put back from a copy"]),
 }
-COLUMNS = [*list(REFUSED)[:10], "right quorum", *list(REFUSED)[10:]]
+BEFORE = 13  # columns, then comes the right quorum
+OLD = 49  # hours: older than a management CRL may be
+COLUMNS = [*list(REFUSED)[:BEFORE], "right quorum", *list(REFUSED)[BEFORE:]]
 
 
 def table():
@@ -207,6 +231,9 @@ class Matrix:
         w.keyd.token("ocsp")
         self.carried_out(w, "group.deactivate", [("group", "ocsp"), ("reason", "to be brought back")], OPENED)
         w.create_ca("doomed", "second")
+        w.decide("d-seen")  # so that the register has seen the newest CRL too
+        number = w.management_crl[0]
+        w.old_crl, w.earlier_crl = w.crl_of_ago(number + 1, OLD), w.crl_of_ago(number - 1, 1)
         self.carried_out(w, "key.suspend", [("key", "resting"), ("reason", "to be resumed")], OPENED)
 
     @staticmethod
@@ -218,7 +245,7 @@ class Matrix:
 
     def row(self, trial):
         before = self.world.contents()
-        for column in COLUMNS[:10]:
+        for column in COLUMNS[:BEFORE]:
             self.bring(trial, column, REFUSED[column][0])
         self.compare(trial.name, before)
         self.bring(trial, "right quorum", right_quorum)

@@ -1,6 +1,5 @@
 """The register of persons at the ca: operations by the right quorum, every other one refused, on record and without effect; and the same
 register after crashes, with an edited database, and at every ca."""
-import base64
 import datetime
 import hashlib
 import os
@@ -8,8 +7,6 @@ import signal
 import threading
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 import ca_world
 import keyd_client as kc
@@ -389,21 +386,25 @@ def test_without_auditd_nothing_is_carried_out(site):
 def test_once_there_is_a_management_ca_every_proposal_comes_with_its_crl(site):
     w, p = site.world, site.person
     site.found_cas()
-    certificate = x509.load_pem_x509_certificate(w.get("/v1/cas/management")["certificate"].encode())
-    site.by_founders("management.certificate",
-                     ("certificate", base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()))
+    for values, why in ((site.naming(certificate=site.certificate("root")), "is not the management CA's"),
+                        (site.naming(("group", "management")), "are named together"),
+                        (site.naming(("group", "management"), ("holder", "keyd/nobody")), "there is no instance keyd/nobody")):
+        with pytest.raises(Refused) as refused:
+            site.by_founders("management.certificate", *values)
+        assert why in refused.value.problem["detail"]
+    site.by_founders("management.certificate", *site.naming())
     assert site.register()["management"] and w.call("POST", "/v1/operations/nonce")[1]["management"]
     with pytest.raises(Refused) as refused:
         site.decide("d-without-crl")
     assert refused.value.code == "STATE"
     person = w.component("an", "operator")
-    site.management_crl = (w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1])
+    site.management_crl = site.new_crl()
     site.by_founders("person.enrol", *p[8].enrolment(certificate_serial=person["serial"]))
     site.grant(p[8], HR)
     site.execute(grant(site, "spokesperson").approve(p[8], HR).approve(p[0]))
     old = site.management_crl
     w.revoke(person["serial"])
-    site.management_crl = (w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1])
+    site.management_crl = site.new_crl()
     with pytest.raises(Refused) as refused:  # revoked operator
         site.execute(grant(site, OPERATOR).approve(p[8], HR).approve(p[0]))
     assert "revoked" in refused.value.problem["detail"]

@@ -1,12 +1,9 @@
 """The matrix of the register: every operation of it, brought to the ca by nobody, by one person, by the same twice and so on; only the right
 quorum succeeds. Printed as a table (pytest -s)."""
-import base64
 import datetime
 import subprocess
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from ca_world import Refused, until
 from installation import BUILD
@@ -14,11 +11,6 @@ from register_world import AUTHORITY, Operation, Site, moment, now
 
 HR, OPERATOR = "hr-manager", "pki-operator"
 DONE = "carried out"
-
-
-def with_crl(site):
-    w = site.world
-    return w.post("/v1/cas/management/crls", {})["number"], w.call("GET", "/v1/cas/management/crl")[1]
 
 
 def people(site):
@@ -42,13 +34,9 @@ def people(site):
 def rows(site):
     """(operation, its parameters, the same with another value), in an order in which each can be carried out."""
     p = site.person
-    pem = site.world.get("/v1/cas/management")["certificate"].encode()
-    certificate = base64.b64encode(x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)).decode()
-    other = base64.b64encode(x509.load_pem_x509_certificate(site.world.get("/v1/cas/root")["certificate"].encode())
-                             .public_bytes(serialization.Encoding.DER)).decode()
     today, yesterday = moment(now()), moment(now() - datetime.timedelta(days=1))
     enrol = [("person", "p8"), ("key", p[8].spki), ("identity", p[8].identity), ("screened", yesterday), ("trained", yesterday)]
-    return [("management.certificate", [("certificate", certificate)], ("certificate", other)),
+    return [("management.certificate", site.naming(), ("certificate", site.certificate("root"))),
             ("person.enrol", enrol, ("key", p[9].spki)),
             ("person.key", [("person", "p8"), ("key", p[10].spki), ("reason", "a new token")], ("key", p[9].spki)),
             ("person.training", [("person", "p8"), ("trained", today)], ("trained", yesterday)),
@@ -153,9 +141,9 @@ def table():
             columns = [c for c in COLUMNS if old_crl or c not in WITH_MANAGEMENT]
             out[operation] = {column: bring(site, getattr(attempt, column)()) for column in columns}
             if operation == "management.certificate":
-                old_crl = with_crl(site)
+                old_crl = site.new_crl()
                 site.world.revoke(serial)
-                site.management_crl = with_crl(site)
+                site.management_crl = site.new_crl()
                 site.decide("d-new-crl")  # from here on the newer one has been seen
         refusals = sum(code != DONE for row in out.values() for code in row.values())
         on_record = len(site.records("operation.refused"))

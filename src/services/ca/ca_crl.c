@@ -2,7 +2,7 @@
  * CRLs: full, numbered. One pass over the revoked certificates, in order of serial, encodes them into the file behind a place for what
  * stands before them; from there keyd gets the TBSCertList as a stream. Memory does not grow with their number.
  */
-#include "ca.h"
+#include "ca_register.h"
 #include <stdio.h>
 #include "file.h"
 #include "log.h"
@@ -240,6 +240,7 @@ struct crl_entry_work {
 	int64_t ca;
 	const struct ca_crl *crl;
 	struct ca_record record;
+	struct ca_record whole; /* of the management CA: the CRL itself */
 };
 
 static st enter_crl(struct scope *s, struct db_tx *tx, void *arg)
@@ -253,6 +254,8 @@ static st enter_crl(struct scope *s, struct db_tx *tx, void *arg)
 		    NULL));
 	TRY(db_exec(s, tx, &sql_authority_number, DB_VALUES(db_integer(e->ca), db_integer((int64_t)c->number)), NULL));
 	TRY(ca_feed_crl(s, tx, e->ca, c));
+	if (e->whole.event != NULL)
+		TRY(ca_entry_record(s, tx, &e->whole));
 	return ca_entry_record(s, tx, &e->record);
 }
 
@@ -269,6 +272,30 @@ static st build_record(struct scope *s, struct audit_event *e, const struct ca_a
 	return audit_finish(s, e);
 }
 
+/* Where an operation may come with an old CRL, everybody judges by the log whether it is the newest. */
+static st build_whole(struct scope *s, struct audit_event *e, const struct ca_authority *a, const char *path,
+		      const struct ca_crl *c)
+{
+	span der;
+	TRY(file_read(s, path, CONTROL_CRL_MAX, &der));
+	audit_begin(e, s, AUDIT_CRL_RECORDED);
+	audit_str(e, "ca", a->name);
+	audit_number(e, "number", (int64_t)c->number);
+	audit_time(e, "this_update", c->this_update);
+	audit_base64(e, "file", der);
+	return audit_finish(s, e);
+}
+
+static bool goes_on_record(const struct ca *ca, const struct ca_authority *a, const struct ca_crl *crl)
+{
+	if (!ca_register_is_management(ca, a->spki))
+		return false;
+	if (crl->size > CONTROL_CRL_MAX)
+		log_put(LOG_LEVEL_WARNING, "CRL %llu of %s has %llu octets: no operation can come with one over %u",
+			(unsigned long long)crl->number, a->name, (unsigned long long)crl->size, CONTROL_CRL_MAX);
+	return crl->size <= CONTROL_CRL_MAX;
+}
+
 static st store_crl(struct scope *s, struct ca *ca, const struct ca_authority *a, const char *temporary,
 		    const struct ca_crl *crl)
 {
@@ -276,13 +303,19 @@ static st store_crl(struct scope *s, struct ca *ca, const struct ca_authority *a
 	if (rename(temporary, path) != 0)
 		return fail_errno(s, E_IO, "%s", path);
 	TRY(file_sync_directory_of(s, path));
-	AUTO_EVENT event = { 0 };
+	AUTO_EVENT event = { 0 }, whole = { 0 };
 	TRY(build_record(s, &event, a, crl));
 	struct crl_entry_work e = { .ca = a->id, .crl = crl, .record = { .event = &event } };
+	if (goes_on_record(ca, a, crl)) {
+		TRY(build_whole(s, &whole, a, path, crl));
+		e.whole.event = &whole;
+	}
 	TRY(db_tx(s, ca->db, enter_crl, &e));
 	ca_push_wake(ca);
 	if (crl->number > CRLS_KEPT)
 		(void)unlink(ca_crl_path(s, ca, a->name, crl->number - CRLS_KEPT));
+	if (e.whole.event != NULL)
+		TRY(ca_relay_deliver(s, ca, &e.whole));
 	return ca_relay_deliver(s, ca, &e.record);
 }
 

@@ -69,6 +69,21 @@ static json_t *decisions_json(struct scope *s, const struct control_register *r)
 	return list;
 }
 
+/* Where the management CA's key is, when the register says it. */
+static void put_management(struct scope *s, json_t *object, const struct control_register *r)
+{
+	struct control_management m;
+	bool there = control_register_management(r, &m);
+	(void)json_object_set_new(object, "management", json_boolean(there));
+	if (!there || m.group.len == 0)
+		return;
+	json_t *holders = json_array();
+	for (size_t i = 0; i < m.holders; i++)
+		(void)json_array_append_new(holders, json_string(scope_cstr(s, m.holder[i])));
+	ca_json_text(object, "management_group", scope_cstr(s, m.group));
+	(void)json_object_set_new(object, "management_holders", holders);
+}
+
 static void put_head(struct scope *s, json_t *object, const struct control_head *head)
 {
 	ca_json_number(object, "entries", (int64_t)head->entries);
@@ -84,7 +99,7 @@ static json_t *register_json(struct scope *s, const struct ca *ca, const struct 
 	put_head(s, root, &head);
 	ca_json_hex(s, root, "founding", digest_of(DIGEST_SHA256, ca_register_founding(ca), hash));
 	ca_json_number(root, "quorum", control_register_quorum(r));
-	(void)json_object_set_new(root, "management", json_boolean(control_has_management(r)));
+	put_management(s, root, r);
 	(void)json_object_set_new(root, "persons", persons_json(s, r));
 	(void)json_object_set_new(root, "instances", instances_json(s, r));
 	(void)json_object_set_new(root, "decisions", decisions_json(s, r));

@@ -31,6 +31,8 @@ struct ca_register {
 	pthread_mutex_t mutex;
 	pthread_cond_t given;
 	bool taken;
+	bool has_management;
+	uint8_t management[DIGEST_MAX]; /* SHA-256 of the management CA's public key */
 	/* Of who has taken it: */
 	struct buf founding;
 	struct control_register *now;
@@ -39,8 +41,8 @@ struct ca_register {
 	uint8_t (*used)[CONTROL_NONCE_LEN]; /* nonces of these entries, and of the operations of this ca */
 	size_t used_count;
 	const char *instance;
-	uint64_t executed;   /* operations of this ca */
-	uint64_t crl_number; /* the highest that came with one of them */
+	uint64_t executed; /* operations of this ca */
+	struct control_seen seen;
 	struct crl_hours *hours;
 	size_t hours_count;
 	uint8_t nonce_key[NONCE_KEY];
@@ -99,10 +101,7 @@ static st check_own(struct scope *s, const struct ca_register *r, const struct c
 	if (effect_of(p) == NULL)
 		return fail(s, E_DENIED, "%s is not carried out by a ca", p->operation->name);
 	TRY(control_check(s, r->now, o, r->instance, at));
-	if (p->has_crl && p->crl_number < r->crl_number)
-		return fail(s, E_STATE,
-			    "CRL %llu of the management CA is older than CRL %llu, which was seen here: propose anew",
-			    (unsigned long long)p->crl_number, (unsigned long long)r->crl_number);
+	TRY(control_seen_check(s, r->now, p, &r->seen));
 	if (!control_decision_taken(r->now, decision))
 		return fail(s, E_NOTFOUND, "there is no decision %.*s of the authority: decision.take comes first",
 			    (int)decision.len, (const char *)decision.data);
@@ -157,11 +156,17 @@ static st take_executed(struct scope *s, struct ca_register *r, const struct aud
 	TRY(check_own(s, r, o, audit_envelope_time(e)));
 	note_used(r, o);
 	r->executed++;
-	if (o->proposal.has_crl && o->proposal.crl_number > r->crl_number)
-		r->crl_number = o->proposal.crl_number;
+	control_seen_note(r->now, &o->proposal, &r->seen);
 	if (strcmp(o->proposal.operation->name, "crl.parameters") == 0)
 		note_hours(r, &o->proposal);
 	return OK;
+}
+
+static st take_crl(struct scope *s, struct ca_register *r, const struct audit_envelope *e)
+{
+	span crl;
+	TRY(audit_field_base64(s, &e->record, "file", &crl));
+	return control_register_crl_on_record(s, r->now, crl);
 }
 
 /* One that does not verify changes nothing, whoever wrote it: every reader of the log passes it over. */
@@ -178,6 +183,10 @@ static st take_record(struct scope *s, struct ca_register *r, const struct audit
 		log_put(LOG_LEVEL_WARNING, "record %llu of the log is no operation of this ca and is passed over: %s",
 			(unsigned long long)leaf->index, s->message);
 	scope_clear_error(s);
+	if (e.record.code == AUDIT_CRL_RECORDED && take_crl(s, r, &e).code != E_OK)
+		log_put(LOG_LEVEL_WARNING, "record %llu of the log is no CRL of the management CA and is passed over: %s",
+			(unsigned long long)leaf->index, s->message);
+	scope_clear_error(s);
 	r->next++;
 	return OK;
 }
@@ -190,7 +199,8 @@ static st start_anew(struct scope *s, struct ca_register *r)
 	r->now = fresh;
 	r->next = 0;
 	r->used_count = r->hours_count = 0;
-	r->executed = r->crl_number = 0;
+	r->executed = 0;
+	r->seen = (struct control_seen){ .number = 0 };
 	return OK;
 }
 
@@ -215,6 +225,32 @@ static st read_page(struct scope *s, struct ca *ca, struct ca_register *r, bool 
 	return OK;
 }
 
+static void note_management(struct ca_register *r)
+{
+	struct control_management m;
+	uint8_t hash[DIGEST_MAX] = { 0 };
+	bool there = control_register_management(r->now, &m);
+	if (there)
+		(void)digest_of(DIGEST_SHA256, m.spki, hash);
+	(void)pthread_mutex_lock(&r->mutex);
+	r->has_management = there;
+	memcpy(r->management, hash, sizeof hash);
+	(void)pthread_mutex_unlock(&r->mutex);
+}
+
+bool ca_register_is_management(const struct ca *ca, span spki)
+{
+	struct ca_register *r = ca->reg;
+	uint8_t hash[DIGEST_MAX] = { 0 };
+	if (r == NULL)
+		return false;
+	(void)digest_of(DIGEST_SHA256, spki, hash);
+	(void)pthread_mutex_lock(&r->mutex);
+	bool is = r->has_management && memcmp(hash, r->management, sizeof hash) == 0;
+	(void)pthread_mutex_unlock(&r->mutex);
+	return is;
+}
+
 /* Also what was put on record through another ca. */
 static st catch_up(struct scope *s, struct ca *ca)
 {
@@ -226,6 +262,7 @@ static st catch_up(struct scope *s, struct ca *ca)
 		if (status.code != E_OK)
 			return fail(s, status.code, "reading the register of persons from the log: %s", page.message);
 	}
+	note_management(ca->reg);
 	return OK;
 }
 

@@ -16,6 +16,8 @@ void ca_register_close(struct ca *ca);
  * ca_register_give. */
 st ca_register_take(struct scope *s, struct ca *ca, const struct control_register **out);
 void ca_register_give(struct ca *ca);
+/* Is this the key of the CA that says for all operations whose certificate is revoked? As of the last time that the register was taken. */
+bool ca_register_is_management(const struct ca *ca, span spki);
 /* The rest is for who has taken it. */
 span ca_register_founding(const struct ca *ca);
 /* The entries from this number on, from the log, as control_entries.h has them: at most so many octets, one entry at least when there

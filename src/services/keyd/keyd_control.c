@@ -126,6 +126,13 @@ static st note_own(struct scope *s, struct keyd *d, const struct audit_envelope 
 	return compare_approved(s, d, envelope);
 }
 
+static st note_crl(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+{
+	span crl;
+	TRY(audit_field_base64(s, &envelope->record, "file", &crl));
+	return control_register_crl_on_record(s, d->control->persons, crl);
+}
+
 /* What does not hold changes nothing: it is passed over, as everybody else passes over it. */
 static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
 {
@@ -137,6 +144,8 @@ static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
 		status = apply_entry(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_EXECUTED))
 		status = note_own(&aside, d, &envelope);
+	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_CRL_RECORDED))
+		status = note_crl(&aside, d, &envelope);
 	if (status.code != E_OK && status.code != E_CONFLICT) /* known already, from a file */
 		log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)leaf->index,
 			aside.message);
@@ -216,7 +225,6 @@ static st compare(struct scope *s, struct keyd *d)
 	TRY(keyd_control_load(s, d, &state, &found));
 	TRY(check_log(s, d, &state));
 	TRY(check_sequence(s, d, &state, found));
-	control_register_crl_seen(d->control->persons, state.crl_number);
 	d->control->state = state;
 	d->control->sound = true;
 	return OK;

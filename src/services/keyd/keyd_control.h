@@ -24,7 +24,7 @@ struct keyd_control_state {
 	uint64_t sequence;   /* of the last operation that was carried out, or about to be */
 	uint64_t recorded;   /* of the last one that is known to be on record */
 	uint64_t signatures; /* that the identity key made for all this */
-	uint64_t crl_number;
+	struct control_seen seen;
 	uint64_t log_size; /* a checkpoint of the log, 0: none seen yet */
 	uint8_t log_root[CONTROL_HASH_LEN];
 };
@@ -125,6 +125,8 @@ bool keyd_has_group(struct scope *s, const struct keyd *d, const char *group);
 st keyd_group_shares(struct scope *s, struct keyd *d, const char *group, span share[KEY_SHARES_MAX], size_t *out_count);
 st keyd_prepare_create(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_create(struct scope *s, struct keyd_work *w);
+/* With an old management CRL: E_DENIED unless this group is where the management CA's key is. */
+st keyd_check_old_crl(struct scope *s, struct keyd *d, const struct control_proposal *p);
 st keyd_prepare_activate(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_activate(struct scope *s, struct keyd_work *w);
 st keyd_prepare_deactivate(struct scope *s, struct keyd_work *w);

@@ -77,7 +77,8 @@ static st write_text(struct scope *s, const struct keyd *d, const struct keyd_co
 	control_put_number(&w, "sequence", state->sequence);
 	control_put_number(&w, "recorded", state->recorded);
 	control_put_number(&w, "signatures", state->signatures);
-	control_put_number(&w, "crl-number", state->crl_number);
+	control_put_number(&w, "crl-number", state->seen.number);
+	control_put_hex(&w, "crl-issuer", SPAN_ARRAY(state->seen.issuer));
 	control_put_number(&w, "log-size", state->log_size);
 	control_put_hex(&w, "log-root", SPAN_ARRAY(state->log_root));
 	return control_written(s, &w);
@@ -107,7 +108,9 @@ static st read_text(struct scope *s, const struct keyd *d, span text, struct key
 	out->sequence = control_get_number(&r, "sequence", INT64_MAX);
 	out->recorded = control_get_number(&r, "recorded", INT64_MAX);
 	out->signatures = control_get_number(&r, "signatures", INT64_MAX);
-	out->crl_number = control_get_number(&r, "crl-number", INT64_MAX);
+	out->seen.number = control_get_number(&r, "crl-number", INT64_MAX);
+	if (control_next_is(&r, "crl-issuer")) /* without it the number counts for no CA */
+		control_get_hex(&r, "crl-issuer", out->seen.issuer, sizeof out->seen.issuer);
 	out->log_size = control_get_number(&r, "log-size", INT64_MAX);
 	control_get_hex(&r, "log-root", out->log_root, sizeof out->log_root);
 	TRY(control_end(s, &r));

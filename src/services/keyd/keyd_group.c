@@ -300,11 +300,31 @@ static st require_opened(struct scope *s, const struct keyd_work *w)
 		    "an hour of that");
 }
 
+/* What the register says of it was approved by people, who may have mistyped: the key's description is here. */
+//= control#late-crl the group that holds the management CA's own key
+st keyd_check_old_crl(struct scope *s, struct keyd *d, const struct control_proposal *p)
+{
+	struct control_management m;
+	if (control_proposal_old_crl(p) == 0)
+		return OK;
+	if (!control_register_management(d->control->persons, &m))
+		return fail(s, E_BUG, "an old CRL without a management CA");
+	for (struct keyd_key *k = keyd_first_key(d); k != NULL; k = k->next)
+		if (span_equal(k->info.spki, m.spki) && span_is(control_parameter(p, "group", 0), k->info.token))
+			return OK;
+	return fail(
+		s, E_DENIED,
+		"the key group %.*s does not hold the management CA's key, and only that group is activated with a CRL older "
+		"than 24 hours",
+		(int)control_parameter(p, "group", 0).len, (const char *)control_parameter(p, "group", 0).data);
+}
+
 st keyd_prepare_activate(struct scope *s, struct keyd_work *w)
 {
 	struct buf room;
 	const char *group = scope_cstr(s, control_parameter(&w->operation->proposal, "group", 0));
 	TRY(require_opened(s, w));
+	TRY(keyd_check_old_crl(s, w->d, &w->operation->proposal));
 	TRY(keyd_require_locked(s, w->d, group));
 	TRY(keyd_secret_room(s, &room));
 	st status = join(s, w, (struct secrets *)(void *)room.data);
@@ -320,6 +340,9 @@ static st record_group(struct scope *s, const struct keyd_work *w, enum audit_co
 	audit_str(&e, "instance", w->d->control->instance);
 	audit_str(&e, "group", group);
 	audit_hex(&e, "proposal", SPAN_ARRAY(w->operation->proposal.hash));
+	int64_t old = control_proposal_old_crl(&w->operation->proposal);
+	if (old != 0)
+		audit_time(&e, "old_crl", old);
 	if (code == AUDIT_GROUP_DEACTIVATED)
 		audit_text(&e, "reason", control_parameter(&w->operation->proposal, "reason", 0));
 	TRY(audit_finish(s, &e));

@@ -46,7 +46,7 @@ static st challenge(struct scope *s, struct keyd *d, struct key_challenge *out)
 	n->expires = scope_now(s) + KEYD_NONCE_LIFE;
 	*out = (struct key_challenge){ .instance = c->instance,
 				       .entries = head.entries,
-				       .crl_number = control_register_crl_number(c->persons) };
+				       .crl_number = control_crl_lowest(c->persons, &c->state.seen) };
 	memcpy(out->nonce, n->octets, sizeof out->nonce);
 	memcpy(out->head, head.hash, sizeof out->head);
 	return OK;
@@ -135,7 +135,7 @@ static st check_here(struct scope *s, struct keyd *d, const struct control_propo
 		return fail(s, E_STATE,
 			    "the nonce of the proposal is none that this keyd gave out since it was started, or it was used, "
 			    "or it is a day old: propose anew");
-	return OK;
+	return control_seen_check(s, d->control->persons, p, &d->control->state.seen);
 }
 
 /* ---- opening: a key that shares are sealed to ---- */
@@ -197,6 +197,7 @@ static st open_operation(struct scope *s, struct keyd *d, span file, struct cont
 		return fail(s, E_DENIED, "%s is carried out at once: only an activation is opened first",
 			    o->proposal.operation->name);
 	const char *group = scope_cstr(s, control_parameter(&o->proposal, "group", 0));
+	TRY(keyd_check_old_crl(s, d, &o->proposal));
 	TRY(keyd_group_shares(s, d, group, out->share, &out->count));
 	TRY(make_opened(s, d, &o->proposal, now, &statement));
 	TRY(record_opened(s, d, o, file));
@@ -240,8 +241,7 @@ static st take_number(struct scope *s, struct keyd *d, const struct control_prop
 	struct keyd_control_state *state = &d->control->state;
 	TRY(note_log(s, d, state));
 	state->sequence++;
-	if (p->has_crl && p->crl_number > state->crl_number)
-		state->crl_number = p->crl_number;
+	control_seen_note(d->control->persons, p, &state->seen);
 	st kept = keyd_control_keep(s, d, state);
 	if (kept.code == E_OK && keyd_control_rebuilding(s, d))
 		keyd_control_rebuilt(s, d);
@@ -273,7 +273,6 @@ static st execute(struct scope *s, struct keyd_work *w, struct control_signed *o
 	find_nonce(d->control, o->proposal.nonce, w->at)->expires = 0;
 	TRY(record_executed(s, d, o, w->request->operation));
 	note_recorded(s, d);
-	control_register_crl_seen(d->control->persons, d->control->state.crl_number);
 	return fail_context(s, effect->carry_out(s, w), "it is on record, and could not be done");
 }
 
