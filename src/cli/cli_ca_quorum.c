@@ -176,21 +176,73 @@ st cli_ca_allow(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key
 	return cli_ceremony_do(s, m, instance_of(s, issuer), "ca.certify", w.word);
 }
 
-st cli_ca_name_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key)
+static st certificate_of(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key, struct pki_certificate *out)
+{
+	return cli_read_certificate(s, scope_printf(s, "%s/%s.pem", m->c->conf.certificates, key->name), out);
+}
+
+static st take_in_words(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key, struct words *w)
+{
+	struct pki_certificate certificate;
+	char *subject;
+	TRY(certificate_of(s, m, key, &certificate));
+	TRY(pki_name_text(s, certificate.subject, &subject));
+	put(w, "name", key->name);
+	put(w, "subject", subject);
+	put(w, "certificate", base64_text(s, certificate.der));
+	put(w, "decision", m->decision);
+	return OK;
+}
+
+st cli_ca_plan_take_in(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key)
+{
+	struct words w = { .count = 0 };
+	TRY(take_in_words(s, m, key, &w));
+	return cli_ceremony_plan(s, m, "ca", "ca.take-in", w.word);
+}
+
+st cli_ca_take_in(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key)
+{
+	struct words w = { .count = 0 };
+	TRY(take_in_words(s, m, key, &w));
+	return cli_ceremony_do(s, m, "ca", "ca.take-in", w.word);
+}
+
+/* ---- the management CA of the register ---- */
+
+static st management_words(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key, struct words *w,
+			   bool *out_named)
 {
 	AUTO(control_register) *r = NULL;
 	struct pki_certificate certificate;
-	struct words w = { .count = 0 };
 	span crl;
 	TRY(cli_register_open(s, m->c, m->api, NULL, &r));
-	if (control_has_management(r))
+	*out_named = control_has_management(r);
+	if (*out_named)
 		return OK;
-	TRY(cli_read_certificate(s, scope_printf(s, "%s/%s.pem", m->c->conf.certificates, key->name), &certificate));
+	TRY(certificate_of(s, m, key, &certificate));
 	TRY(cli_api_fetch(s, m->api, CLI_MANAGEMENT_CRL, &crl));
-	put(&w, "certificate", base64_text(s, certificate.der));
-	put(&w, "crl", base64_text(s, crl));
-	put(&w, "group", key->name);
-	put(&w, "holder", instance_of(s, key));
-	TRY(cli_ceremony_do(s, m, "register", "management.certificate", w.word));
+	put(w, "certificate", base64_text(s, certificate.der));
+	put(w, "crl", base64_text(s, crl));
+	put(w, "group", key->name);
+	put(w, "holder", instance_of(s, key));
+	return OK;
+}
+
+st cli_ca_plan_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key)
+{
+	struct words w = { .count = 0 };
+	bool named;
+	TRY(management_words(s, m, key, &w, &named));
+	return named ? OK : cli_ceremony_plan(s, m, "register", "management.certificate", w.word);
+}
+
+st cli_ca_name_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key)
+{
+	struct words w = { .count = 0 };
+	bool named;
+	TRY(management_words(s, m, key, &w, &named));
+	if (!named)
+		TRY(cli_ceremony_do(s, m, "register", "management.certificate", w.word));
 	return cli_ceremony_export(s, m);
 }

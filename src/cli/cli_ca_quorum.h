@@ -18,5 +18,9 @@ st cli_ca_keys(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key 
 st cli_ca_plan_certify(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *issuer, const struct cli_ca_key *key);
 /* Carries it out. */
 st cli_ca_allow(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *issuer, const struct cli_ca_key *key);
+/* ca.take-in: the on-line ca publishes the certificate and CRLs of the CA of this key, which is run off line. */
+st cli_ca_plan_take_in(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key);
+st cli_ca_take_in(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key);
 /* management.certificate: from then on every operation comes with the CRL of the CA of this key. Nothing when the register names one. */
+st cli_ca_plan_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key);
 st cli_ca_name_management(struct scope *s, struct cli_ceremony *m, const struct cli_ca_key *key);

@@ -350,20 +350,30 @@ static st make_tls_all(struct scope *s, struct founding *f)
 	return make_tls(s, f, "operator", "operator", "operator", NULL);
 }
 
+static st take_in_root(struct scope *s, struct founding *f)
+{
+	struct cli_ca_key key[CAS];
+	AUTO(json_t) *there = NULL, *taken = NULL;
+	span pem;
+	ca_keys_of(s, f, key);
+	TRY(look_for_ca(s, f->api, "root", &there));
+	if (there != NULL)
+		return OK;
+	if (f->m != NULL)
+		return cli_ca_take_in(s, f->m, &key[ROOT]);
+	TRY(file_read(s, scope_printf(s, "%s/root.pem", f->c->conf.certificates), 65536, &pem));
+	return cli_api_call(s, f->api, "POST", "/v1/cas",
+			    json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len),
+			    &taken);
+}
+
 /* The on-line ca publishes the root's certificate and CRL, which it does not make. */
 static st publish_root(struct scope *s, struct founding *f)
 {
-	span pem;
-	TRY(file_read(s, scope_printf(s, "%s/root.pem", f->c->conf.certificates), 65536, &pem));
-	AUTO(json_t) *taken = NULL;
-	TRY(look_for_ca(s, f->api, "root", &taken));
-	if (taken == NULL)
-		TRY(cli_api_call(s, f->api, "POST", "/v1/cas",
-				 json_pack("{s:s, s:s#}", "name", "root", "certificate", (const char *)pem.data, (int)pem.len),
-				 &taken));
 	struct cli_root root = { .api = f->root_api };
 	AUTO(json_t) *published = NULL;
 	span crl;
+	TRY(take_in_root(s, f));
 	TRY(cli_root_crl(s, &root, json_object(), &crl));
 	return cli_crl_hand_over(s, f->api, "root", crl, &published);
 }
@@ -474,6 +484,19 @@ static st name_management(struct scope *s, struct founding *f)
 	return cli_ca_name_management(s, f->m, &key[MANAGEMENT]);
 }
 
+/* What of it can be approved by now, in one round; each is carried out by its step. */
+static st approve_publishing(struct scope *s, struct founding *f)
+{
+	struct cli_ca_key key[CAS];
+	AUTO(json_t) *there = NULL;
+	ca_keys_of(s, f, key);
+	TRY(look_for_ca(s, f->api, "root", &there));
+	if (there == NULL)
+		TRY(cli_ca_plan_take_in(s, f->m, &key[ROOT]));
+	TRY(cli_ca_plan_management(s, f->m, &key[MANAGEMENT]));
+	return cli_ceremony_approve(s, f->m);
+}
+
 /* ---- all of them ---- */
 
 static void stop_all(struct founding *f)
@@ -525,8 +548,9 @@ static const struct step {
 	{ "OCSP signer", make_status_signer, 0 },
 	{ "Time-stamp unit", make_time_unit, 0 },
 	{ "TLS certificates of daemons and operator", make_tls_all, 0 },
-	{ "Root certificate and CRL", publish_root, 0 },
 	{ "First CRLs", first_crls, 0 },
+	{ "Approval of root and management CA", approve_publishing, QUORUM | ALWAYS },
+	{ "Root certificate and CRL", publish_root, 0 },
 	{ "Management CA of the register", name_management, QUORUM },
 	{ "Configuration", settle, 0 },
 };

@@ -65,7 +65,7 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "accuracy-ms", .value = "N", .help = "declared accuracy of time-stamps" },
 	{ .name = "subject",
 	  .value = "NAME",
-	  .help = "of a CA that is to be certified, as its request has it: 'C=BE, O=Example, CN=Example CA'" },
+	  .help = "of a CA that is to be certified or taken in, as its request or certificate has it: 'C=BE, O=Example, CN=Example CA'" },
 	{ .name = "subject-key", .value = "HEX", .help = "SHA-256 of that CA's public key" },
 	{ .name = "not-after", .value = "DATE", .help = "until when its certificate is valid at most" },
 	{ .name = "ca", .value = "NAME", .help = "the CA; for ca.revoke the one that signed the certificate" },

@@ -240,6 +240,17 @@ static const struct control_operation rows[] = {
 		  "are valid {crl-hours} hours. Addresses in what it issues: CRL {crl-url}, its certificate {issuer-url}, OCSP {ocsp-url}, "
 		  "practice statement {cps-url}.",
 	  .clause = "practice statement 5.2.2, 6.1.1" },
+	{ .name = "ca.take-in",
+	  CA,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
+	  .parameter = { { "name", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "subject", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "certificate", CONTROL_TYPE_OCTETS, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Take in the certificate authority {name}, {subject}, which is run elsewhere: its certificate and its CRLs are published "
+		  "here as ours, by decision {decision}. The certificate: {certificate}.",
+	  .clause = "practice statement 2.2, 5.2.2" },
 	{ .name = "ca.revoke",
 	  CA,
 	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },

@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import os
 
+from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -156,3 +157,15 @@ def opened_share(file):
     fields = values(text)
     assert fields["sealed"] == sealed
     return fields, context + "\n", approval
+
+
+# ---- certificates ----
+
+
+def self_signed_ca(organisation, name):
+    key = new_key()
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.ORGANIZATION_NAME, organisation), x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
+    begin = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    return (x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(True, None), critical=True).sign(key, hashes.SHA256()))

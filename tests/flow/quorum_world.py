@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 import control_people as cp
 import control_texts as ct
@@ -116,6 +117,11 @@ class Vault(Site):
 
     def propose_to_ca(self, operation, *values, **more):
         return self.propose(operation, *values, instance="ca", **more)
+
+    def elsewhere(self):
+        """A CA that is run elsewhere."""
+        certificate = ct.self_signed_ca("Test Trust Services", "TEST Elsewhere")
+        return [("subject", "O=Test Trust Services, CN=TEST Elsewhere"), ("certificate", ct.b64(certificate.public_bytes(serialization.Encoding.DER)))]
 
     def serial(self, name):
         """Of the certificate of a CA that signed it itself."""

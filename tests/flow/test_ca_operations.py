@@ -7,14 +7,19 @@ import signal
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 import audit_world
+import control_texts as ct
 from ca_world import Refused, World, until
 from register_world import IMPORT, Operation, Site, append, moment, now
 from test_ca_records import FAILPOINTS, LOST, needs_failpoints
 
 MANAGER, ADMINISTRATOR, QUALITY, OPERATOR = "pki-manager", "pki-administrator", "security-and-quality-manager", "pki-operator"
 SUBJECT = "C=BE, O=Test Trust Services, organizationIdentifier=NTRBE-0123456789, CN=TEST Second"
+
+
+ELSEWHERE = base64.b64encode(ct.self_signed_ca("Test Trust Services", "TEST Elsewhere").public_bytes(serialization.Encoding.DER)).decode()
 
 
 def staff(site):
@@ -46,8 +51,14 @@ CREATE = [("name", "second"), ("profile", "issuing-ca"), ("subject", SUBJECT), (
           ("ocsp-url", "http://127.0.0.1:8080/ocsp"), ("decision", "d1")]
 
 
+def elsewhere():
+    """A CA that is run elsewhere, as the operation names it."""
+    return [("subject", "O=Test Trust Services, CN=TEST Elsewhere"), ("certificate", ELSEWHERE)]
+
+
 def values(site, operation, **changes):
     known = {"ca.create": CREATE,
+             "ca.take-in": [("name", "elsewhere"), *elsewhere(), ("decision", "d1")],
              "ca.revoke": [("ca", "root"), ("serial", serial_of(site, "issuing")), ("reason", "cACompromise"), ("decision", "d1")],
              "crl.parameters": [("ca", "issuing"), ("crl-hours", "12"), ("decision", "d1")]}[operation]
     return [(name, changes.get(name.replace("-", "_"), value)) for name, value in known]
@@ -153,7 +164,7 @@ MATRIX = [(nobody, "DENIED", "needs 1 approvals"), (one, "DENIED", "there are 0"
           (the_authority, "DENIED", "no say"), (changed_parameter, "CRYPTO", "approval of p4"), (approved_something_else, "CRYPTO", "approval of p5"),
           (expired, "STATE", "expired"), (other_instance, "DENIED", "this is ca"), (as_the_register, "DENIED", "this is ca"),
           (nonce_of_nobody, "STATE", "nonce"), (another_register, "STATE", "register"), (without_decision, "NOTFOUND", "decision")]
-OPERATIONS = ["ca.create", "ca.revoke", "crl.parameters"]
+OPERATIONS = ["ca.create", "ca.take-in", "ca.revoke", "crl.parameters"]
 
 
 #= tsps#5.2.2 no one person, no two of one role and no role without a say does any of these
@@ -166,6 +177,8 @@ def test_without_its_quorum_an_operation_is_refused_on_record_and_changes_nothin
 
 IMPOSSIBLE = [("ca.create", {"key": "nothing"}, "NOTFOUND", "nothing"), ("ca.create", {"profile": "ncp-plus-n"}, "INPUT", "no profile of a CA"),
               ("ca.create", {"name": "root"}, "CONFLICT", "already"), ("ca.create", {"crl_hours": "9999"}, "INPUT", "crl_hours"),
+              ("ca.take-in", {"subject": "O=Test Trust Services, CN=TEST Another"}, "INPUT", "the proposal says"),
+              ("ca.take-in", {"certificate": base64.b64encode(b"a letter").decode()}, "INPUT", ""), ("ca.take-in", {"name": "root"}, "CONFLICT", "already"),
               ("ca.revoke", {"serial": "00ff"}, "NOTFOUND", "00ff"[2:]), ("ca.revoke", {"ca": "management"}, "INPUT", "signed by the CA 'root'"),
               ("ca.revoke", {"reason": "certificateHold"}, "DENIED", "suspension"), ("ca.revoke", {"reason": "anger"}, "INPUT", "no reason"),
               ("crl.parameters", {"ca": "nothing"}, "NOTFOUND", "nothing"), ("crl.parameters", {"crl_hours": "0"}, "INPUT", "1 to 8784"),
@@ -202,6 +215,14 @@ def test_nobody_sets_up_a_ca_alone(site):
     order = dict(name="second", profile="issuing-ca", subject=SUBJECT, key="second", request_only=True)
     alone(site, lambda: site.world.post("/v1/cas", order), "ca.create")
     alone(site, lambda: site.world.post("/v1/cas", dict(order, profile="management-ca", subject="O=x, CN=x", request_only=False)), "ca.create")
+
+
+def elsewhere_pem():
+    return x509.load_der_x509_certificate(base64.b64decode(ELSEWHERE)).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_nobody_takes_a_ca_in_alone(site):
+    alone(site, lambda: site.world.post("/v1/cas", {"name": "elsewhere", "certificate": elsewhere_pem()}), "ca.take-in")
 
 
 @pytest.mark.parametrize("ca", ["root", "issuing", "management"])
@@ -284,6 +305,13 @@ def test_what_somebody_writes_into_the_log_by_himself_is_carried_out_by_nobody(s
     assert w.ca.log().count("is no operation of this ca and is passed over") >= 3
     site.execute(alone.approve(p[5], QUALITY))  # its nonce was not used up by that
     assert w.get("/v1/cas/issuing")["crl_hours"] == 700
+
+
+def test_two_take_in_a_ca_that_is_run_elsewhere(site):
+    once(site, propose(site, "ca.take-in").approve(site.person[4], ADMINISTRATOR))
+    taken = site.world.get("/v1/cas/elsewhere")
+    assert (taken["state"], taken["certificate"]) == ("external", elsewhere_pem())
+    assert [r["actor"] for r in log(site, "ca.created") if r["ca"] == "elsewhere"] == ["ca.take-in by p4, p5"]
 
 
 def test_a_ca_is_set_up_once_and_all_that_is_said_of_it_was_approved(site):

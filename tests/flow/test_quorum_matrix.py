@@ -57,6 +57,7 @@ ROWS = {
     "key.destroy": (KEPT, lambda w: [("key", "old"), ("fingerprint", w.fingerprint("old")), DECISION], ("key", "ca")),
     "ca.create": (KEPT, lambda w: [("name", "another"), ("profile", "management-ca"), ("subject", "O=Test Trust Services, CN=TEST Another"), ("key", "root"),
                                    DECISION], ("name", "yet-another")),
+    "ca.take-in": (KEPT, lambda w: [("name", "elsewhere"), *w.elsewhere(), DECISION], ("name", "root")),
     "ca.revoke": (KEPT, lambda w: [("ca", "doomed"), ("serial", w.serial("doomed")), ("reason", "cessationOfOperation"), DECISION], ("reason", "superseded")),
     "crl.parameters": (KEPT, lambda w: [("ca", "doomed"), ("crl-hours", 12), DECISION], ("crl-hours", 13)),
 }

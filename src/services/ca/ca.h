@@ -187,8 +187,10 @@ st ca_authority_found_check(struct scope *s, struct ca *ca, const struct ca_foun
 st ca_authority_found(struct scope *s, struct ca *ca, const struct ca_founding *want, struct ca_authority **out);
 st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certificate_pem, const char *actor,
 			 struct ca_authority **out);
-st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, const char *actor,
-			struct ca_authority **out);
+/* A CA that is run elsewhere, for publication. Where there is a register of persons it is `approved` by an operation, or refused. */
+st ca_authority_take_in_check(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem);
+st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, bool approved,
+			const char *actor, struct ca_authority **out);
 /* E_NOTFOUND when there is no such CA yet. The next CRL is made at once when that changes something. */
 st ca_authority_set_crl_hours(struct scope *s, struct ca *ca, const char *name, int64_t hours);
 

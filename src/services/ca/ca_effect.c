@@ -1,5 +1,8 @@
 /* What the ca itself carries out when the right persons have approved it: CAs, their certificates, the parameters of their CRLs. */
 #include "ca_register.h"
+#include "pki_certificate.h"
+#include "pki_name.h"
+#include "pki_pem.h"
 #include "text.h"
 
 static const char *text(struct scope *s, const struct control_signed *o, const char *name)
@@ -47,6 +50,33 @@ static st carry_out_create(struct scope *s, struct ca *ca, const struct control_
 	const struct ca_founding want = founding_of(s, o);
 	struct ca_authority *a;
 	return ca_authority_found(s, ca, &want, &a);
+}
+
+/* ---- ca.take-in ---- */
+
+static const char *certificate_of(struct scope *s, const struct control_signed *o)
+{
+	return pki_pem_write(s, "CERTIFICATE", control_parameter_octets(s, &o->proposal, "certificate"));
+}
+
+/* What people read is what the certificate says. */
+static st prepare_take_in(struct scope *s, struct ca *ca, const struct control_signed *o)
+{
+	struct pki_certificate certificate;
+	char *subject;
+	TRY(ca_authority_take_in_check(s, ca, text(s, o, "name"), certificate_of(s, o)));
+	TRY(pki_certificate_read(s, control_parameter_octets(s, &o->proposal, "certificate"), &certificate));
+	TRY(pki_name_text(s, certificate.subject, &subject));
+	if (strcmp(subject, text(s, o, "subject")) != 0)
+		return fail(s, E_INPUT, "the certificate is of %.200s, and the proposal says %.200s", subject,
+			    text(s, o, "subject"));
+	return OK;
+}
+
+static st carry_out_take_in(struct scope *s, struct ca *ca, const struct control_signed *o)
+{
+	struct ca_authority *a;
+	return ca_authority_take_in(s, ca, text(s, o, "name"), certificate_of(s, o), true, control_approvers_text(s, o), &a);
 }
 
 /* ---- ca.revoke ---- */
@@ -104,6 +134,7 @@ static st carry_out_crl(struct scope *s, struct ca *ca, const struct control_sig
 
 const struct ca_effect ca_effects[] = {
 	{ "ca.create", prepare_create, carry_out_create },
+	{ "ca.take-in", prepare_take_in, carry_out_take_in },
 	{ "ca.revoke", prepare_revoke, carry_out_revoke },
 	{ "crl.parameters", prepare_crl, carry_out_crl },
 };

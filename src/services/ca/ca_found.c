@@ -449,24 +449,37 @@ st ca_authority_complete(struct scope *s, struct ca *ca, span name, span certifi
 	return ca_authority_named(s, ca, name, out);
 }
 
-st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, const char *actor,
-			struct ca_authority **out)
+static st prepare_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, struct founding *f)
 {
 	struct pem_list list = { 0 };
 	struct pki_certificate *own = scope_new(s, struct pki_certificate);
 	TRY(check_name(s, name));
 	TRY(read_chain(s, span_str(certificate_pem), &list, own));
-	struct founding f = { .ca = ca,
-			      .actor = actor,
-			      .row = { .name = name,
-				       .state = CA_EXTERNAL,
-				       .subject = own->subject,
-				       .spki = own->spki,
-				       .certificate = own->der,
-				       .profile = "",
-				       .key = "",
-				       .algorithm = "" } };
-	set_chain(&f.row, &list);
-	TRY(check_free(s, ca, name, own->subject, &f.row.id));
+	f->row = (struct ca_new_authority){ .name = name,
+					    .state = CA_EXTERNAL,
+					    .subject = own->subject,
+					    .spki = own->spki,
+					    .certificate = own->der,
+					    .profile = "",
+					    .key = "",
+					    .algorithm = "" };
+	set_chain(&f->row, &list);
+	return check_free(s, ca, name, own->subject, &f->row.id);
+}
+
+st ca_authority_take_in_check(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem)
+{
+	struct founding f = { .ca = ca };
+	return prepare_take_in(s, ca, name, certificate_pem, &f);
+}
+
+st ca_authority_take_in(struct scope *s, struct ca *ca, const char *name, const char *certificate_pem, bool approved,
+			const char *actor, struct ca_authority **out)
+{
+	struct founding f = { .ca = ca, .actor = actor };
+	//= tsps#5.2.2 no one person has the repository publish another's CA as ours
+	if (ca->reg != NULL && !approved)
+		return ca_register_refuse(s, ca, "ca.take-in", actor, "A CA that is run elsewhere is taken in");
+	TRY(prepare_take_in(s, ca, name, certificate_pem, &f));
 	return store_founding(s, &f, out);
 }

@@ -107,7 +107,7 @@ static void every_kind_of_ca_comes_back_as_it_was_with_what_it_issued(void **sta
 	const char *pem = pki_pem_write(&u->s, "CERTIFICATE", span_of(der, (size_t)len));
 	OPENSSL_free(der);
 	X509_free(certificate);
-	assert_ok(&u->s, ca_authority_take_in(&u->s, u->ca, "elsewhere", pem, "unit", &external));
+	assert_ok(&u->s, ca_authority_take_in(&u->s, u->ca, "elsewhere", pem, false, "unit", &external));
 	struct ca_crl crl;
 	assert_ok(&u->s, ca_crl_issue(&u->s, u->ca, root, 0, &crl));
 	unit_record_crl(&u->s, u, "root", (int64_t)crl.number);

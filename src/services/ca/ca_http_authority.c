@@ -81,7 +81,7 @@ static st create_or_take_in(struct scope *s, const struct http_request *request,
 	const char *actor = ca_actor(s, request);
 	if (c->certificate != NULL) {
 		const char *pem = scope_printf(s, "%s\n%s", c->certificate, c->chain != NULL ? c->chain : "");
-		return ca_authority_take_in(s, request->state, c->name, pem, actor, out);
+		return ca_authority_take_in(s, request->state, c->name, pem, false, actor, out);
 	}
 	if (c->profile == NULL || c->subject == NULL || c->key == NULL)
 		return fail(s, E_INPUT,
