@@ -183,22 +183,28 @@ st cli_ceremony_wait_approvals(struct scope *s, struct cli_ceremony *m)
 
 /* ---- shares ---- */
 
+static void tell_shares_of(struct scope *s, const struct cli_ceremony *m, const struct cli_ceremony_row *row, size_t number)
+{
+	const char *who = "", *file = row->path;
+	for (size_t i = 0; i < row->shares; i++)
+		who = scope_printf(s, "%s%s%s", who, i == 0 ? "" : ", ", called(s, m->c, m->r, row->person[i]));
+	cli_progress(
+		m->c,
+		"  %u of %s, each with their own ID:\n    chancery-token share --token LABEL --person ID --operation %s --statement %s "
+		"--share %s.ID.share --founding %s --register %s --out %s/ID-%zu.opened",
+		row->wanted, who, file, row->statement, file, m->c->conf.founding, cli_path(s, m->c, CLI_CEREMONY_REGISTER),
+		inbox_of(s, m->directory), number);
+}
+
 static void tell_shares(struct scope *s, const struct cli_ceremony *m)
 {
 	cli_progress(
 		m->c,
-		"Shares are needed. Each custodian gets the files of a group, and compares the SHA-256 of the founding document "
-		"with the one on paper:");
+		"Shares are needed. A custodian takes these files along, and compares the SHA-256 of the founding document with the "
+		"one on paper:");
 	for (size_t i = 0; i < m->count; i++)
-		for (size_t k = 0; k < m->row[i].shares; k++)
-			cli_progress(
-				m->c,
-				"  %s, one of %u: chancery-token share --token LABEL --person %.*s --operation %s --statement %s "
-				"--share %s --founding %s --register %s --out %s/%.*s-%02zu.opened",
-				called(s, m->c, m->r, m->row[i].person[k]), m->row[i].wanted, (int)m->row[i].person[k].len,
-				(const char *)m->row[i].person[k].data, m->row[i].path, m->row[i].statement, m->row[i].share[k],
-				m->c->conf.founding, cli_path(s, m->c, CLI_CEREMONY_REGISTER), inbox_of(s, m->directory),
-				(int)m->row[i].person[k].len, (const char *)m->row[i].person[k].data, i + 1);
+		if (m->row[i].statement != NULL)
+			tell_shares_of(s, m, &m->row[i], i + 1);
 	cli_progress(m->c, "Waiting. The opened files may be brought by any medium into %s; nobody but keyd can open them.",
 		     inbox_of(s, m->directory));
 }
