@@ -46,6 +46,12 @@ void hsm_token_hold(struct hsm_token *t);
 st hsm_token_release(struct scope *s, struct hsm_token *t);
 /* E_CONFLICT when it is not locked; E_DENIED when the PIN is refused: then it is locked as before. */
 st hsm_token_unlock(struct scope *s, struct hsm_token *t, span pin);
+/* Sets another PIN (C_SetPIN): durable when it returns, and from then on the one that is here. Who signs waits for so long. E_STATE: it is
+ * locked, so that there is no PIN to set it with. After another failure the token has the one or the other: E_IO when it was set and is perhaps
+ * not durable. */
+st hsm_token_set_pin(struct scope *s, struct hsm_token *t, span pin);
+/* The PIN that is here, appended to what the caller keeps in locked memory and wipes. E_STATE: locked. */
+st hsm_token_pin(struct scope *s, struct hsm_token *t, struct buf *out);
 const char *hsm_token_label(const struct hsm_token *t);
 /* There and logged in to, now; opens it when it was not. E_UNAVAILABLE when it is not there (tried at most once a second),
  * E_DENIED when its PIN was refused (never tried twice with the same PIN: tokens lock). */

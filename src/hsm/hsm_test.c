@@ -358,6 +358,42 @@ static void a_locked_token_signs_nothing_until_it_has_its_pin_again(void **state
 	hsm_key_free(key);
 }
 
+static st sign_once(struct scope *s, struct hsm_key *key)
+{
+	const uint8_t digest[32] = { 7 };
+	span signature;
+	return hsm_sign(s, key, alg_signature_named(span_str("ecdsa-sha256")), SPAN_ARRAY(digest), &signature);
+}
+
+static void another_pin_is_that_of_the_token_and_the_one_of_before_is_none(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	AUTO_BUF pin = { .cap = 64 };
+	struct hsm_token *changes;
+	struct hsm_report report;
+	struct hsm_key *key;
+	scope_init(&s, NULL);
+	assert_ok(&s, hsm_token_create(&s, module, "changes", span_str("1234"), span_str("87654321")));
+	assert_ok(&s, hsm_token_new(&s, module, "changes", (span){ 0 }, &changes));
+	assert_fails(&s, E_STATE, hsm_token_set_pin(&s, changes, span_str("9999")));
+	assert_fails(&s, E_STATE, hsm_token_pin(&s, changes, &pin));
+	assert_ok(&s, hsm_token_unlock(&s, changes, span_str("1234")));
+	assert_ok(&s, hsm_generate(&s, changes, "kept", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
+	assert_fails(&s, E_INPUT, hsm_token_set_pin(&s, changes, (span){ 0 }));
+	assert_ok(&s, hsm_token_set_pin(&s, changes, span_str("99999999")));
+	assert_ok(&s, hsm_token_pin(&s, changes, &pin));
+	assert_true(span_is(buf_span(&pin), "99999999"));
+	assert_ok(&s, sign_once(&s, key));
+	hsm_token_lock(changes);
+	assert_fails(&s, E_DENIED, hsm_token_unlock(&s, changes, span_str("1234")));
+	assert_ok(&s, hsm_token_unlock(&s, changes, span_str("99999999")));
+	assert_ok(&s, sign_once(&s, key));
+	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+	hsm_token_free(changes);
+}
+
 struct signing {
 	struct hsm_key *key;
 	_Atomic int made, refused, other;
@@ -421,6 +457,7 @@ int main(void)
 		cmocka_unit_test(a_token_that_went_away_signs_again_when_it_returns),
 		cmocka_unit_test(a_probe_tells_what_the_token_can_do),
 		cmocka_unit_test(a_locked_token_signs_nothing_until_it_has_its_pin_again),
+		cmocka_unit_test(another_pin_is_that_of_the_token_and_the_one_of_before_is_none),
 		cmocka_unit_test(signatures_under_way_end_before_the_token_is_locked),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
