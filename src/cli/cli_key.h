@@ -17,10 +17,11 @@ struct cli_key {
 	const char *socket;
 	struct key_entry entry;
 };
-/* A key group that waits for its quorum. */
+/* A key group that waits for its quorum, or has too few custodians left. */
 struct cli_locked {
 	const char *zone, *group;
 	const char *reason; /* as keyd says it: "locked: ..." */
+	bool active;        /* the reason is about its custodians */
 };
 struct cli_keys {
 	struct cli_key *row;

@@ -38,8 +38,10 @@ static st add_locked(struct scope *s, const struct cli_daemon *daemon, struct ke
 		memcpy(all, keys->locked, keys->locked_count * sizeof *all);
 	for (size_t i = 0; i < status.token_count; i++) {
 		const struct key_token_status *token = &status.tokens[i];
-		if (!token->ready && strncmp(token->reason, "locked: ", 8) == 0)
-			all[keys->locked_count++] = (struct cli_locked){ daemon->zone, token->label, token->reason };
+		bool locked = !token->ready && strncmp(token->reason, "locked: ", 8) == 0;
+		if (locked || (token->ready && token->reason[0] != 0))
+			all[keys->locked_count++] =
+				(struct cli_locked){ daemon->zone, token->label, token->reason, token->ready };
 	}
 	keys->locked = all;
 	return OK;
@@ -217,7 +219,8 @@ static void add_duty(json_t *duties, const char *text)
 static bool is_locked(const struct cli_keys *keys, const struct cli_key *key)
 {
 	for (size_t i = 0; i < keys->locked_count; i++)
-		if (strcmp(keys->locked[i].zone, key->zone) == 0 && strcmp(keys->locked[i].group, key->entry.info.token) == 0)
+		if (!keys->locked[i].active && strcmp(keys->locked[i].zone, key->zone) == 0 &&
+		    strcmp(keys->locked[i].group, key->entry.info.token) == 0)
 			return true;
 	return false;
 }
@@ -227,8 +230,8 @@ size_t cli_key_duties(struct scope *s, const struct cli_keys *keys, json_t *duti
 	size_t amiss = 0;
 	//= tsps#6.2.8 who is to be called when a key group is locked
 	for (size_t i = 0; i < keys->locked_count; i++)
-		add_duty(duties, scope_printf(s, "key group %s of zone %s is %s", keys->locked[i].group, keys->locked[i].zone,
-					      keys->locked[i].reason));
+		add_duty(duties, scope_printf(s, "key group %s of zone %s%s %s", keys->locked[i].group, keys->locked[i].zone,
+					      keys->locked[i].active ? ":" : " is", keys->locked[i].reason));
 	for (size_t i = 0; i < keys->count; i++) {
 		const struct cli_key *key = &keys->row[i];
 		if (key->entry.info.usable || key->entry.state == KEY_DESTROYED || is_locked(keys, key))

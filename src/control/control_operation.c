@@ -142,6 +142,19 @@ static const struct control_operation rows[] = {
 		  "Initialise a token for the key group {group}, by decision {decision}. Its PIN is random and known to nobody; "
 		  "{threshold} of these custodians together can activate the group: {custodian}.",
 	  .clause = "practice statement 6.1.1, 6.2.8" },
+	{ .name = "group.reshare",
+	  KEYD,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) }, { 1, CONTROL_IS(AUTHORITY_MEMBER) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "threshold", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
+			 { "custodian", CONTROL_TYPE_ID, CONTROL_REPEATED },
+			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Exchange the custodians of the key group {group}, by decision {decision}: {reason}. Its token gets a new PIN, random and "
+		  "known to nobody; from then on {threshold} of these custodians together can activate the group, and nobody else: "
+		  "{custodian}.",
+	  .clause = "practice statement 6.2.2, 6.2.8" },
 	{ .name = "key.generate",
 	  KEYD,
 	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },

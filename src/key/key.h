@@ -97,7 +97,7 @@ void key_client_free(struct key_client *c);
 struct key_token_status {
 	const char *label;
 	bool ready;         /* there and logged in to */
-	const char *reason; /* why not, else empty */
+	const char *reason; /* why not; of a key group also what is to be said of its custodians; else empty */
 };
 struct key_status {
 	const char *zone;

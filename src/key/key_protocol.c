@@ -6,6 +6,7 @@
 #define ENTRY_VERSION     1
 #define DEVICE_TEXT_MAX   1024u
 #define TOKENS_MAX        1000u
+#define REASON_MAX        (2 * SCOPE_MESSAGE_MAX) /* why a token is not ready, and what of its custodians */
 
 static const struct {
 	enum key_purpose purpose;
@@ -262,7 +263,7 @@ st key_status_read(struct scope *s, struct rd *r, struct key_status *out)
 	for (uint32_t i = 0; i < count; i++) {
 		v.tokens[i].label = rd_str(s, r, KEY_LABEL_MAX);
 		v.tokens[i].ready = rd_bool(r);
-		v.tokens[i].reason = rd_str(s, r, SCOPE_MESSAGE_MAX);
+		v.tokens[i].reason = rd_str(s, r, REASON_MAX);
 	}
 	TRY(rd_end(s, r, "the status of a zone"));
 	*out = v;

@@ -198,6 +198,16 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     client = provider.keyd.client()
     assert client.sign("issuing", kc.CERTIFICATE, "ecdsa-sha256", kd.certificate())
     client.close()
+    # a custodian leaves: the status says so, and three exchange the custodians while the group signs
+    desk.carried_out("role.revoke", "--person", "dirk", "--role", "key-custodian", "--reason", "another post")
+    desk.propose("unused.op", "group.activate", "--instance", "keyd/vault", "--group", "issuing")  # keyd has read the register
+    spared, = [duty for duty in provider.duties() if "key group" in duty]
+    assert spared.startswith("key group issuing of zone vault: of its 3 custodians 2 can still give a share and 2 are needed"), spared
+    assert spared.endswith(": dirk")
+    exchange = ("--instance", "keyd/vault", "--group", "issuing", "--threshold", 2, "--custodian", "els", "--custodian", "fons", "--reason", "dirk left",
+                "--decision", "d1")
+    desk.carried_out("group.reshare", *exchange, by=(*keepers, ("hugo", AUTHORITY)))
+    assert not [duty for duty in provider.duties() if "key group" in duty]
     desk.carried_out("group.deactivate", "--instance", "keyd/vault", "--group", "issuing", "--reason", "closing time",
                      by=(("an", "pki-administrator"), ("bo", "pki-operator")))
     assert not provider.ready()
@@ -207,7 +217,7 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     provider.keyd.start()
     assert not provider.ready()  # after a restart it is locked
     done = [o["operation"] for o in desk.good("op", "list") if o["outcome"] in ("register.changed", "operation.executed")]
-    assert [done.count(name) for name in ("person.enrol", "role.grant", "group.create", "group.activate", "key.generate", "group.deactivate")] == [6, 6, 1, 2, 1, 1]
+    assert [done.count(name) for name in ("person.enrol", "role.grant", "group.create", "group.reshare", "group.activate", "key.generate", "group.deactivate")] == [6, 6, 1, 1, 2, 1, 1]
     refused = desk.good("op", "list", "--refused")
     assert len(refused) == 4 and all("needs 2 approvals" in o["about"] for o in refused)
 

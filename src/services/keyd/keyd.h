@@ -101,6 +101,7 @@ struct keyd_token {
 	bool group;            /* a key group that custodians activate: its PIN is nobody's */
 	bool ready;
 	char reason[SCOPE_MESSAGE_MAX];
+	char custodians[SCOPE_MESSAGE_MAX]; /* of a group: whether there are enough, when that is to be said */
 	struct keyd_token *next;
 };
 /* A key's description against the key.generate that this keyd finds in the log; KEYD_NOT_COMPARED: no operation made it. */
@@ -166,6 +167,11 @@ st keyd_require_active(struct scope *s, struct keyd *d, const char *label);
 st keyd_require_locked(struct scope *s, struct keyd *d, const char *label);
 st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pin);
 st keyd_lock_group(struct scope *s, struct keyd *d, const char *label);
+/* The PIN of an active group, appended to locked memory; and another in its place, as hsm_token_set_pin. */
+st keyd_group_pin(struct scope *s, struct keyd *d, const char *label, struct buf *out);
+st keyd_set_group_pin(struct scope *s, struct keyd *d, const char *label, span pin);
+/* What is to be said of a group's custodians, active or not; empty: nothing. */
+void keyd_explain_custodians(struct keyd *d, const char *label, const char *text);
 /* What the status says of each locked group, in the place of whom to call. */
 void keyd_explain_locked(struct keyd *d, const char *why);
 bool keyd_is_group(struct keyd *d, const char *label);

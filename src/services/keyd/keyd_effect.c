@@ -210,6 +210,7 @@ const struct keyd_effect keyd_effects[] = {
 	{ "group.activate", keyd_prepare_activate, keyd_carry_out_activate },
 	{ "group.deactivate", keyd_prepare_deactivate, keyd_carry_out_deactivate },
 	{ "group.reactivate", keyd_prepare_reactivate, keyd_carry_out_reactivate },
+	{ "group.reshare", keyd_prepare_reshare, keyd_carry_out_reshare },
 	{ "key.generate", prepare_generate, carry_out_generate },
 	{ "key.suspend", prepare_suspend, carry_out_suspend },
 	{ "key.resume", prepare_resume, carry_out_resume },

@@ -33,6 +33,13 @@ static bool administrator(const struct wire_peer *peer)
 	return keyd_may_administer(d->conf, peer->uid);
 }
 
+/* With `watching` held. */
+static const char *token_reason(struct scope *s, const struct keyd_token *t)
+{
+	const char *locked = t->ready ? "" : t->reason;
+	return scope_printf(s, "%s%s%s", locked, locked[0] != 0 && t->custodians[0] != 0 ? "; " : "", t->custodians);
+}
+
 static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
 {
 	struct keyd *d = peer->service;
@@ -48,8 +55,7 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 	size_t i = 0;
 	(void)pthread_mutex_lock(&d->watching);
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
-		status.tokens[i++] =
-			(struct key_token_status){ t->label, t->ready, t->ready ? "" : scope_printf(s, "%s", t->reason) };
+		status.tokens[i++] = (struct key_token_status){ t->label, t->ready, token_reason(s, t) };
 	(void)pthread_mutex_unlock(&d->watching);
 	(void)pthread_rwlock_unlock(&d->registry);
 	key_status_write(reply, &status);
