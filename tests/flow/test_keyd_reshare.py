@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import struct
 import threading
 
 import control_people as cp
@@ -27,7 +28,7 @@ class Shared(World):
         self.hire("p11")
         self.create_group()
         self.activate()
-        self.generate()
+        self.generate("issuing", "issuing", ("validity-days", 400))
 
     def hire(self, name):
         self.register(self.provider.enrol(cp.Person(name)))
@@ -214,6 +215,11 @@ def test_killed_in_the_middle_the_group_is_opened_by_the_ones_or_by_the_others(w
     assert len(world.records("group.reshared")) == 1
 
 
+def generation(key, group, days):
+    return [("group", group), ("key", key), ("type", "ec-p256"), ("purpose", "request"), ("purpose", "certificate"), ("backup", "none"),
+            ("validity-days", days), ("decision", "d1")]
+
+
 class Second:
     """A keyd of its own that serves the same group, as the instance keyd/ca-2: the HSM has the token for both."""
 
@@ -269,6 +275,33 @@ class Second:
     def __exit__(self, *unused):
         self.world.keyd = self.first
         self.keyd.remove()
+
+
+def test_a_second_keyd_does_not_use_a_key_whose_file_says_what_was_not_approved(world):
+    """//= control#limits the operation in the log is that of the keyd that made the key"""
+    with Second(world) as second:
+        with open(second.key(), "rb") as f:
+            good = f.read()
+        more = good.replace(struct.pack(">I", 400), struct.pack(">I", 40000))
+        assert good.count(struct.pack(">I", 400)) == 1
+        # approved for the keyd of another zone, of the same names; what that zone approved is no word on this one's key
+        elsewhere = world.provider.proposal("key.generate", *generation("issuing", "issuing", 40000), instance="keyd/root")
+        cp.put_on_record(world.audit.socket, "operation.executed", world.provider.operation(elsewhere, GOOD), instance="keyd/root", sequence=1)
+
+        def sign_with(description):
+            assert second.keyd.stop() == 0
+            with open(second.key(), "wb") as f:
+                f.write(description)
+            second.keyd.start()
+            second.activate(("p5", "p6"))
+            return world.sign()
+
+        assert "not described as it was approved" in refused("DENIED", sign_with, more)
+        assert sign_with(good)
+        world.keyd = second.first
+        world.restart()
+        world.activate()
+        assert world.sign()
 
 
 def test_a_second_keyd_of_the_group_goes_on_and_is_told_whose_shares_to_copy(world):

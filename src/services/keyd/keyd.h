@@ -119,6 +119,7 @@ struct keyd_key {
 	struct keyd_ocsp ocsp;
 	struct keyd_life life;
 	_Atomic enum keyd_approval approval;
+	bool approved_here; /* compared with an operation of this instance: no other has a say */
 	struct keyd_key *next;
 };
 

@@ -102,17 +102,12 @@ static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelo
 	return control_register_apply(s, d->control->persons, file, audit_envelope_time(envelope));
 }
 
-static st compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here)
-{
-	return here ? keyd_compare_generated(s, d, p) : OK;
-}
-
 /* What of the operations of a zone matters to all its keyds. */
 static const struct {
 	const char *operation;
 	st (*note)(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here);
 } noted[] = {
-	{ "key.generate", compare_generated },
+	{ "key.generate", keyd_compare_generated },
 	{ "group.reshare", keyd_note_reshare },
 };
 

@@ -120,8 +120,9 @@ struct keyd_effect {
 };
 /* E_DENIED when the decision that it cites was not taken. */
 st keyd_require_decision(struct scope *s, const struct keyd_work *w);
-/* Notes whether a key of this zone is described as this key.generate of the log says; an operation for a key that is not here is passed over. */
-st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p);
+/* Notes whether a key of this zone is described as this key.generate of the log says; an operation for a key that is not here is passed over.
+ * `here`: of this instance. One of another counts for keys of groups, which several keyds may share, and only while there is none of this one. */
+st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here);
 extern const struct keyd_effect keyd_effects[];
 extern const size_t keyd_effect_count;
 

@@ -124,16 +124,19 @@ static bool is_as_approved(const struct key_info *k, const struct key_info *appr
 
 /* A label may have been approved more than once, as after a failure of the module: one that fits is enough. */
 //= control#limits a key made by an operation does what that operation says, whatever the file beside it says
-st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p)
+st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here)
 {
 	struct key_info approved;
 	TRY(read_wanted(s, p, &approved));
 	struct keyd_key *k = keyd_first_key(d);
 	while (k != NULL && strcmp(k->info.label, approved.label) != 0)
 		k = k->next;
-	if (k == NULL || k->approval == KEYD_AS_APPROVED)
+	if (k == NULL || (!here && (k->approved_here || !keyd_is_group(d, approved.token))))
 		return OK;
-	k->approval = is_as_approved(&k->info, &approved) ? KEYD_AS_APPROVED : KEYD_NOT_AS_APPROVED;
+	bool known = k->approval == KEYD_AS_APPROVED && k->approved_here == here;
+	k->approved_here = here;
+	if (!known)
+		k->approval = is_as_approved(&k->info, &approved) ? KEYD_AS_APPROVED : KEYD_NOT_AS_APPROVED;
 	return OK;
 }
 
