@@ -70,6 +70,16 @@ struct hsm_report {
  * as requirements 7.1 want it is destroyed and refused (E_CRYPTO). E_CONFLICT when the label is taken. */
 st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
 		struct hsm_report *out_report, struct hsm_key **out);
+/* The same, with what the token is to say of the key. */
+struct hsm_wanted {
+	const char *label;
+	const struct alg_key *type;
+	enum hsm_backup backup;
+	span id;              /* CKA_ID, by which it can be found again when the end comes in between; empty: a random one */
+	int64_t starts, ends; /* CKA_START_DATE and CKA_END_DATE are the days of these moments (UTC); 0: none */
+};
+st hsm_generate_as(struct scope *s, struct hsm_token *t, const struct hsm_wanted *wanted, struct hsm_report *out_report,
+		   struct hsm_key **out);
 /* The same for a key of P-256 that agrees on secrets (hsm_derive) and does nothing else: DERIVE without SIGN, without backup. */
 st hsm_generate_derive(struct scope *s, struct hsm_token *t, const char *label, struct hsm_report *out_report,
 		       struct hsm_key **out);
@@ -78,6 +88,10 @@ st hsm_find(struct scope *s, struct hsm_token *t, const char *label, struct hsm_
 void hsm_key_free(struct hsm_key *k);
 /* Remove both halves from the token. */
 st hsm_destroy(struct scope *s, struct hsm_key *k);
+/* The labels of all private keys of the token; what is no printable ASCII in them is shown as '?'. */
+st hsm_private_labels(struct scope *s, struct hsm_token *t, char ***out, size_t *out_count);
+/* Removes what a generation that did not end has left: halves with this label and this CKA_ID. */
+st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count);
 const struct alg_key *hsm_key_type(const struct hsm_key *k);
 span hsm_key_spki(const struct hsm_key *k); /* whole SubjectPublicKeyInfo, lives as long as the key */
 span hsm_key_id(const struct hsm_key *k);   /* CKA_ID */
