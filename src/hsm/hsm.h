@@ -90,8 +90,10 @@ void hsm_key_free(struct hsm_key *k);
 st hsm_destroy(struct scope *s, struct hsm_key *k);
 /* The labels of all private keys of the token; what is no printable ASCII in them is shown as '?'. */
 st hsm_private_labels(struct scope *s, struct hsm_token *t, char ***out, size_t *out_count);
-/* Removes what a generation that did not end has left: halves with this label and this CKA_ID. */
-st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count);
+/* How many halves have this label and this CKA_ID: what a generation that did not end has left. */
+st hsm_count(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count);
+/* Removes them. */
+st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id);
 const struct alg_key *hsm_key_type(const struct hsm_key *k);
 span hsm_key_spki(const struct hsm_key *k); /* whole SubjectPublicKeyInfo, lives as long as the key */
 span hsm_key_id(const struct hsm_key *k);   /* CKA_ID */

@@ -267,30 +267,46 @@ st hsm_private_labels(struct scope *s, struct hsm_token *t, char ***out, size_t 
 	return status;
 }
 
-static st clear_in_session(struct scope *s, struct hsm *h, CK_SESSION_HANDLE writer, const char *label, span id,
-			   size_t *out_count)
+static st halves(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id, CK_OBJECT_HANDLE **out,
+		 CK_ULONG *out_count)
 {
 	CK_ATTRIBUTE wanted[] = { { CKA_LABEL, scope_printf(s, "%s", label), strlen(label) },
 				  { CKA_ID, hsm_bytes(id), id.len } };
+	return search(s, h, session, wanted, 2, out, out_count);
+}
+
+st hsm_count(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count)
+{
+	struct hsm_session session;
+	CK_OBJECT_HANDLE *found;
+	CK_ULONG count = 0;
+	TRY(hsm_session_take(s, t, &session));
+	st status = halves(s, t->module, session.handle, label, id, &found, &count);
+	hsm_session_give(t, &session, status.code == E_UNAVAILABLE);
+	*out_count = count;
+	return status;
+}
+
+static st clear_in_session(struct scope *s, struct hsm *h, CK_SESSION_HANDLE writer, const char *label, span id)
+{
 	CK_OBJECT_HANDLE *found;
 	CK_ULONG count;
-	TRY(search(s, h, writer, wanted, 2, &found, &count));
+	TRY(halves(s, h, writer, label, id, &found, &count));
 	for (CK_ULONG i = 0; i < count; i++) {
 		CK_RV rv = h->p11->C_DestroyObject(writer, found[i]);
 		if (rv != CKR_OK)
 			return hsm_fail(s, rv, scope_printf(s, "destroying what is left of \"%s\" (C_DestroyObject)", label));
 	}
-	*out_count = count;
 	return hsm_sync(s, h);
 }
 
-st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count)
+st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id)
 {
 	struct hsm_session session;
 	CK_SESSION_HANDLE writer;
 	TRY(hsm_session_take(s, t, &session));
 	CK_RV rv = t->module->p11->C_OpenSession(t->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &writer);
-	st status = rv == CKR_OK ? clear_in_session(s, t->module, writer, label, id, out_count)
+	st status = rv == CKR_OK ? clear_in_session(s, t->module, writer, label, id)
 				 : hsm_fail(s, rv, "opening a session to destroy a key (C_OpenSession)");
 	if (rv == CKR_OK)
 		(void)t->module->p11->C_CloseSession(writer);

@@ -95,7 +95,7 @@ static st carry_out_generate(struct scope *s, struct keyd_work *w)
 	struct key_info want;
 	struct keyd_key *k;
 	TRY(read_wanted(s, &w->operation->proposal, &want));
-	return keyd_generate(s, w->d, &want, &k);
+	return keyd_generate(s, w->d, &want, hex_text(s, SPAN_ARRAY(w->operation->proposal.hash)), &k);
 }
 
 /* ---- what was approved, and what the description of a key says ---- */
