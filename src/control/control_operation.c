@@ -169,11 +169,12 @@ static const struct control_operation rows[] = {
 			 { "validity-days", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
 			 { "rate", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
 			 { "accuracy-ms", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "usage-ends", CONTROL_TYPE_MOMENT, CONTROL_OPTIONAL },
 			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
 	  .words =
 		  "Generate the key {key} ({type}) in the key group {group}, for {purpose}, backup {backup}, by decision {decision}. "
 		  "Limits: issues to CAs {issues-to-cas}, issuer {issuer}, policies {policy}, at most {validity-days} days, "
-		  "{rate} signatures a second, accuracy {accuracy-ms} ms.",
+		  "{rate} signatures a second, accuracy {accuracy-ms} ms; nothing from {usage-ends} on.",
 	  .clause = "practice statement 6.1.1" },
 	{ .name = "group.activate",
 	  KEYD,

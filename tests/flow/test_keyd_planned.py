@@ -144,3 +144,31 @@ def test_a_private_key_without_a_description_is_named_and_never_used(tmp_path):
         assert [(row["key"], row["state"]) for row in rows] == [("other", "generated"), ("k", "not described")]
         assert "not described" in tool(keyd, tmp_path, "key", "list")
         assert any('holds a private key "k" that no description' in duty for duty in json.loads(tool(keyd, tmp_path, "status", "--json"))["to do"])
+
+
+def test_the_period_that_was_approved_is_on_the_token_and_in_the_inventory():
+    """//= requirements#HSM-02 CKA_START_DATE and CKA_END_DATE are the usage period, which the quorum fixes"""
+    world = Shared()
+    try:
+        world.generate("next", "issuing", ("usage-ends", "2031-01-01T00:00:00.000000Z"))
+        row = world.keyd.client().entry("next")
+        assert row["usage_ends"] == 1924992000 * 1_000_000 and row["attributes"].endswith(" END_DATE=2030-12-31") and " START_DATE=20" in row["attributes"]
+        assert "would end before it began" in refused("INPUT", lambda: world.generate("past", "issuing", ("usage-ends", ct.moment(-1))))
+        path = os.path.join(world.keyd.directory, "state", "keys", "next")
+        with open(path, "rb") as f:
+            good = f.read()
+        ends = (1924992000 * 1_000_000).to_bytes(8, "big")
+        assert good.count(ends) == 1
+
+        def sign_with(description):
+            assert world.keyd.stop() == 0
+            with open(path, "wb") as f:
+                f.write(description)
+            world.keyd.start()
+            world.activate()
+            return world.keyd.client().sign("next", CERTIFICATE, "ecdsa-sha256", make.certificate())
+
+        assert "not described as it was approved" in refused("DENIED", lambda: sign_with(good.replace(ends, (2 * 1924992000 * 1_000_000).to_bytes(8, "big"))))
+        assert sign_with(good)
+    finally:
+        world.remove()

@@ -55,6 +55,7 @@ static st read_wanted(struct scope *s, const struct control_proposal *p, struct 
 	bool wrapped;
 	span type = control_parameter(p, "type", 0);
 	*out = (struct key_info){ .type = alg_key_named(type),
+				  .usage_ends = control_parameter_moment(p, "usage-ends"),
 				  .limits = { .issuer = control_parameter_octets(s, p, "issuer"),
 					      .validity_days = (uint32_t)control_parameter_number(p, "validity-days", 0),
 					      .rate = (uint32_t)control_parameter_number(p, "rate", 0),
@@ -119,7 +120,8 @@ static bool same_limits(const struct key_limits *a, const struct key_limits *b)
 static bool is_as_approved(const struct key_info *k, const struct key_info *approved)
 {
 	return k->type == approved->type && k->purposes == approved->purposes && k->backup == approved->backup &&
-	       strcmp(k->token, approved->token) == 0 && same_limits(&k->limits, &approved->limits);
+	       k->usage_ends == approved->usage_ends && strcmp(k->token, approved->token) == 0 &&
+	       same_limits(&k->limits, &approved->limits);
 }
 
 /* A label may have been approved more than once, as after a failure of the module: one that fits is enough. */

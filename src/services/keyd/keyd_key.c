@@ -408,17 +408,26 @@ static bool discard(struct scope *s, struct hsm_key *hsm)
 	return destroyed.code == E_OK;
 }
 
+/* How the token is to describe the plan. The last day of the period is the one before nothing is signed any more. */
+//= requirements#HSM-02 CKA_START_DATE and CKA_END_DATE are the usage period
+static struct hsm_wanted wanted_of(const struct scope *s, const struct keyd_planned *plan)
+{
+	int64_t ends = plan->info.usage_ends;
+	return (struct hsm_wanted){ .label = plan->info.label,
+				    .type = plan->info.type,
+				    .backup = plan->info.backup == KEY_BACKUP_WRAPPED ? HSM_BACKUP_WRAPPED : HSM_BACKUP_NONE,
+				    .id = SPAN_ARRAY(plan->id),
+				    .starts = ends != 0 ? scope_now(s) : 0,
+				    .ends = ends != 0 ? ends - 1 : 0 };
+}
+
 /* `*out_left`: something may be on the token all the same. */
 static st make(struct scope *s, struct keyd *d, struct hsm_token *token, const struct keyd_planned *plan, struct keyd_key **out,
 	       bool *out_left)
 {
 	struct generated *g = scope_new(s, struct generated);
 	struct hsm_key *hsm;
-	const struct hsm_wanted wanted = { .label = plan->info.label,
-					   .type = plan->info.type,
-					   .backup = plan->info.backup == KEY_BACKUP_WRAPPED ? HSM_BACKUP_WRAPPED
-											     : HSM_BACKUP_NONE,
-					   .id = SPAN_ARRAY(plan->id) };
+	const struct hsm_wanted wanted = wanted_of(s, plan);
 	st status = hsm_generate_as(s, token, &wanted, &g->report, &hsm);
 	*out_left = status.code == E_UNAVAILABLE || status.code == E_IO;
 	TRY(status);
