@@ -22,7 +22,7 @@ st cli_op_named(struct scope *s, const char *name, const struct control_operatio
 st cli_op_keyd_open(struct scope *s, const struct cli *c, span instance, struct key_client **out);
 /* The approval of a custodian's file goes to the operation; `out_text` is the share in it. */
 st cli_op_take_custodian(struct scope *s, const char *path, struct control_signed *o, span *out_text);
-/* A nonce of the instance of the proposal. */
+/* A nonce of the instance of the proposal. E_NOTFOUND: it has no such group or key, with the nearest name; E_CONFLICT: it has what is to be made. */
 st cli_op_keyd_nonce(struct scope *s, const struct cli *c, struct control_proposal *p);
 st cli_op_open(struct scope *s, struct cli *c);
 /* With the files that custodians have written. */
