@@ -215,6 +215,7 @@ st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pi
 {
 	struct keyd_token *t;
 	TRY(find_group(s, d, label, &t));
+	hsm_token_lock(t->hsm); /* it is not active, but a PIN that the token refused may be here */
 	TRY(hsm_token_unlock(s, t->hsm, pin));
 	keyd_watch_tokens(d);
 	return OK;
