@@ -325,6 +325,7 @@ static void a_probe_tells_what_the_token_can_do(void **state)
 	assert_int_equal(finding_of(rows, count, "login"), HSM_PROVIDED);
 	assert_int_equal(finding_of(rows, count, "backup=none"), HSM_PROVIDED);
 	assert_int_equal(finding_of(rows, count, "CKA_MODIFIABLE"), HSM_PROVIDED);
+	assert_int_equal(finding_of(rows, count, "CKA_END_DATE"), HSM_PROVIDED);
 	struct hsm_key *left;
 	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "chancery-probe", &left));
 }
