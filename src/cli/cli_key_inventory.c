@@ -219,7 +219,7 @@ static const char *planned_text(struct scope *s, const struct cli_key *key)
 {
 	return scope_printf(
 		s,
-		"its generation did not end: have it generated anew under this name (%s); what was left of it on the token "
+		"it is being generated, or its generation did not end: then have it generated anew under this name (%s); what was left of it on the token "
 		"is destroyed then, and is not used until",
 		key->entry.operation[0] != 0 ? "chancery op propose key.generate" : "chancery key generate");
 }

@@ -194,7 +194,7 @@ st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd
 	if (k == NULL && keyd_find_planned(d, label) != NULL)
 		return fail(
 			s, E_NOTFOUND,
-			"key \"%s\" of zone %s is planned and not generated: its generation did not end. Have it generated anew",
+			"key \"%s\" of zone %s is planned and not generated; when it stays so its generation did not end: have it generated anew",
 			label, d->conf->zone);
 	if (k == NULL)
 		return fail(s, E_NOTFOUND, "zone %s has no key \"%.*s\"", d->conf->zone, KEY_LABEL_MAX, label);
