@@ -14,6 +14,9 @@ struct hsm_settings {
 	const char *init_args;      /* CK_C_INITIALIZE_ARGS.pReserved for modules that need it, or NULL */
 	const char *sync_directory; /* synced after every change of a token: SoftHSM never does it itself; or NULL */
 };
+/* Before hsm_load, by who alone changes these tokens: where the process before was killed while it set another PIN the file of a token may be
+ * cut short (SoftHSM); it is put back. `directory` is the sync_directory, or NULL. */
+st hsm_mend_tokens(struct scope *s, const char *directory);
 /* One module a process; its own threads and locks are allowed. */
 st hsm_load(struct scope *s, const struct hsm_settings *settings, struct hsm **out);
 void hsm_unload(struct hsm *h);

@@ -37,6 +37,9 @@ st hsm_slot_of(struct scope *s, struct hsm *h, const char *label, CK_SLOT_ID *ou
 /* Nothing the module wrote is durable before this (measured: SoftHSM 2.6 does not sync). */
 st hsm_sync(struct scope *s, const struct hsm *h);
 
+/* Copies of the files of all tokens, where they are files; hsm_mend_tokens removes them again. */
+st hsm_keep_tokens(struct scope *s, const struct hsm *h);
+
 struct hsm_token {
 	struct hsm *module;
 	char label[33];

@@ -350,10 +350,13 @@ st hsm_token_set_pin(struct scope *s, struct hsm_token *t, span pin)
 	struct hsm_session session;
 	TRY(check_pin(s, pin));
 	TRY(hsm_session_take(s, t, &session));
-	st status = set_pin_in_session(s, t, pin);
+	st status = hsm_keep_tokens(s, t->module);
+	if (status.code == E_OK)
+		status = set_pin_in_session(s, t, pin);
 	hsm_session_give(t, &session, false);
 	TRY(status);
-	return hsm_sync(s, t->module);
+	TRY(hsm_sync(s, t->module));
+	return hsm_mend_tokens(s, t->module->sync_directory);
 }
 
 st hsm_token_pin(struct scope *s, struct hsm_token *t, struct buf *out)

@@ -129,6 +129,7 @@ static st open_all(struct scope *s, struct keyd *d)
 	const struct hsm_settings settings = { .module = d->conf->module,
 					       .init_args = d->conf->module_init_args,
 					       .sync_directory = keyd_token_directory(s, d->conf) };
+	TRY(hsm_mend_tokens(s, settings.sync_directory));
 	TRY(hsm_load(s, &settings, &d->hsm));
 	log_put(LOG_LEVEL_NOTICE, "zone %s: %s", d->conf->zone, hsm_description(d->hsm));
 	TRY(open_audit(s, d));
