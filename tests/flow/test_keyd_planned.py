@@ -111,6 +111,8 @@ def test_the_operation_is_proposed_anew_and_the_key_says_which_one_made_it():
         world.keyd.start()
         row = world.keyd.client().entry("next")
         assert (row["state"], row["operation"]) == ("planned", ct.sha256(first).hex())
+        wanted = subprocess.run([world.keyd.program, "--config", world.keyd.config, "tokens"], capture_output=True, text=True, check=True).stdout
+        assert wanted.split() == ["identity"]  # nobody has the PIN of the group
         world.activate()
         second = proposal()
         world.execute(approved(second))

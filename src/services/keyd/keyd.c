@@ -55,7 +55,8 @@ static struct conf_list wanted_tokens(struct scope *s, const struct keyd *d)
 		if (keyd_life_state(k, scope_now(s)) != KEY_DESTROYED && !keyd_has_group(s, d, k->info.token))
 			want_token(&wanted, k->info.token);
 	for (const struct keyd_planned *p = d->planned; p != NULL; p = p->next)
-		want_token(&wanted, p->info.token);
+		if (!keyd_has_group(s, d, p->info.token))
+			want_token(&wanted, p->info.token);
 	return wanted;
 }
 
