@@ -105,6 +105,16 @@ static st entry(struct scope *s, struct rd *r, struct wr *w)
 	return OK;
 }
 
+static st strays(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_stray *v;
+	size_t count;
+	TRY(key_strays_read(s, r, &v, &count));
+	check(count <= KEY_STRAYS_MAX);
+	key_strays_write(w, v, count);
+	return OK;
+}
+
 static st change_request(struct scope *s, struct rd *r, struct wr *w)
 {
 	struct key_change_request v;
@@ -145,7 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static st (*const again[])(struct scope *, struct rd *, struct wr *) = {
 		info,  status, sign_request,   sign_outcome, stream_request, checkpoint_request, token_request,
-		label, entry,  change_request, challenge,    opening,        execution
+		label, entry,  change_request, challenge,    opening,        execution,          strays
 	};
 	if (size < 1 || data[0] >= sizeof again / sizeof again[0])
 		return 0;

@@ -8,7 +8,7 @@
 static const uint16_t kinds[] = { KEY_KIND_STATUS,     KEY_KIND_LIST,         KEY_KIND_FIND,       KEY_KIND_GENERATE,
 				  KEY_KIND_SIGN,       KEY_KIND_STREAM_BEGIN, KEY_KIND_STREAM_END, KEY_KIND_LOG_HEAD,
 				  KEY_KIND_CHECKPOINT, KEY_KIND_TOKEN_CREATE, KEY_KIND_ENTRY,      KEY_KIND_CHANGE,
-				  KEY_KIND_CHALLENGE,  KEY_KIND_OPEN,         KEY_KIND_EXECUTE };
+				  KEY_KIND_CHALLENGE,  KEY_KIND_OPEN,         KEY_KIND_EXECUTE,    KEY_KIND_STRAYS };
 
 static void ask_descriptions(struct scope *s, struct key_client *c)
 {
@@ -85,10 +85,22 @@ static void ask_operations(struct scope *s, struct key_client *c)
 		check(strlen(words) <= KEY_OPERATION_MAX);
 }
 
+static void ask_strays(struct scope *s, struct key_client *c)
+{
+	struct key_stray *stray;
+	size_t count;
+	if (key_strays(s, c, &stray, &count).code != E_OK)
+		return;
+	check(count <= KEY_STRAYS_MAX);
+	for (size_t i = 0; i < count; i++)
+		check(strlen(stray[i].token) <= KEY_LABEL_MAX && strlen(stray[i].label) <= KEY_LABEL_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const asks[])(struct scope *, struct key_client *) = { ask_descriptions, ask_status,  ask_signatures,
-									     ask_log,          ask_entries, ask_operations };
+									     ask_log,          ask_entries, ask_operations,
+									     ask_strays };
 	static struct key_client *client;
 	if (client == NULL)
 		client = key_client_new(fuzz_peer_socket(kinds, sizeof kinds / sizeof kinds[0]));

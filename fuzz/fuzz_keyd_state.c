@@ -1,6 +1,6 @@
 /*
  * What keyd keeps and is given in files: the first octet chooses description of a key, count of OCSP answers, last tree head, PINs on a
- * descriptor, PIN in a file, state of a key, or state of operations; the rest is the file. What is taken keeps to the limits.
+ * descriptor, PIN in a file, state of a key, state of operations, or plan of a key; the rest is the file. What is taken keeps to the limits.
  */
 #include "fuzz_directory.h"
 #include "keyd_control.h"
@@ -23,6 +23,7 @@ static void description(struct scope *s, span file)
 	keyd_init(&d);
 	fuzz_forget("ocsp/" LABEL);
 	fuzz_forget("life/" LABEL);
+	fuzz_forget("planned/" LABEL);
 	fuzz_file("keys/" LABEL, file);
 	if (keyd_load_keys(s, &d).code == E_OK) {
 		check(d.keys != NULL && d.keys->next == NULL && strcmp(d.keys->info.label, LABEL) == 0);
@@ -134,10 +135,26 @@ static void operations(struct scope *s, span file)
 	(void)pthread_rwlock_destroy(&d.registry);
 }
 
+static void plan(struct scope *s, span file)
+{
+	struct keyd d;
+	keyd_init(&d);
+	fuzz_file("planned/" LABEL, file);
+	if (keyd_load_planned(s, &d).code == E_OK) {
+		struct key_entry shown;
+		check(d.planned != NULL && d.planned->next == NULL && keyd_find_planned(&d, LABEL) == d.planned);
+		keyd_planned_describe(s, &d, d.planned, &shown);
+		check(shown.state == KEY_PLANNED && shown.info.type != NULL && strlen(shown.operation) <= KEY_OPERATION_ID);
+	} else
+		check(d.planned == NULL && s->message[0] != 0);
+	keyd_free_planned(&d);
+	(void)pthread_rwlock_destroy(&d.registry);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const files[])(struct scope *, span) = { description, ocsp_count, head,      pins_on_descriptor,
-							       pin_in_file, life,       operations };
+	static void (*const files[])(struct scope *, span) = { description, ocsp_count, head,       pins_on_descriptor,
+							       pin_in_file, life,       operations, plan };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (conf.state == NULL) {
@@ -147,6 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_make_directory("heads");
 		fuzz_make_directory("pins");
 		fuzz_make_directory("life");
+		fuzz_make_directory("planned");
 	}
 	if (size >= 1 && data[0] < sizeof files / sizeof files[0])
 		files[data[0]](&s, span_of(data + 1, size - 1));

@@ -197,6 +197,15 @@ static void files_appear_whole(void **state)
 	assert_int_equal(file_read(&s, path, 10, &out).code, E_OK);
 	assert_true(span_is(out, "three"));
 	assert_int_equal(file_read(&s, path, 4, &out).code, E_LIMIT);
+	char *other = scope_printf(&s, "%s/b", directory);
+	assert_fails(&s, E_NOTFOUND, file_exchange(&s, path, other));
+	assert_ok(&s, file_create(&s, other, span_str("four"), 0600));
+	assert_ok(&s, file_exchange(&s, path, other));
+	assert_ok(&s, file_read(&s, path, 10, &out));
+	assert_true(span_is(out, "four"));
+	assert_ok(&s, file_read(&s, other, 10, &out));
+	assert_true(span_is(out, "three"));
+	assert_int_equal(unlink(other), 0);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(directory), 0);
 }

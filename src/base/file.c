@@ -124,6 +124,13 @@ st file_create(struct scope *s, const char *path, span bytes, unsigned mode)
 	return file_sync_directory_of(s, path);
 }
 
+st file_exchange(struct scope *s, const char *a, const char *b)
+{
+	if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) != 0)
+		return fail_errno(s, errno == ENOENT ? E_NOTFOUND : E_IO, "exchanging %s and %s", a, b);
+	return file_sync_directory_of(s, a);
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);

@@ -23,4 +23,7 @@ st file_list(struct scope *s, const char *directory, char ***out_names, size_t *
 st file_make_directory(struct scope *s, const char *path, unsigned mode);
 /* Append-only handle on `path`, created when absent. */
 st file_open_append(struct scope *s, const char *path, unsigned mode, int *out_fd);
+/* Two names in one directory change places, durably and at once: whenever the end comes, either both have or none. E_NOTFOUND when one is absent;
+ * E_IO, with nothing changed, where the file system cannot do it (NFS). */
+st file_exchange(struct scope *s, const char *a, const char *b);
 bool file_exists(const char *path);

@@ -52,6 +52,17 @@ static json_t *certificates_cell(struct scope *s, const json_t *certificates)
 	return json_string(count == 1 ? text : scope_printf(s, "%s, and %zu more", text, count - 1));
 }
 
+/* With the columns that the others have. */
+static json_t *stray_row(const struct cli *c, const struct cli_stray *stray)
+{
+	json_t *row = cli_key_stray_json(stray);
+	if (!c->json)
+		(void)json_object_set_new(row, "certificate", json_string("-"));
+	if (wanted_log(c) != NULL)
+		(void)json_object_set_new(row, "log", json_string("nothing to compare: keyd does not use it"));
+	return row;
+}
+
 static st list(struct scope *s, struct cli *c)
 {
 	struct cli_keys keys;
@@ -71,6 +82,8 @@ static st list(struct scope *s, struct cli *c)
 	cli_key_certificates_free(&certificates);
 	TRY(status);
 	TRY(add_verdicts(s, c, &keys, rows));
+	for (size_t i = 0; i < keys.stray_count; i++)
+		(void)json_array_append_new(rows, stray_row(c, &keys.stray[i]));
 	if (certificates.silent != NULL)
 		cli_progress(c, "%s", certificates.silent);
 	return cli_print(s, c, TAKE(rows));

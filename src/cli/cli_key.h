@@ -17,16 +17,23 @@ struct cli_key {
 	const char *socket;
 	struct key_entry entry;
 };
-/* A key group that waits for its quorum. */
+/* A key group that waits for its quorum, or has too few custodians left. */
 struct cli_locked {
 	const char *zone, *group;
 	const char *reason; /* as keyd says it: "locked: ..." */
+	bool active;        /* the reason is about its custodians */
+};
+/* A private key on a token that keyd has no description of. */
+struct cli_stray {
+	const char *zone, *token, *label;
 };
 struct cli_keys {
 	struct cli_key *row;
 	size_t count;
 	struct cli_locked *locked;
 	size_t locked_count;
+	struct cli_stray *stray;
+	size_t stray_count;
 };
 /* Every key of every zone that answers, or of `zone` alone (which must answer). Zones that are not running (the off-line root) are left out. */
 st cli_key_inventory(struct scope *s, const struct cli *c, const char *zone, struct cli_keys *out);
@@ -34,6 +41,7 @@ st cli_key_inventory(struct scope *s, const struct cli *c, const char *zone, str
 st cli_key_named(struct scope *s, const struct cli *c, const char *zone, const char *label, struct cli_key *out);
 
 /* As JSON: in a table, or with everything about it. */
+json_t *cli_key_stray_json(const struct cli_stray *stray);
 json_t *cli_key_row_json(struct scope *s, const struct cli_key *key);
 json_t *cli_key_json(struct scope *s, const struct cli_key *key);
 /* What is to be done about keys that cannot be used and groups that are locked, a sentence each. Returns how many of them are amiss: key groups

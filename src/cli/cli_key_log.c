@@ -156,9 +156,10 @@ static st judge(struct scope *s, const struct reading *r, json_t *out, bool *agr
 		const struct cli_key *key = &r->keys->row[i];
 		const struct found *f = &r->found[i];
 		struct key_entry *after = scope_new(s, struct key_entry);
-		bool agrees;
+		bool agrees = true;
 		TRY(ask_again(s, key, after));
-		const char *text = verdict(s, &key->entry, after, f, &agrees);
+		const char *text = key->entry.state == KEY_PLANNED ? "nothing to compare: it is not generated"
+								   : verdict(s, &key->entry, after, f, &agrees);
 		*agree = *agree && agrees;
 		(void)json_array_append_new(
 			out, json_pack("{s:s, s:I, s:I, s:I, s:I}", "verdict", text, "signatures with a record",

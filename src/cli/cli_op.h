@@ -8,7 +8,7 @@ struct key_client;
 st cli_op_read(struct scope *s, const char *path, struct control_signed **out);
 st cli_op_write(struct scope *s, const char *path, const struct control_signed *o);
 /* cli_op_propose.c */
-#define CLI_OP_PROPOSE_OPTIONS 48
+#define CLI_OP_PROPOSE_OPTIONS 49
 extern const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS];
 st cli_op_propose(struct scope *s, struct cli *c);
 st cli_op_take_nonce(struct scope *s, const char *hex, struct control_proposal *p);
@@ -22,7 +22,7 @@ st cli_op_named(struct scope *s, const char *name, const struct control_operatio
 st cli_op_keyd_open(struct scope *s, const struct cli *c, span instance, struct key_client **out);
 /* The approval of a custodian's file goes to the operation; `out_text` is the share in it. */
 st cli_op_take_custodian(struct scope *s, const char *path, struct control_signed *o, span *out_text);
-/* A nonce of the instance of the proposal. */
+/* A nonce of the instance of the proposal. E_NOTFOUND: it has no such group or key, with the nearest name; E_CONFLICT: it has what is to be made. */
 st cli_op_keyd_nonce(struct scope *s, const struct cli *c, struct control_proposal *p);
 st cli_op_open(struct scope *s, struct cli *c);
 /* With the files that custodians have written. */

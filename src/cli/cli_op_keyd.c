@@ -1,5 +1,6 @@
 /* `chancery op` with a keyd of this installation: nonces, opening, carrying out. The messages are files before and after. */
 #include "cli_key.h"
+#include "cli_nearest.h"
 #include "cli_op.h"
 #include "control_activation.h"
 #include "file.h"
@@ -14,11 +15,80 @@ st cli_op_keyd_open(struct scope *s, const struct cli *c, span instance, struct 
 	return cli_key_open(s, c, scope_cstr(s, span_from(instance, prefix.len)), out);
 }
 
+/* ---- names that mean something to this keyd ---- */
+
+struct names {
+	const char **name;
+	size_t count;
+};
+
+static st groups_of(struct scope *s, struct key_client *client, struct names *out)
+{
+	struct key_status status;
+	TRY(key_status(s, client, &status));
+	out->name = scope_alloc(s, (status.token_count + 1) * sizeof *out->name);
+	for (size_t i = 0; i < status.token_count; i++)
+		out->name[out->count++] = status.tokens[i].label;
+	return OK;
+}
+
+/* One that is planned is none yet. */
+static st keys_of(struct scope *s, struct key_client *client, struct names *out)
+{
+	struct key_info *list;
+	size_t count;
+	TRY(key_list(s, client, &list, &count));
+	out->name = scope_alloc(s, (count + 1) * sizeof *out->name);
+	for (size_t i = 0; i < count; i++)
+		if (list[i].spki.len > 0)
+			out->name[out->count++] = list[i].label;
+	return OK;
+}
+
+static const struct named {
+	const char *parameter, *what;
+	const char *makes; /* the operation that makes one, so that it must not be there */
+	st (*names)(struct scope *s, struct key_client *client, struct names *out);
+} named[] = {
+	{ "group", "key group", "group.create", groups_of },
+	{ "key", "key", "key.generate", keys_of },
+};
+
+static st check_name(struct scope *s, struct key_client *client, const struct control_proposal *p, const struct named *row)
+{
+	struct names names = { .count = 0 };
+	const char *value = scope_cstr(s, control_parameter(p, row->parameter, 0)), *instance = scope_cstr(s, p->instance);
+	struct cli_nearest near = { .word = span_str(value) };
+	bool makes = strcmp(p->operation->name, row->makes) == 0, there = false;
+	if (value[0] == 0)
+		return OK;
+	TRY(row->names(s, client, &names));
+	for (size_t i = 0; i < names.count; i++) {
+		there = there || strcmp(names.name[i], value) == 0;
+		cli_nearest_try(&near, names.name[i]);
+	}
+	if (makes && there)
+		return fail(s, E_CONFLICT, "%s has a %s %s already: choose another name", instance, row->what, value);
+	if (!makes && !there)
+		return fail(s, E_NOTFOUND, "%s has no %s %s%s; `chancery key list` shows keys and their groups", instance,
+			    row->what, value, cli_nearest_question(s, &near, ""));
+	return OK;
+}
+
+/* Before anybody approves: keyd itself says so when the operation is brought. */
+static st check_names(struct scope *s, struct key_client *client, const struct control_proposal *p)
+{
+	for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
+		TRY(check_name(s, client, p, &named[i]));
+	return OK;
+}
+
 st cli_op_keyd_nonce(struct scope *s, const struct cli *c, struct control_proposal *p)
 {
 	AUTO(key_client) *client = NULL;
 	struct key_challenge given;
 	TRY(cli_op_keyd_open(s, c, p->instance, &client));
+	TRY(check_names(s, client, p));
 	TRY(key_challenge(s, client, &given));
 	if (!span_is(p->instance, given.instance))
 		return fail(s, E_STATE, "this keyd is the instance %s", given.instance);

@@ -63,6 +63,7 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "validity-days", .value = "N", .help = "of the longest certificate that is signed with it" },
 	{ .name = "rate", .value = "N", .help = "signatures a second at most" },
 	{ .name = "accuracy-ms", .value = "N", .help = "declared accuracy of time-stamps" },
+	{ .name = "usage-ends", .value = "DATE", .help = "from then on the key signs nothing; cannot be changed later" },
 	{ .name = "subject",
 	  .value = "NAME",
 	  .help = "of a CA that is to be certified or taken in, as its request or certificate has it: 'C=BE, O=Example, CN=Example CA'" },

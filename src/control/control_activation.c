@@ -156,6 +156,10 @@ st control_sealed_share_write(struct scope *s, const struct control_sealed_share
 	struct control_wr w = control_write(out, SEALED);
 	put_share(&w, h);
 	control_put_hex(&w, "commitment", SPAN_ARRAY(h->commitment));
+	if (h->bound) {
+		control_put_hex(&w, "key", SPAN_ARRAY(h->key));
+		control_put_hex(&w, "proposal", SPAN_ARRAY(h->proposal));
+	}
 	control_put_base64(&w, "sealed", h->sealed);
 	return control_written(s, &w);
 }
@@ -170,6 +174,11 @@ st control_sealed_share_read(struct scope *s, span file, struct control_sealed_s
 	h.index = get_counted(&r, "index", 1);
 	h.threshold = get_counted(&r, "threshold", 2);
 	control_get_hex(&r, "commitment", h.commitment, sizeof h.commitment);
+	h.bound = control_next_is(&r, "key");
+	if (h.bound) {
+		control_get_hex(&r, "key", h.key, sizeof h.key);
+		control_get_hex(&r, "proposal", h.proposal, sizeof h.proposal);
+	}
 	h.sealed = control_get_base64(&r, s, "sealed");
 	TRY(control_end(s, &r));
 	*out = h;

@@ -22,6 +22,8 @@
  *   index: 1
  *   threshold: 2
  *   commitment: 64 hexadecimal digits control_share_commitment with the same context
+ *   key: 64 hexadecimal digits        SHA-256 of the share key of the custodian's token; this line and the next are left out in shares
+ *   proposal: 64 hexadecimal digits   that were made before custodians could be exchanged. SHA-256 of what made it: group.create, group.reshare
  *   sealed: BASE64                    control_share_write, sealed
  *
  * The same share, opened by the custodian's token and sealed to the statement's key with the context control_opened_share_context:
@@ -73,6 +75,8 @@ struct control_sealed_share {
 	span group, person;
 	unsigned index, threshold;
 	uint8_t commitment[CONTROL_COMMITMENT];
+	bool bound; /* it says to which key it is sealed, and which proposal made it */
+	uint8_t key[CONTROL_HASH_LEN], proposal[CONTROL_HASH_LEN];
 	span sealed;
 };
 st control_sealed_share_write(struct scope *s, const struct control_sealed_share *h, struct buf *out);

@@ -250,6 +250,34 @@ static void contexts_tell_shares_apart(void **state)
 							   "group: issuing\nperson: p4\nindex: 1\n");
 }
 
+/* Shares of before say neither; both lines or none. */
+static void a_share_says_to_which_key_it_is_sealed_and_what_made_it(void **state)
+{
+	struct world *w = *state;
+	struct scope *s = &w->s;
+	struct control_sealed_share got, h = { .group = span_str("issuing"),
+					       .person = span_str("p4"),
+					       .index = 1,
+					       .threshold = 2,
+					       .bound = true,
+					       .sealed = span_str("x") };
+	memset(h.key, 1, sizeof h.key);
+	memset(h.proposal, 2, sizeof h.proposal);
+	AUTO_BUF file;
+	buf_init(&file, 0);
+	assert_ok(s, control_sealed_share_write(s, &h, &file));
+	assert_ok(s, control_sealed_share_read(s, buf_span(&file), &got));
+	assert_true(got.bound);
+	assert_memory_equal(got.key, h.key, sizeof h.key);
+	assert_memory_equal(got.proposal, h.proposal, sizeof h.proposal);
+	h.bound = false;
+	buf_clear(&file);
+	assert_ok(s, control_sealed_share_write(s, &h, &file));
+	assert_null(strstr(scope_cstr(s, buf_span(&file)), "proposal"));
+	assert_ok(s, control_sealed_share_read(s, buf_span(&file), &got));
+	assert_false(got.bound);
+}
+
 static void files_of_shares_are_strict(void **state)
 {
 	struct world *w = *state;
@@ -262,6 +290,10 @@ static void files_of_shares_are_strict(void **state)
 		"chancery share 1\ngroup: issuing\nperson: p4\nindex: 1\nthreshold: 2\ncommitment: " ZEROS
 		"\nsealed: YQ==\nsealed: YQ==\n",
 		"chancery opened-share 1\ngroup: issuing\nperson: p4\nindex: 1\nthreshold: 2\ncommitment: " ZEROS
+		"\nsealed: YQ==\n",
+		"chancery share 1\ngroup: issuing\nperson: p4\nindex: 1\nthreshold: 2\ncommitment: " ZEROS "\nkey: " ZEROS
+		"\nsealed: YQ==\n",
+		"chancery share 1\ngroup: issuing\nperson: p4\nindex: 1\nthreshold: 2\ncommitment: " ZEROS "\nproposal: " ZEROS
 		"\nsealed: YQ==\n",
 	};
 	struct control_sealed_share h;
@@ -348,6 +380,7 @@ int main(void)
 		IN_WORLD(a_statement_names_a_key_of_p256),
 		IN_WORLD(a_share_goes_from_keyd_to_its_custodian_and_back),
 		IN_WORLD(contexts_tell_shares_apart),
+		IN_WORLD(a_share_says_to_which_key_it_is_sealed_and_what_made_it),
 		IN_WORLD(files_of_shares_are_strict),
 		IN_WORLD(the_register_as_a_file_leads_to_the_same_head),
 	};

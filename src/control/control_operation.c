@@ -142,6 +142,19 @@ static const struct control_operation rows[] = {
 		  "Initialise a token for the key group {group}, by decision {decision}. Its PIN is random and known to nobody; "
 		  "{threshold} of these custodians together can activate the group: {custodian}.",
 	  .clause = "practice statement 6.1.1, 6.2.8" },
+	{ .name = "group.reshare",
+	  KEYD,
+	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) }, { 1, CONTROL_IS(AUTHORITY_MEMBER) } },
+	  .parameter = { { "group", CONTROL_TYPE_ID, CONTROL_ONCE },
+			 { "threshold", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
+			 { "custodian", CONTROL_TYPE_ID, CONTROL_REPEATED },
+			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Exchange the custodians of the key group {group}, by decision {decision}: {reason}. Its token gets a new PIN, random and "
+		  "known to nobody; from then on {threshold} of these custodians together can activate the group, and nobody else: "
+		  "{custodian}.",
+	  .clause = "practice statement 6.2.2, 6.2.8" },
 	{ .name = "key.generate",
 	  KEYD,
 	  .seat = { { 1, KEEPERS }, { 1, CONTROL_IS(SECURITY_MANAGER) } },
@@ -156,11 +169,12 @@ static const struct control_operation rows[] = {
 			 { "validity-days", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
 			 { "rate", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
 			 { "accuracy-ms", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
+			 { "usage-ends", CONTROL_TYPE_MOMENT, CONTROL_OPTIONAL },
 			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
 	  .words =
 		  "Generate the key {key} ({type}) in the key group {group}, for {purpose}, backup {backup}, by decision {decision}. "
 		  "Limits: issues to CAs {issues-to-cas}, issuer {issuer}, policies {policy}, at most {validity-days} days, "
-		  "{rate} signatures a second, accuracy {accuracy-ms} ms.",
+		  "{rate} signatures a second, accuracy {accuracy-ms} ms; nothing from {usage-ends} on.",
 	  .clause = "practice statement 6.1.1" },
 	{ .name = "group.activate",
 	  KEYD,

@@ -14,6 +14,9 @@ struct hsm_settings {
 	const char *init_args;      /* CK_C_INITIALIZE_ARGS.pReserved for modules that need it, or NULL */
 	const char *sync_directory; /* synced after every change of a token: SoftHSM never does it itself; or NULL */
 };
+/* Before hsm_load, by who alone changes these tokens: where the process before was killed while it set another PIN the file of a token may be
+ * cut short (SoftHSM); it is put back. `directory` is the sync_directory, or NULL. */
+st hsm_mend_tokens(struct scope *s, const char *directory);
 /* One module a process; its own threads and locks are allowed. */
 st hsm_load(struct scope *s, const struct hsm_settings *settings, struct hsm **out);
 void hsm_unload(struct hsm *h);
@@ -46,6 +49,12 @@ void hsm_token_hold(struct hsm_token *t);
 st hsm_token_release(struct scope *s, struct hsm_token *t);
 /* E_CONFLICT when it is not locked; E_DENIED when the PIN is refused: then it is locked as before. */
 st hsm_token_unlock(struct scope *s, struct hsm_token *t, span pin);
+/* Sets another PIN (C_SetPIN): durable when it returns, and from then on the one that is here. Who signs waits for so long. E_STATE: it is
+ * locked, so that there is no PIN to set it with. After another failure the token has the one or the other: E_IO when it was set and is perhaps
+ * not durable. */
+st hsm_token_set_pin(struct scope *s, struct hsm_token *t, span pin);
+/* The PIN that is here, appended to what the caller keeps in locked memory and wipes. E_STATE: locked. */
+st hsm_token_pin(struct scope *s, struct hsm_token *t, struct buf *out);
 const char *hsm_token_label(const struct hsm_token *t);
 /* There and logged in to, now; opens it when it was not. E_UNAVAILABLE when it is not there (tried at most once a second),
  * E_DENIED when its PIN was refused (never tried twice with the same PIN: tokens lock). */
@@ -64,6 +73,16 @@ struct hsm_report {
  * as requirements 7.1 want it is destroyed and refused (E_CRYPTO). E_CONFLICT when the label is taken. */
 st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
 		struct hsm_report *out_report, struct hsm_key **out);
+/* The same, with what the token is to say of the key. */
+struct hsm_wanted {
+	const char *label;
+	const struct alg_key *type;
+	enum hsm_backup backup;
+	span id;              /* CKA_ID, by which it can be found again when the end comes in between; empty: a random one */
+	int64_t starts, ends; /* CKA_START_DATE and CKA_END_DATE are the days of these moments (UTC); 0: none */
+};
+st hsm_generate_as(struct scope *s, struct hsm_token *t, const struct hsm_wanted *wanted, struct hsm_report *out_report,
+		   struct hsm_key **out);
 /* The same for a key of P-256 that agrees on secrets (hsm_derive) and does nothing else: DERIVE without SIGN, without backup. */
 st hsm_generate_derive(struct scope *s, struct hsm_token *t, const char *label, struct hsm_report *out_report,
 		       struct hsm_key **out);
@@ -72,6 +91,12 @@ st hsm_find(struct scope *s, struct hsm_token *t, const char *label, struct hsm_
 void hsm_key_free(struct hsm_key *k);
 /* Remove both halves from the token. */
 st hsm_destroy(struct scope *s, struct hsm_key *k);
+/* The labels of all private keys of the token; what is no printable ASCII in them is shown as '?'. */
+st hsm_private_labels(struct scope *s, struct hsm_token *t, char ***out, size_t *out_count);
+/* How many halves have this label and this CKA_ID: what a generation that did not end has left. */
+st hsm_count(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count);
+/* Removes them. */
+st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id);
 const struct alg_key *hsm_key_type(const struct hsm_key *k);
 span hsm_key_spki(const struct hsm_key *k); /* whole SubjectPublicKeyInfo, lives as long as the key */
 span hsm_key_id(const struct hsm_key *k);   /* CKA_ID */

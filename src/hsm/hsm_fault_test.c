@@ -15,6 +15,7 @@ static struct script {
 	unsigned signs;
 	CK_RV generate[3];
 	unsigned generates, destroyed;
+	bool dates; /* in the last template of a private key */
 	CK_ULONG max_sessions, open_sessions;
 	CK_ATTRIBUTE_TYPE wrong; /* reads back as the opposite */
 	CK_ATTRIBUTE_TYPE unknown;
@@ -167,7 +168,10 @@ static CK_RV f_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_A
 			CK_ATTRIBUTE *private, CK_ULONG private_count, CK_OBJECT_HANDLE *out_public,
 			CK_OBJECT_HANDLE *out_private)
 {
-	(void)session, (void)mechanism, (void)public, (void)public_count, (void)private, (void)private_count;
+	(void)session, (void)mechanism, (void)public, (void)public_count;
+	m.dates = false;
+	for (CK_ULONG i = 0; i < private_count; i++)
+		m.dates = m.dates || private[i].type == CKA_START_DATE || private[i].type == CKA_END_DATE;
 	*out_private = 1;
 	*out_public = 2;
 	CK_RV rv = m.generates < 3 ? m.generate[m.generates] : CKR_OK;
@@ -371,6 +375,24 @@ static void attributes_the_module_does_not_know_are_left_out_and_named(void **st
 	assert_string_equal(report.missing, "MODIFIABLE,ALLOWED_MECHANISMS");
 }
 
+static void dates_that_the_module_refuses_are_the_first_to_be_left_out(void **state)
+{
+	(void)state;
+	m.key_there = false;
+	m.generate[0] = CKR_ATTRIBUTE_TYPE_INVALID;
+	CK_OBJECT_HANDLE public, private;
+	struct hsm_report report;
+	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")), .starts = 1, .ends = 2 };
+	assert_ok(&s, hsm_generate_pair(&s, module, 1, "new", span_str("id"), &wish, &public, &private));
+	assert_int_equal(m.generates, 2);
+	assert_false(m.dates);
+	assert_ok(&s, hsm_read_back(&s, module, 1, private, &wish, &report));
+	hsm_read_dates(&s, module, 1, private, public, &wish, &report);
+	assert_string_equal(report.missing, "ALLOWED_MECHANISMS,START_DATE,END_DATE");
+	assert_ok(&s, hsm_generate_pair(&s, module, 1, "new", span_str("id"), &wish, &public, &private));
+	assert_true(m.dates);
+}
+
 static void a_key_whose_signatures_do_not_verify_is_destroyed(void **state)
 {
 	(void)state;
@@ -400,6 +422,7 @@ int main(void)
 		FAULT(a_signature_of_the_wrong_length_is_refused),
 		FAULT(a_key_with_any_wrong_attribute_is_destroyed_and_refused),
 		FAULT(attributes_the_module_does_not_know_are_left_out_and_named),
+		FAULT(dates_that_the_module_refuses_are_the_first_to_be_left_out),
 		FAULT(a_key_whose_signatures_do_not_verify_is_destroyed),
 		FAULT(a_pin_that_was_refused_is_never_sent_again),
 	};

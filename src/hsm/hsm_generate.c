@@ -111,7 +111,48 @@ static span mechanisms_of(const struct hsm_wish *wish)
 			     : span_of(family->sign, family->sign_count * sizeof family->sign[0]);
 }
 
-static void private_template(struct template *t, const char *label, span id, const struct hsm_wish *wish)
+static const struct date_row {
+	const char *name;
+	CK_ATTRIBUTE_TYPE type;
+	size_t moment; /* in struct hsm_wish */
+} dates[] = {
+	{ "START_DATE", CKA_START_DATE, offsetof(struct hsm_wish, starts) },
+	{ "END_DATE", CKA_END_DATE, offsetof(struct hsm_wish, ends) },
+};
+enum { DATES = sizeof dates / sizeof dates[0] };
+
+static int64_t moment_of(const struct date_row *row, const struct hsm_wish *wish)
+{
+	int64_t moment;
+	memcpy(&moment, (const char *)wish + row->moment, sizeof moment);
+	return moment;
+}
+
+/* "2026-11-26": a CK_DATE is the same without what is between. */
+static const char *day_text(struct scope *s, int64_t moment)
+{
+	char text[MOMENT_TEXT_MAX];
+	return scope_printf(s, "%.10s", moment_text(moment, text));
+}
+
+static span date_value(struct scope *s, int64_t moment)
+{
+	const char *day = day_text(s, moment);
+	return span_str(scope_printf(s, "%.4s%.2s%.2s", day, day + 5, day + 8));
+}
+
+/* The last of a template: a module that has no dates loses them before anything else. */
+static void put_dates(struct scope *s, struct template *t, const struct hsm_wish *wish)
+{
+	for (size_t i = 0; i < DATES; i++) {
+		int64_t moment = moment_of(&dates[i], wish);
+		span value = date_value(s, moment);
+		if (moment != 0)
+			put(t, dates[i].type, value.data, value.len, true);
+	}
+}
+
+static void private_template(struct scope *s, struct template *t, const char *label, span id, const struct hsm_wish *wish)
 {
 	put(t, CKA_LABEL, label, strlen(label), false);
 	put(t, CKA_ID, id.data, id.len, false);
@@ -124,18 +165,12 @@ static void private_template(struct template *t, const char *label, span id, con
 	}
 	span mechanisms = mechanisms_of(wish);
 	put(t, CKA_ALLOWED_MECHANISMS, mechanisms.data, mechanisms.len, true);
+	put_dates(s, t, wish);
 }
 
-static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct hsm_wish *wish)
+static void family_template(struct scope *s, struct template *t, const struct alg_key *type)
 {
-	const struct alg_key *type = wish->type;
 	static const uint8_t f4[] = { 1, 0, 1 };
-	put(t, CKA_LABEL, label, strlen(label), false);
-	put(t, CKA_ID, id.data, id.len, false);
-	put_flag(t, CKA_TOKEN, !wish->for_session, false);
-	put_flag(t, CKA_PRIVATE, false, false);
-	put_flag(t, CKA_VERIFY, !wish->derives, false);
-	put_flag(t, CKA_MODIFIABLE, false, true);
 	if (type->family == ALG_RSA) {
 		CK_ULONG *bits = scope_new(s, CK_ULONG);
 		*bits = type->bits;
@@ -147,6 +182,18 @@ static void public_template(struct scope *s, struct template *t, const char *lab
 	put(t, CKA_EC_PARAMS, parameters.data, parameters.len, false);
 }
 
+static void public_template(struct scope *s, struct template *t, const char *label, span id, const struct hsm_wish *wish)
+{
+	put(t, CKA_LABEL, label, strlen(label), false);
+	put(t, CKA_ID, id.data, id.len, false);
+	put_flag(t, CKA_TOKEN, !wish->for_session, false);
+	put_flag(t, CKA_PRIVATE, false, false);
+	put_flag(t, CKA_VERIFY, !wish->derives, false);
+	family_template(s, t, wish->type);
+	put_flag(t, CKA_MODIFIABLE, false, true);
+	put_dates(s, t, wish);
+}
+
 /* The module does not know some attribute: worth another try with fewer of the optional ones. */
 static bool template_refused(CK_RV rv)
 {
@@ -154,18 +201,32 @@ static bool template_refused(CK_RV rv)
 	       rv == CKR_ATTRIBUTE_READ_ONLY;
 }
 
+static bool drop_last_dates(struct template *t)
+{
+	CK_ULONG before = t->count;
+	while (t->count > 0 && (t->item[t->count - 1].type == CKA_START_DATE || t->item[t->count - 1].type == CKA_END_DATE))
+		t->count--;
+	return t->count < before;
+}
+
+static bool drop_dates(struct template *private, struct template *public)
+{
+	bool of_private = drop_last_dates(private);
+	return drop_last_dates(public) || of_private;
+}
+
 st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id,
 		     const struct hsm_wish *wish, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private)
 {
 	CK_MECHANISM mechanism = { .mechanism = hsm_family_of(wish->type)->generate };
 	struct template private = { .count = 0 }, public = { .count = 0 };
-	private_template(&private, label, id, wish);
+	private_template(s, &private, label, id, wish);
 	public_template(s, &public, label, id, wish);
 	CK_RV rv;
 	do
 		rv = h->p11->C_GenerateKeyPair(session, &mechanism, public.item, public.count, private.item, private.count,
 					       out_public, out_private);
-	while (template_refused(rv) && (drop_optional(&private) || drop_optional(&public)));
+	while (template_refused(rv) && (drop_dates(&private, &public) || drop_optional(&private) || drop_optional(&public)));
 	return rv == CKR_OK
 		       ? OK
 		       : hsm_fail(s, rv, scope_printf(s, "generating a key of type %s (C_GenerateKeyPair)", wish->type->name));
@@ -239,6 +300,31 @@ st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_O
 	return OK;
 }
 
+static bool has_date(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE half, CK_ATTRIBUTE_TYPE type,
+		     span wanted)
+{
+	span value = { 0 };
+	return hsm_attribute(s, h, session, half, type, &value) == CKR_OK && span_equal(value, wanted);
+}
+
+/* They bind nobody (PKCS#11 v2.40, 4.7: "for reference only"); keyd keeps to the period. SoftHSM 2.6 takes them for a private key and cannot
+ * read them there: the public half says the same. */
+void hsm_read_dates(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private,
+		    CK_OBJECT_HANDLE public, const struct hsm_wish *wish, struct hsm_report *out)
+{
+	for (size_t i = 0; i < DATES; i++) {
+		int64_t moment = moment_of(&dates[i], wish);
+		span value = date_value(s, moment);
+		if (moment == 0)
+			continue;
+		if (has_date(s, h, session, private, dates[i].type, value) ||
+		    has_date(s, h, session, public, dates[i].type, value))
+			out->attributes = scope_printf(s, "%s %s=%s", out->attributes, dates[i].name, day_text(s, moment));
+		else
+			out->missing = scope_printf(s, "%s%s%s", out->missing, out->missing[0] != 0 ? "," : "", dates[i].name);
+	}
+}
+
 /* The generator of P-256 (sec2v2#2.4.2): agreed on with it, the secret is the x coordinate of the public key. */
 static const uint8_t generator[65] = { 0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5,
 				       0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4,
@@ -288,17 +374,22 @@ static st require_free_label(struct scope *s, struct hsm *h, CK_SESSION_HANDLE s
 
 /* Generate and read back in a session that may write; what is refused is destroyed again. */
 static st generate_in_session(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE writer, unsigned epoch, const char *label,
-			      const struct hsm_wish *wish, struct hsm_report *out_report, struct hsm_key **out)
+			      span id, const struct hsm_wish *wish, struct hsm_report *out_report, struct hsm_key **out)
 {
 	struct hsm *h = t->module;
 	TRY(require_free_label(s, h, writer, label));
-	uint8_t id[ID_LEN];
-	scope_random(s, id, sizeof id);
+	uint8_t room[ID_LEN];
+	if (id.len == 0) {
+		scope_random(s, room, sizeof room);
+		id = SPAN_ARRAY(room);
+	}
 	CK_OBJECT_HANDLE public = CK_INVALID_HANDLE, private = CK_INVALID_HANDLE;
-	TRY(hsm_generate_pair(s, h, writer, label, SPAN_ARRAY(id), wish, &public, &private));
+	TRY(hsm_generate_pair(s, h, writer, label, id, wish, &public, &private));
 	span spki;
 	const struct alg_key *got = NULL;
 	st status = hsm_read_back(s, h, writer, private, wish, out_report);
+	if (status.code == E_OK)
+		hsm_read_dates(s, h, writer, private, public, wish, out_report);
 	if (status.code == E_OK)
 		status = hsm_read_public(s, h, writer, public, &spki);
 	if (status.code == E_OK)
@@ -311,11 +402,11 @@ static st generate_in_session(struct scope *s, struct hsm_token *t, CK_SESSION_H
 		(void)h->p11->C_DestroyObject(writer, public);
 		return status;
 	}
-	*out = hsm_key_new(t, label, SPAN_ARRAY(id), wish->type, spki, private, epoch);
+	*out = hsm_key_new(t, label, id, wish->type, spki, private, epoch);
 	return OK;
 }
 
-static st generate(struct scope *s, struct hsm_token *t, const char *label, const struct hsm_wish *wish,
+static st generate(struct scope *s, struct hsm_token *t, const char *label, span id, const struct hsm_wish *wish,
 		   struct hsm_report *out_report, struct hsm_key **out)
 {
 	struct hsm *h = t->module;
@@ -328,7 +419,7 @@ static st generate(struct scope *s, struct hsm_token *t, const char *label, cons
 		return hsm_fail(s, rv, "opening a session to generate a key (C_OpenSession)");
 	}
 	struct hsm_key *key = NULL;
-	st status = generate_in_session(s, t, writer, session.epoch, label, wish, out_report, &key);
+	st status = generate_in_session(s, t, writer, session.epoch, label, id, wish, out_report, &key);
 	(void)h->p11->C_CloseSession(writer);
 	hsm_session_give(t, &session, false);
 	if (status.code != E_OK)
@@ -346,16 +437,25 @@ static st generate(struct scope *s, struct hsm_token *t, const char *label, cons
 	return OK;
 }
 
+st hsm_generate_as(struct scope *s, struct hsm_token *t, const struct hsm_wanted *wanted, struct hsm_report *out_report,
+		   struct hsm_key **out)
+{
+	const struct hsm_wish wish = {
+		.type = wanted->type, .backup = wanted->backup, .starts = wanted->starts, .ends = wanted->ends
+	};
+	return generate(s, t, wanted->label, wanted->id, &wish, out_report, out);
+}
+
 st hsm_generate(struct scope *s, struct hsm_token *t, const char *label, const struct alg_key *type, enum hsm_backup backup,
 		struct hsm_report *out_report, struct hsm_key **out)
 {
 	const struct hsm_wish wish = { .type = type, .backup = backup };
-	return generate(s, t, label, &wish, out_report, out);
+	return generate(s, t, label, (span){ 0 }, &wish, out_report, out);
 }
 
 st hsm_generate_derive(struct scope *s, struct hsm_token *t, const char *label, struct hsm_report *out_report,
 		       struct hsm_key **out)
 {
 	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")), .derives = true };
-	return generate(s, t, label, &wish, out_report, out);
+	return generate(s, t, label, (span){ 0 }, &wish, out_report, out);
 }

@@ -37,6 +37,9 @@ st hsm_slot_of(struct scope *s, struct hsm *h, const char *label, CK_SLOT_ID *ou
 /* Nothing the module wrote is durable before this (measured: SoftHSM 2.6 does not sync). */
 st hsm_sync(struct scope *s, const struct hsm *h);
 
+/* Copies of the files of all tokens, where they are files; hsm_mend_tokens removes them again. */
+st hsm_keep_tokens(struct scope *s, const struct hsm *h);
+
 struct hsm_token {
 	struct hsm *module;
 	char label[33];
@@ -118,12 +121,16 @@ span hsm_curve_parameters(struct scope *s, const struct alg_key *type);
 struct hsm_wish {
 	const struct alg_key *type;
 	enum hsm_backup backup;
-	bool derives;     /* agrees on secrets, and does not sign */
-	bool for_session; /* a session key for probing, not one of the token */
+	bool derives;         /* agrees on secrets, and does not sign */
+	bool for_session;     /* a session key for probing, not one of the token */
+	int64_t starts, ends; /* 0: no dates */
 };
 /* Generate a pair with these wishes; optional attributes the module does not know are left out. */
 st hsm_generate_pair(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id,
 		     const struct hsm_wish *wish, CK_OBJECT_HANDLE *out_public, CK_OBJECT_HANDLE *out_private);
+/* Adds to the report of hsm_read_back what either half says of the period, or that it says nothing. */
+void hsm_read_dates(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private,
+		    CK_OBJECT_HANDLE public, const struct hsm_wish *wish, struct hsm_report *out);
 /* Read back; E_CRYPTO naming the attribute when one that must match does not. */
 st hsm_read_back(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const struct hsm_wish *wish,
 		 struct hsm_report *out);

@@ -204,6 +204,116 @@ st hsm_destroy(struct scope *s, struct hsm_key *k)
 	return status;
 }
 
+/* ---- what is on a token ---- */
+
+#define OBJECTS_MAX 4096
+
+static st search(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, CK_ATTRIBUTE *wanted, CK_ULONG attributes,
+		 CK_OBJECT_HANDLE **out, CK_ULONG *out_count)
+{
+	CK_OBJECT_HANDLE *found = scope_alloc(s, OBJECTS_MAX * sizeof *found);
+	CK_ULONG all = 0, count = 0;
+	CK_RV rv = h->p11->C_FindObjectsInit(session, wanted, attributes);
+	if (rv != CKR_OK)
+		return hsm_fail(s, rv, "searching the token (C_FindObjectsInit)");
+	do
+		rv = h->p11->C_FindObjects(session, found + all, OBJECTS_MAX - all, &count);
+	while (rv == CKR_OK && count > 0 && (all += count) < OBJECTS_MAX);
+	(void)h->p11->C_FindObjectsFinal(session);
+	if (rv != CKR_OK)
+		return hsm_fail(s, rv, "searching the token (C_FindObjects)");
+	if (all == OBJECTS_MAX)
+		return fail(s, E_LIMIT, "the token has more than %d such objects", OBJECTS_MAX - 1);
+	*out = found;
+	*out_count = all;
+	return OK;
+}
+
+static char *printable(struct scope *s, span label)
+{
+	char *text = scope_printf(s, "%.*s", (int)label.len, label.len > 0 ? (const char *)label.data : "");
+	for (char *at = text; *at != 0; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+	return text;
+}
+
+static st labels_in_session(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, char ***out, size_t *out_count)
+{
+	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_BBOOL on_token = CK_TRUE;
+	CK_ATTRIBUTE wanted[] = { { CKA_CLASS, &class, sizeof class }, { CKA_TOKEN, &on_token, sizeof on_token } };
+	CK_OBJECT_HANDLE *found;
+	CK_ULONG count;
+	TRY(search(s, h, session, wanted, 2, &found, &count));
+	char **labels = scope_alloc(s, (count + 1) * sizeof *labels);
+	for (CK_ULONG i = 0; i < count; i++) {
+		span label = { 0 };
+		if (hsm_attribute(s, h, session, found[i], CKA_LABEL, &label) != CKR_OK)
+			label = (span){ 0 };
+		labels[i] = printable(s, label);
+	}
+	*out = labels;
+	*out_count = count;
+	return OK;
+}
+
+st hsm_private_labels(struct scope *s, struct hsm_token *t, char ***out, size_t *out_count)
+{
+	struct hsm_session session;
+	TRY(hsm_session_take(s, t, &session));
+	st status = labels_in_session(s, t->module, session.handle, out, out_count);
+	hsm_session_give(t, &session, status.code == E_UNAVAILABLE);
+	return status;
+}
+
+static st halves(struct scope *s, struct hsm *h, CK_SESSION_HANDLE session, const char *label, span id, CK_OBJECT_HANDLE **out,
+		 CK_ULONG *out_count)
+{
+	CK_ATTRIBUTE wanted[] = { { CKA_LABEL, scope_printf(s, "%s", label), strlen(label) },
+				  { CKA_ID, hsm_bytes(id), id.len } };
+	return search(s, h, session, wanted, 2, out, out_count);
+}
+
+st hsm_count(struct scope *s, struct hsm_token *t, const char *label, span id, size_t *out_count)
+{
+	struct hsm_session session;
+	CK_OBJECT_HANDLE *found;
+	CK_ULONG count = 0;
+	TRY(hsm_session_take(s, t, &session));
+	st status = halves(s, t->module, session.handle, label, id, &found, &count);
+	hsm_session_give(t, &session, status.code == E_UNAVAILABLE);
+	*out_count = count;
+	return status;
+}
+
+static st clear_in_session(struct scope *s, struct hsm *h, CK_SESSION_HANDLE writer, const char *label, span id)
+{
+	CK_OBJECT_HANDLE *found;
+	CK_ULONG count;
+	TRY(halves(s, h, writer, label, id, &found, &count));
+	for (CK_ULONG i = 0; i < count; i++) {
+		CK_RV rv = h->p11->C_DestroyObject(writer, found[i]);
+		if (rv != CKR_OK)
+			return hsm_fail(s, rv, scope_printf(s, "destroying what is left of \"%s\" (C_DestroyObject)", label));
+	}
+	return hsm_sync(s, h);
+}
+
+st hsm_clear(struct scope *s, struct hsm_token *t, const char *label, span id)
+{
+	struct hsm_session session;
+	CK_SESSION_HANDLE writer;
+	TRY(hsm_session_take(s, t, &session));
+	CK_RV rv = t->module->p11->C_OpenSession(t->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &writer);
+	st status = rv == CKR_OK ? clear_in_session(s, t->module, writer, label, id)
+				 : hsm_fail(s, rv, "opening a session to destroy a key (C_OpenSession)");
+	if (rv == CKR_OK)
+		(void)t->module->p11->C_CloseSession(writer);
+	hsm_session_give(t, &session, false);
+	return status;
+}
+
 const struct alg_key *hsm_key_type(const struct hsm_key *k)
 {
 	return k->type;

@@ -65,6 +65,8 @@ static const struct {
 	{ "MODIFIABLE", "attributes of a key object can be changed later by whoever is logged in to the token" },
 	{ "WRAP_WITH_TRUSTED", "backup = wrapped is not safe here: a key could be wrapped with any other key" },
 	{ "ALLOWED_MECHANISMS", "mechanism limits are kept by keyd only, not by the token" },
+	{ "START_DATE", "the usage period of a key stands in keyd's description only, not on the token" },
+	{ "END_DATE", "the usage period of a key stands in keyd's description only, not on the token" },
 };
 
 static bool listed(const char *list, const char *name)
@@ -81,7 +83,11 @@ static void probe_backup(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE
 			 struct probe *p)
 {
 	struct hsm *h = t->module;
-	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")), .backup = backup, .for_session = true };
+	const struct hsm_wish wish = { .type = alg_key_named(span_str("ec-p256")),
+				       .backup = backup,
+				       .for_session = true,
+				       .starts = scope_now(s),
+				       .ends = scope_now(s) + MOMENT_DAY };
 	const char *name = backup == HSM_BACKUP_WRAPPED ? "backup=wrapped" : "backup=none";
 	CK_OBJECT_HANDLE public, private;
 	struct hsm_report report = { 0 };
@@ -93,6 +99,8 @@ static void probe_backup(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE
 		return;
 	}
 	status = hsm_read_back(s, h, session, private, &wish, &report);
+	if (status.code == E_OK)
+		hsm_read_dates(s, h, session, private, public, &wish, &report);
 	(void)h->p11->C_DestroyObject(session, private);
 	(void)h->p11->C_DestroyObject(session, public);
 	if (status.code != E_OK) {

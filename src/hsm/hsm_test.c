@@ -325,6 +325,7 @@ static void a_probe_tells_what_the_token_can_do(void **state)
 	assert_int_equal(finding_of(rows, count, "login"), HSM_PROVIDED);
 	assert_int_equal(finding_of(rows, count, "backup=none"), HSM_PROVIDED);
 	assert_int_equal(finding_of(rows, count, "CKA_MODIFIABLE"), HSM_PROVIDED);
+	assert_int_equal(finding_of(rows, count, "CKA_END_DATE"), HSM_PROVIDED);
 	struct hsm_key *left;
 	assert_fails(&s, E_NOTFOUND, hsm_find(&s, token, "chancery-probe", &left));
 }
@@ -355,6 +356,101 @@ static void a_locked_token_signs_nothing_until_it_has_its_pin_again(void **state
 	assert_ok(&s, hsm_sign(&s, key, algorithm, SPAN_ARRAY(digest), &signature));
 	assert_ok(&s, hsm_verify(&s, hsm_key_spki(key), algorithm, SPAN_ARRAY(digest), signature));
 	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+}
+
+static st sign_once(struct scope *s, struct hsm_key *key)
+{
+	const uint8_t digest[32] = { 7 };
+	span signature;
+	return hsm_sign(s, key, alg_signature_named(span_str("ecdsa-sha256")), SPAN_ARRAY(digest), &signature);
+}
+
+static void another_pin_is_that_of_the_token_and_the_one_of_before_is_none(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	AUTO_BUF pin = { .cap = 64 };
+	struct hsm_token *changes;
+	struct hsm_report report;
+	struct hsm_key *key;
+	scope_init(&s, NULL);
+	assert_ok(&s, hsm_token_create(&s, module, "changes", span_str("1234"), span_str("87654321")));
+	assert_ok(&s, hsm_token_new(&s, module, "changes", (span){ 0 }, &changes));
+	assert_fails(&s, E_STATE, hsm_token_set_pin(&s, changes, span_str("9999")));
+	assert_fails(&s, E_STATE, hsm_token_pin(&s, changes, &pin));
+	assert_ok(&s, hsm_token_unlock(&s, changes, span_str("1234")));
+	assert_ok(&s, hsm_generate(&s, changes, "kept", alg_key_named(span_str("ec-p256")), HSM_BACKUP_NONE, &report, &key));
+	assert_fails(&s, E_INPUT, hsm_token_set_pin(&s, changes, (span){ 0 }));
+	assert_ok(&s, hsm_token_set_pin(&s, changes, span_str("99999999")));
+	assert_ok(&s, hsm_token_pin(&s, changes, &pin));
+	assert_true(span_is(buf_span(&pin), "99999999"));
+	assert_ok(&s, sign_once(&s, key));
+	hsm_token_lock(changes);
+	assert_fails(&s, E_DENIED, hsm_token_unlock(&s, changes, span_str("1234")));
+	assert_ok(&s, hsm_token_unlock(&s, changes, span_str("99999999")));
+	assert_ok(&s, sign_once(&s, key));
+	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+	hsm_token_free(changes);
+}
+
+static st generate_dated(struct scope *s, const char *label, span id, struct hsm_report *report, struct hsm_key **key)
+{
+	const struct hsm_wanted wanted = { .label = label,
+					   .type = alg_key_named(span_str("ec-p256")),
+					   .id = id,
+					   .starts = INT64_C(1795651200) * MOMENT_SECOND,     /* 2026-11-26 */
+					   .ends = INT64_C(1893456000) * MOMENT_SECOND - 1 }; /* 2029-12-31 */
+	return hsm_generate_as(s, token, &wanted, report, key);
+}
+
+static void a_key_carries_the_dates_of_its_period(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	struct hsm_report report;
+	struct hsm_key *key;
+	scope_init(&s, NULL);
+	assert_ok(&s, generate_dated(&s, "dated", (span){ 0 }, &report, &key));
+	assert_non_null(strstr(report.attributes, " START_DATE=2026-11-26 END_DATE=2029-12-31"));
+	assert_null(strstr(report.missing, "DATE"));
+	assert_ok(&s, hsm_destroy(&s, key));
+	hsm_key_free(key);
+}
+
+static bool on_token(struct scope *s, const char *label)
+{
+	char **labels;
+	size_t count;
+	bool found = false;
+	assert_ok(s, hsm_private_labels(s, token, &labels, &count));
+	for (size_t i = 0; i < count; i++)
+		found = found || strcmp(labels[i], label) == 0;
+	return found;
+}
+
+static void what_a_generation_left_is_found_by_its_id_and_nothing_else_is_removed(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	struct hsm_report report;
+	struct hsm_key *key;
+	size_t count;
+	scope_init(&s, NULL);
+	assert_false(on_token(&s, "left"));
+	assert_ok(&s, generate_dated(&s, "left", span_str("id of the plan"), &report, &key));
+	assert_true(span_is(hsm_key_id(key), "id of the plan"));
+	assert_true(on_token(&s, "left"));
+	assert_ok(&s, hsm_clear(&s, token, "left", span_str("id of another")));
+	assert_ok(&s, hsm_clear(&s, token, "other", span_str("id of the plan")));
+	assert_ok(&s, hsm_count(&s, token, "left", span_str("id of the plan"), &count));
+	assert_int_equal(count, 2);
+	assert_true(on_token(&s, "left"));
+	assert_ok(&s, hsm_clear(&s, token, "left", span_str("id of the plan")));
+	assert_ok(&s, hsm_count(&s, token, "left", span_str("id of the plan"), &count));
+	assert_int_equal(count, 0);
+	assert_false(on_token(&s, "left"));
 	hsm_key_free(key);
 }
 
@@ -421,6 +517,9 @@ int main(void)
 		cmocka_unit_test(a_token_that_went_away_signs_again_when_it_returns),
 		cmocka_unit_test(a_probe_tells_what_the_token_can_do),
 		cmocka_unit_test(a_locked_token_signs_nothing_until_it_has_its_pin_again),
+		cmocka_unit_test(another_pin_is_that_of_the_token_and_the_one_of_before_is_none),
+		cmocka_unit_test(a_key_carries_the_dates_of_its_period),
+		cmocka_unit_test(what_a_generation_left_is_found_by_its_id_and_nothing_else_is_removed),
 		cmocka_unit_test(signatures_under_way_end_before_the_token_is_locked),
 	};
 	return cmocka_run_group_tests(tests, start, stop);

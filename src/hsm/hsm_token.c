@@ -317,3 +317,55 @@ st hsm_token_ready(struct scope *s, struct hsm_token *t)
 	hsm_session_give(t, &session, false);
 	return OK;
 }
+
+/* ---- another PIN ---- */
+
+/* With the lock held, so that nobody logs in with the one while the token has the other. */
+static st set_pin(struct scope *s, struct hsm_token *t, CK_SESSION_HANDLE writer, span pin)
+{
+	CK_RV rv = t->module->p11->C_SetPIN(writer, (CK_UTF8CHAR *)t->pin, t->pin_len, hsm_bytes(pin), pin.len);
+	if (rv != CKR_OK)
+		return hsm_fail(s, rv, scope_printf(s, "setting another PIN of token \"%s\" (C_SetPIN)", t->label));
+	wipe(t->pin, PIN_MAX);
+	memcpy(t->pin, pin.data, pin.len);
+	t->pin_len = pin.len;
+	return OK;
+}
+
+static st set_pin_in_session(struct scope *s, struct hsm_token *t, span pin)
+{
+	CK_SESSION_HANDLE writer;
+	CK_RV rv = t->module->p11->C_OpenSession(t->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &writer);
+	if (rv != CKR_OK)
+		return hsm_fail(s, rv, "opening a session to set another PIN (C_OpenSession)");
+	(void)pthread_mutex_lock(&t->lock);
+	st status = set_pin(s, t, writer, pin);
+	(void)pthread_mutex_unlock(&t->lock);
+	(void)t->module->p11->C_CloseSession(writer);
+	return status;
+}
+
+st hsm_token_set_pin(struct scope *s, struct hsm_token *t, span pin)
+{
+	struct hsm_session session;
+	TRY(check_pin(s, pin));
+	TRY(hsm_session_take(s, t, &session));
+	st status = hsm_keep_tokens(s, t->module);
+	if (status.code == E_OK)
+		status = set_pin_in_session(s, t, pin);
+	hsm_session_give(t, &session, false);
+	TRY(status);
+	TRY(hsm_sync(s, t->module));
+	return hsm_mend_tokens(s, t->module->sync_directory);
+}
+
+st hsm_token_pin(struct scope *s, struct hsm_token *t, struct buf *out)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	bool here = t->pin_len > 0 && !t->locking;
+	bool room = here && buf_append(out, span_of(t->pin, t->pin_len));
+	(void)pthread_mutex_unlock(&t->lock);
+	if (!here)
+		return fail(s, E_STATE, "token \"%s\" is locked: its PIN is not here", t->label);
+	return room ? OK : fail(s, E_BUG, "a PIN does not fit the memory for it");
+}

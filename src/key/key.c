@@ -98,6 +98,14 @@ st key_entry(struct scope *s, struct key_client *c, const char *label, struct ke
 	return key_entry_read(s, &r, out);
 }
 
+st key_strays(struct scope *s, struct key_client *c, struct key_stray **out, size_t *out_count)
+{
+	span reply;
+	TRY(call_with_label(s, c, KEY_KIND_STRAYS, NULL, &reply));
+	struct rd r = rd_of(reply);
+	return key_strays_read(s, &r, out, out_count);
+}
+
 st key_change(struct scope *s, struct key_client *c, const char *label, enum key_state to, const char *reason,
 	      struct key_entry *out)
 {

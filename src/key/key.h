@@ -52,7 +52,7 @@ struct key_info {
 
 /* ---- the life of a key (NIST SP 800-57 part 1, 7) ---- */
 enum key_state {
-	KEY_PLANNED,   /* proposed, not on its token yet */
+	KEY_PLANNED,   /* to be generated, or its generation did not end: it has no public key, and signs nothing */
 	KEY_GENERATED, /* on its token; has proved possession at most */
 	KEY_ACTIVE,    /* has signed */
 	KEY_SUSPENDED, /* signs nothing until it is resumed */
@@ -85,7 +85,15 @@ struct key_entry {
 	bool at_least;          /* a kill, or a log that was not read yet: there may have been more */
 	const char *checks;     /* what was checked of the public key at generation; empty: by a version that did not note it */
 	const char *attributes; /* as read back at generation */
+	const char *
+		operation; /* SHA-256 of the proposal that it comes from, hexadecimal; empty: none, or by a version that did not note it */
 	struct key_device device;
+};
+
+/* A private key on a token that no description of its keyd names: it is never used. */
+#define KEY_STRAYS_MAX 1024
+struct key_stray {
+	const char *token, *label;
 };
 
 struct key_client;
@@ -97,7 +105,7 @@ void key_client_free(struct key_client *c);
 struct key_token_status {
 	const char *label;
 	bool ready;         /* there and logged in to */
-	const char *reason; /* why not, else empty */
+	const char *reason; /* why not; of a key group also what is to be said of its custodians; else empty */
 };
 struct key_status {
 	const char *zone;
@@ -113,6 +121,8 @@ st key_find(struct scope *s, struct key_client *c, const char *label, struct key
 st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t *out_count);
 /* The inventory's row of a key. */
 st key_entry(struct scope *s, struct key_client *c, const char *label, struct key_entry *out);
+/* Private keys on the open tokens of the zone that are in no row. */
+st key_strays(struct scope *s, struct key_client *c, struct key_stray **out, size_t *out_count);
 /* Move a key to another state; administrators only. On record, with the reason, before it happens. E_STATE: not from where it is. */
 st key_change(struct scope *s, struct key_client *c, const char *label, enum key_state to, const char *reason,
 	      struct key_entry *out);

@@ -1,11 +1,13 @@
 #include "key_protocol.h"
 
 /* The second is written only for what the first cannot say: an end of usage. */
-#define INFO_VERSION      1
-#define INFO_VERSION_ENDS 2
-#define ENTRY_VERSION     1
-#define DEVICE_TEXT_MAX   1024u
-#define TOKENS_MAX        1000u
+#define INFO_VERSION            1
+#define INFO_VERSION_ENDS       2
+#define ENTRY_VERSION           1
+#define ENTRY_VERSION_OPERATION 2 /* with the operation that it comes from */
+#define DEVICE_TEXT_MAX         1024u
+#define TOKENS_MAX              1000u
+#define REASON_MAX              (2 * SCOPE_MESSAGE_MAX) /* why a token is not ready, and what of its custodians */
 
 static const struct {
 	enum key_purpose purpose;
@@ -172,7 +174,8 @@ static void device_read(struct scope *s, struct rd *r, struct key_device *out)
 
 void key_entry_write(struct wr *w, const struct key_entry *v)
 {
-	wr_u16(w, ENTRY_VERSION);
+	bool operation = v->operation != NULL && v->operation[0] != 0;
+	wr_u16(w, operation ? ENTRY_VERSION_OPERATION : ENTRY_VERSION);
 	key_info_write(w, &v->info);
 	wr_u8(w, (uint8_t)v->state);
 	wr_i64(w, v->since);
@@ -184,15 +187,17 @@ void key_entry_write(struct wr *w, const struct key_entry *v)
 	wr_str(w, v->checks);
 	wr_str(w, v->attributes);
 	device_write(w, &v->device);
+	if (operation)
+		wr_str(w, v->operation);
 }
 
 st key_entry_read(struct scope *s, struct rd *r, struct key_entry *out)
 {
 	struct key_entry *v = scope_new(s, struct key_entry);
 	uint16_t version = rd_u16(r);
-	if (!r->bad && version != ENTRY_VERSION)
-		return fail(s, E_INPUT, "a row of the inventory is of version %u, this program reads version %d", version,
-			    ENTRY_VERSION);
+	if (!r->bad && version != ENTRY_VERSION && version != ENTRY_VERSION_OPERATION)
+		return fail(s, E_INPUT, "a row of the inventory is of version %u, this program reads versions %d and %d",
+			    version, ENTRY_VERSION, ENTRY_VERSION_OPERATION);
 	TRY(key_info_read(s, r, &v->info));
 	uint8_t state = rd_u8(r);
 	v->since = rd_i64(r);
@@ -204,11 +209,37 @@ st key_entry_read(struct scope *s, struct rd *r, struct key_entry *out)
 	v->checks = rd_str(s, r, 1024);
 	v->attributes = rd_str(s, r, 4096);
 	device_read(s, r, &v->device);
+	v->operation = version == ENTRY_VERSION_OPERATION ? rd_str(s, r, KEY_OPERATION_ID) : "";
 	TRY(rd_end(s, r, "a row of the inventory"));
-	if (state >= KEY_STATE_COUNT)
-		return fail(s, E_INPUT, "a row of the inventory has no known state");
+	if (state >= KEY_STATE_COUNT || (v->operation[0] != 0) != (version == ENTRY_VERSION_OPERATION))
+		return fail(s, E_INPUT, "a row of the inventory has no known state, or no operation where it should have one");
 	v->state = (enum key_state)state;
 	*out = *v;
+	return OK;
+}
+
+void key_strays_write(struct wr *w, const struct key_stray *v, size_t count)
+{
+	wr_u32(w, (uint32_t)count);
+	for (size_t i = 0; i < count; i++) {
+		wr_str(w, v[i].token);
+		wr_str(w, v[i].label);
+	}
+}
+
+st key_strays_read(struct scope *s, struct rd *r, struct key_stray **out, size_t *out_count)
+{
+	uint32_t count = rd_u32(r);
+	if (count > KEY_STRAYS_MAX)
+		return fail(s, E_INPUT, "%u keys without a description are over the limit", count);
+	struct key_stray *list = scope_alloc(s, (count + 1) * sizeof *list);
+	for (uint32_t i = 0; i < count; i++) {
+		list[i].token = rd_str(s, r, KEY_LABEL_MAX);
+		list[i].label = rd_str(s, r, KEY_LABEL_MAX);
+	}
+	TRY(rd_end(s, r, "the keys without a description"));
+	*out = list;
+	*out_count = count;
 	return OK;
 }
 
@@ -262,7 +293,7 @@ st key_status_read(struct scope *s, struct rd *r, struct key_status *out)
 	for (uint32_t i = 0; i < count; i++) {
 		v.tokens[i].label = rd_str(s, r, KEY_LABEL_MAX);
 		v.tokens[i].ready = rd_bool(r);
-		v.tokens[i].reason = rd_str(s, r, SCOPE_MESSAGE_MAX);
+		v.tokens[i].reason = rd_str(s, r, REASON_MAX);
 	}
 	TRY(rd_end(s, r, "the status of a zone"));
 	*out = v;

@@ -13,6 +13,7 @@ enum key_kind {
 	KEY_KIND_GENERATE = 0x0104,     /* struct key_info / struct key_info */
 	KEY_KIND_ENTRY = 0x0105,        /* label / struct key_entry */
 	KEY_KIND_CHANGE = 0x0106,       /* struct key_change_request / struct key_entry */
+	KEY_KIND_STRAYS = 0x0107,       /* - / u32 count, that many struct key_stray */
 	KEY_KIND_SIGN = 0x0110,         /* struct key_sign_request / for each item struct key_sign_outcome */
 	KEY_KIND_STREAM_BEGIN = 0x0112, /* struct key_stream_request / - */
 	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */
@@ -31,6 +32,7 @@ enum key_kind {
 #define KEY_STREAM_PART  (256u << 10)
 #define KEY_LIST_MAX     10000u
 #define KEY_REASON_MAX   200u
+#define KEY_OPERATION_ID 64u /* characters of the SHA-256 of a proposal */
 #define KEY_ITEMS_MAX    32u /* to be signed, in one frame */
 
 /* One of the things that a frame asks to have signed; each is checked, recorded and answered by itself. */
@@ -80,6 +82,8 @@ void key_info_write(struct wr *w, const struct key_info *v);
 st key_info_read(struct scope *s, struct rd *r, struct key_info *out); /* one of several: what follows is left */
 void key_entry_write(struct wr *w, const struct key_entry *v);
 st key_entry_read(struct scope *s, struct rd *r, struct key_entry *out);
+void key_strays_write(struct wr *w, const struct key_stray *v, size_t count);
+st key_strays_read(struct scope *s, struct rd *r, struct key_stray **out, size_t *out_count);
 void key_change_request_write(struct wr *w, const struct key_change_request *v);
 st key_change_request_read(struct scope *s, struct rd *r, struct key_change_request *out);
 void key_status_write(struct wr *w, const struct key_status *v);

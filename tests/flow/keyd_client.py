@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-STATUS, LIST, FIND, TOKEN_CREATE, GENERATE, ENTRY, CHANGE = 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106
+STATUS, LIST, FIND, TOKEN_CREATE, GENERATE, ENTRY, CHANGE, STRAYS = 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106, 0x107
 SIGN, STREAM_BEGIN, STREAM_DATA, STREAM_END, LOG_HEAD, CHECKPOINT = 0x110, 0x112, 0x113, 0x114, 0x120, 0x121
 CERTIFICATE, CRL, OCSP, TIME_STAMP, LOG, IDENTITY, REQUEST = 1, 2, 4, 8, 16, 32, 64
 
@@ -129,16 +129,22 @@ class Client:
     STATES = ["planned", "generated", "active", "suspended", "expired", "destroyed"]
 
     def row(self, r):
-        assert r.number(2) == 1
+        version = r.number(2)
+        assert version in (1, 2)
         out = self.info(r)
         out.update(state=self.STATES[r.number(1)], since=r.number(8))
         out.update({name: r.number(8) for name in ("recorded", "offered", "counted_recorded", "counted")}, at_least=bool(r.number(1)))
         out.update(checks=r.text(), attributes=r.text(), scheme=r.text(), level=r.text(), certificate=r.text(), copies=r.text(), expires=r.number(8))
+        out["operation"] = r.text() if version == 2 else ""
         assert not r.data
         return out
 
     def entry(self, label):
         return self.row(Reader(self.call(ENTRY, counted(label))))
+
+    def strays(self):
+        r = Reader(self.call(STRAYS))
+        return [(r.text(), r.text()) for _ in range(r.number(4))]
 
     def change(self, label, to, reason="because"):
         return self.row(Reader(self.call(CHANGE, counted(label) + counted(to) + counted(reason))))

@@ -197,7 +197,18 @@ class Vault(Site):
         cas = [{k: ca.get(k) for k in ("name", "state", "crl_hours")} for ca in self.world.get("/v1/cas")["cas"]]
         revoked = [c["serial"] for c in self.world.get("/v1/certificates?state=revoked&ca=doomed")["certificates"]]
         return {"register": self.register(), "cas": cas, "revoked": revoked, "keys": keys, "tokens": tokens, "CA certificate": self.certifies(),
-                "groups": sorted(os.listdir(os.path.join(self.keyd.directory, "state", "groups")))}
+                "groups": self.shares()}
+
+    def shares(self):
+        """SHA-256 of each custodian's file, of every group."""
+        groups = os.path.join(self.keyd.directory, "state", "groups")
+        files = {group: sorted(os.listdir(os.path.join(groups, group))) for group in os.listdir(groups)}
+        return {group: [self.sha256_of(os.path.join(groups, group, name)) for name in names] for group, names in files.items()}
+
+    @staticmethod
+    def sha256_of(path):
+        with open(path, "rb") as f:
+            return ct.sha256(f.read()).hex()
 
     def certifies(self):
         """Whether the key `ca` signs a certificate of a CA now."""

@@ -124,6 +124,9 @@ def test_a_key_signs_nothing_after_its_usage_period():
         refused("INPUT", lambda: client.generate("past", "ca", purposes=CERTIFICATE, usage_ends=moment(-1)))
         made = client.generate("ca", purposes=CERTIFICATE, usage_ends=moment(4))
         assert made["usage_ends"] > 0 and "usage_ends=" in records(keyd, "key.generated")[0]["limits"]
+        days = [datetime.datetime.fromtimestamp(at / 1_000_000, datetime.timezone.utc).strftime("%Y-%m-%d") for at in (made["created"], made["usage_ends"] - 1)]
+        assert client.entry("ca")["attributes"].endswith(f" START_DATE={days[0]} END_DATE={days[1]}")  # of the token's own objects
+        assert "DATE" not in client.generate("endless", "ca", purposes=CERTIFICATE)["missing"] and "DATE" not in client.entry("endless")["attributes"]
         sign(client)
         assert wait_for(lambda: client.entry("ca")["state"] == "expired", 6)
         assert "usage period" in refused("STATE", lambda: sign(client))
@@ -401,6 +404,8 @@ def test_a_key_with_a_period_and_its_end_by_command(provider):
     assert "would end before it began" in provider.call(*words, "--usage-ends", "2020-01-01", "spare").stderr
     made = provider.json(*words, "--usage-ends", ends, "spare")
     assert made["usage ends"].startswith(ends) and made["state"] == "generated"
+    last = (datetime.date.fromisoformat(ends) - datetime.timedelta(days=1)).isoformat()
+    assert f"END_DATE={last}" in made["attributes"]
     assert any("usage period of key spare" in duty for duty in status(provider)["to do"])
     provider.check("key", "destroy", "--zone", "ca", "--reason", "not needed", "spare")
     assert row(provider, "spare")["state"] == "destroyed"

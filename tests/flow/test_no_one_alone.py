@@ -193,11 +193,33 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     assert len(locked) == 1 and "pki-operator propose and open group.activate, the key custodians bring their shares" in locked[0]
     provider.activate()
     assert not [duty for duty in provider.duties() if "key group" in duty]
-    desk.carried_out("key.generate", "--instance", "keyd/vault", "--group", "issuing", "--key", "issuing", "--type", "ec-p256", "--purpose", "certificate",
-                     "--purpose", "request", "--backup", "none", "--decision", "d1", by=keepers)
+    spec = ("--type", "ec-p256", "--purpose", "certificate", "--purpose", "request", "--backup", "none", "--decision", "d1")
+    desk.carried_out("key.generate", "--instance", "keyd/vault", "--group", "issuing", "--key", "issuing", *spec, by=keepers)
     client = provider.keyd.client()
     assert client.sign("issuing", kc.CERTIFICATE, "ecdsa-sha256", kd.certificate())
     client.close()
+    # a mistyped name is found before anybody approves
+    mistyped = {("group.activate", "--group", "isuing"): (5, "keyd/vault has no key group isuing (did you mean issuing?)"),
+                ("key.suspend", "--key", "issung", "--reason", "x"): (5, "keyd/vault has no key issung (did you mean issuing?)"),
+                ("key.generate", "--group", "isssuing", "--key", "next", *spec): (5, "no key group isssuing (did you mean issuing?)"),
+                ("key.generate", "--group", "issuing", "--key", "issuing", *spec): (6, "keyd/vault has a key issuing already"),
+                ("group.deactivate", "--group", "elsewhere", "--reason", "x"): (5, "no key group elsewhere; `chancery key list`"),
+                ("group.create", "--group", "issuing", "--threshold", 2, "--custodian", "els", "--custodian", "fons", "--decision", "d1"):
+                (6, "has a key group issuing already")}
+    for words, (code, says) in mistyped.items():
+        told = desk.call("op", "propose", *words, "--instance", "keyd/vault", "--by", "greet", "--out", "mistyped.op")
+        assert told.returncode == code and says in told.stderr, (words, told.stderr)
+        assert not os.path.exists(os.path.join(desk.home, "work", "mistyped.op"))
+    # a custodian leaves: the status says so, and three exchange the custodians while the group signs
+    desk.carried_out("role.revoke", "--person", "dirk", "--role", "key-custodian", "--reason", "another post")
+    desk.propose("unused.op", "group.activate", "--instance", "keyd/vault", "--group", "issuing")  # keyd has read the register
+    spared, = [duty for duty in provider.duties() if "key group" in duty]
+    assert spared.startswith("key group issuing of zone vault: of its 3 custodians 2 can still give a share and 2 are needed"), spared
+    assert spared.endswith(": dirk")
+    exchange = ("--instance", "keyd/vault", "--group", "issuing", "--threshold", 2, "--custodian", "els", "--custodian", "fons", "--reason", "dirk left",
+                "--decision", "d1")
+    desk.carried_out("group.reshare", *exchange, by=(*keepers, ("hugo", AUTHORITY)))
+    assert not [duty for duty in provider.duties() if "key group" in duty]
     desk.carried_out("group.deactivate", "--instance", "keyd/vault", "--group", "issuing", "--reason", "closing time",
                      by=(("an", "pki-administrator"), ("bo", "pki-operator")))
     assert not provider.ready()
@@ -207,7 +229,7 @@ def test_from_the_founding_document_to_a_key_that_signs_and_is_locked_again(prov
     provider.keyd.start()
     assert not provider.ready()  # after a restart it is locked
     done = [o["operation"] for o in desk.good("op", "list") if o["outcome"] in ("register.changed", "operation.executed")]
-    assert [done.count(name) for name in ("person.enrol", "role.grant", "group.create", "group.activate", "key.generate", "group.deactivate")] == [6, 6, 1, 2, 1, 1]
+    assert [done.count(name) for name in ("person.enrol", "role.grant", "group.create", "group.reshare", "group.activate", "key.generate", "group.deactivate")] == [6, 6, 1, 1, 2, 1, 1]
     refused = desk.good("op", "list", "--refused")
     assert len(refused) == 4 and all("needs 2 approvals" in o["about"] for o in refused)
 

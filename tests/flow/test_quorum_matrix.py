@@ -47,6 +47,8 @@ ROWS = {
     "instance.retire": (GOVERNED, lambda w: [("name", "keyd/old")], ("name", VAULT)),
     "group.create": (KEPT, lambda w: [("group", "second"), ("threshold", 2), *CUSTODIANS, DECISION], ("group", "third")),
     "key.generate": (KEPT, lambda w: generation("fresh"), ("key", "mine")),
+    "group.reshare": ([*KEPT, ("p0", AUTHORITY)],
+                      lambda w: [("group", "issuing"), ("threshold", 2), *CUSTODIANS, ("reason", "a lost token"), DECISION], ("reason", "another")),
     "group.activate": (ACTIVATED, lambda w: [("group", "sleeping")], ("group", "issuing")),
     "group.deactivate": (OPENED, lambda w: [("group", "standing"), ("reason", "closing time")], ("group", "issuing")),
     "group.reactivate": (OPENED, lambda w: [("group", "ocsp"), ("reason", "it was none")], ("group", "standing")),

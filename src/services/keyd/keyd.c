@@ -46,12 +46,17 @@ static struct conf_list wanted_tokens(struct scope *s, const struct keyd *d)
 	size_t most = d->conf->tokens.count;
 	for (const struct keyd_key *k = d->keys; k != NULL; k = k->next)
 		most++;
+	for (const struct keyd_planned *p = d->planned; p != NULL; p = p->next)
+		most++;
 	struct conf_list wanted = { .item = scope_alloc(s, (most + 1) * sizeof *wanted.item) };
 	for (size_t i = 0; i < d->conf->tokens.count; i++)
 		want_token(&wanted, d->conf->tokens.item[i]);
 	for (struct keyd_key *k = d->keys; k != NULL; k = k->next)
 		if (keyd_life_state(k, scope_now(s)) != KEY_DESTROYED && !keyd_has_group(s, d, k->info.token))
 			want_token(&wanted, k->info.token);
+	for (const struct keyd_planned *p = d->planned; p != NULL; p = p->next)
+		if (!keyd_has_group(s, d, p->info.token))
+			want_token(&wanted, p->info.token);
 	return wanted;
 }
 
@@ -125,6 +130,7 @@ static st open_all(struct scope *s, struct keyd *d)
 	const struct hsm_settings settings = { .module = d->conf->module,
 					       .init_args = d->conf->module_init_args,
 					       .sync_directory = keyd_token_directory(s, d->conf) };
+	TRY(hsm_mend_tokens(s, settings.sync_directory));
 	TRY(hsm_load(s, &settings, &d->hsm));
 	log_put(LOG_LEVEL_NOTICE, "zone %s: %s", d->conf->zone, hsm_description(d->hsm));
 	TRY(open_audit(s, d));

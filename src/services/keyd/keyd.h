@@ -101,6 +101,7 @@ struct keyd_token {
 	bool group;            /* a key group that custodians activate: its PIN is nobody's */
 	bool ready;
 	char reason[SCOPE_MESSAGE_MAX];
+	char custodians[SCOPE_MESSAGE_MAX]; /* of a group: whether there are enough, when that is to be said */
 	struct keyd_token *next;
 };
 /* A key's description against the key.generate that this keyd finds in the log; KEYD_NOT_COMPARED: no operation made it. */
@@ -109,7 +110,7 @@ enum keyd_approval { KEYD_NOT_COMPARED, KEYD_NOT_AS_APPROVED, KEYD_AS_APPROVED }
 struct keyd_key {
 	struct scope memory; /* what `info` points to */
 	struct key_info info;
-	const char *attributes, *checks; /* as noted at generation */
+	const char *attributes, *checks, *operation; /* as noted at generation */
 	uint8_t key_hash[20];
 	pthread_mutex_t lock;
 	struct hsm_key *hsm; /* NULL until its token was there once */
@@ -118,7 +119,19 @@ struct keyd_key {
 	struct keyd_ocsp ocsp;
 	struct keyd_life life;
 	_Atomic enum keyd_approval approval;
+	bool approved_here; /* compared with an operation of this instance: no other has a say */
 	struct keyd_key *next;
+};
+
+/* A key that is to be generated, or whose generation did not end. */
+#define KEYD_ID_LEN 16
+struct keyd_planned {
+	struct scope memory;
+	struct key_info info;    /* `created`: when it was planned; no public key */
+	uint8_t id[KEYD_ID_LEN]; /* CKA_ID */
+	const char *operation;   /* SHA-256 of its proposal; empty: an administrator's */
+	_Atomic bool over;       /* generated, refused, or planned anew */
+	struct keyd_planned *next;
 };
 
 struct keyd_recorder;
@@ -137,6 +150,7 @@ struct keyd {
 	pthread_mutex_t watching; /* of `ready` and `reason` of the tokens */
 	struct keyd_token *tokens;
 	struct keyd_key *keys;
+	struct keyd_planned *planned;
 	_Atomic uint64_t signatures;
 	_Atomic uint64_t refusals;
 };
@@ -150,7 +164,22 @@ st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd
 st keyd_hsm_key(struct scope *s, struct keyd *d, struct keyd_key *k, struct hsm_key **out);
 /* What can be said before it is generated: purposes, policy of algorithms, label. */
 st keyd_check_wanted(struct scope *s, struct keyd *d, const struct key_info *want);
-st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out);
+/* `operation`: SHA-256 of the proposal that it comes from, hexadecimal; empty: none. */
+st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, const char *operation, struct keyd_key **out);
+/* ---- keyd_planned.c ---- */
+/* Behind keyd_load_keys: what is planned and was generated is planned no longer. */
+st keyd_load_planned(struct scope *s, struct keyd *d);
+void keyd_free_planned(struct keyd *d);
+/* The first, or the one behind `before`, that is not over; NULL. They stay where they are until the end. */
+struct keyd_planned *keyd_next_planned(struct keyd *d, const struct keyd_planned *before);
+struct keyd_planned *keyd_find_planned(struct keyd *d, const char *label);
+/* Durable when it returns. What an interrupted generation of this label left on this token is destroyed before, on record. */
+st keyd_plan_key(struct scope *s, struct keyd *d, const struct key_info *want, const char *operation, struct hsm_token *token,
+		 struct keyd_planned **out);
+void keyd_planned_over(struct scope *s, struct keyd *d, struct keyd_planned *p);
+void keyd_planned_describe(struct scope *s, const struct keyd *d, const struct keyd_planned *p, struct key_entry *out);
+/* Private keys on tokens that are open, which no description here names. */
+void keyd_find_strays(struct scope *s, struct keyd *d, struct key_stray stray[KEY_STRAYS_MAX], size_t *out_count);
 /* As key.h shows it. */
 void keyd_describe(struct keyd *d, const struct keyd_key *k, struct key_info *out);
 st keyd_add_token(struct scope *s, struct keyd *d, const char *label, span pin);
@@ -166,6 +195,11 @@ st keyd_require_active(struct scope *s, struct keyd *d, const char *label);
 st keyd_require_locked(struct scope *s, struct keyd *d, const char *label);
 st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pin);
 st keyd_lock_group(struct scope *s, struct keyd *d, const char *label);
+/* The PIN of an active group, appended to locked memory; and another in its place, as hsm_token_set_pin. */
+st keyd_group_pin(struct scope *s, struct keyd *d, const char *label, struct buf *out);
+st keyd_set_group_pin(struct scope *s, struct keyd *d, const char *label, span pin);
+/* What is to be said of a group's custodians, active or not; empty: nothing. */
+void keyd_explain_custodians(struct keyd *d, const char *label, const char *text);
 /* What the status says of each locked group, in the place of whom to call. */
 void keyd_explain_locked(struct keyd *d, const char *why);
 bool keyd_is_group(struct keyd *d, const char *label);

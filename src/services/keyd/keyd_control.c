@@ -14,6 +14,7 @@
 #define LOCKED_HEAP   65536
 #define LOCKED_LEAST  32
 #define READ_AT_ONCE  64
+#define LOOK_PERIOD   MOMENT_MINUTE
 #define FOUNDING_HASH (2 * CONTROL_HASH_LEN)
 
 /* ---- the founding document ---- */
@@ -85,6 +86,7 @@ void keyd_control_stop(struct keyd *d)
 		return;
 	control_register_free(d->control->persons);
 	keyd_forget_opened(&d->control->opened);
+	free(d->control->reshare);
 	(void)pthread_mutex_destroy(&d->control->lock);
 	(void)pthread_mutex_destroy(&d->control->permitting);
 	free(d->control);
@@ -100,30 +102,58 @@ static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelo
 	return control_register_apply(s, d->control->persons, file, audit_envelope_time(envelope));
 }
 
+/* What of the operations of a zone matters to all its keyds. */
+static const struct {
+	const char *operation;
+	st (*note)(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here);
+} noted[] = {
+	{ "key.generate", keyd_compare_generated },
+	{ "group.reshare", keyd_note_reshare },
+};
+
 /* Judged as at the time of its record: who may write records may not thereby approve. */
-static st compare_approved(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+static st note_approved(struct scope *s, struct keyd *d, const struct audit_envelope *envelope, span instance)
 {
 	span file;
 	struct control_signed *o = scope_new(s, struct control_signed);
+	bool here = span_is(instance, d->control->instance);
 	TRY(audit_field_base64(s, &envelope->record, "file", &file));
 	TRY(control_signed_read(s, file, o));
-	if (strcmp(o->proposal.operation->name, "key.generate") != 0)
-		return OK;
-	TRY(control_check(s, d->control->persons, o, d->control->instance, audit_envelope_time(envelope)));
-	return keyd_compare_generated(s, d, &o->proposal);
+	for (size_t i = 0; i < sizeof noted / sizeof noted[0]; i++) {
+		if (strcmp(o->proposal.operation->name, noted[i].operation) != 0)
+			continue;
+		TRY(control_check(s, d->control->persons, o, scope_cstr(s, instance), audit_envelope_time(envelope)));
+		return noted[i].note(s, d, &o->proposal, here);
+	}
+	return OK;
 }
 
-static st note_own(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+/* Several keyds may hold the keys of one zone, each as an instance of its own. */
+static bool is_of_zone(struct scope *s, const struct keyd *d, const struct audit_envelope *envelope)
+{
+	return span_is(envelope->record.component, scope_printf(s, "keyd/%s", d->conf->zone));
+}
+
+static st note_executed(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
 {
 	span instance;
 	int64_t sequence;
 	TRY(audit_field_text(s, &envelope->record, "instance", &instance));
 	if (!span_is(instance, d->control->instance))
-		return OK;
+		return is_of_zone(s, d, envelope) ? note_approved(s, d, envelope, instance) : OK;
 	TRY(audit_field_number(s, &envelope->record, "sequence", &sequence));
 	if (sequence > 0 && (uint64_t)sequence > d->control->seen)
 		d->control->seen = (uint64_t)sequence;
-	return compare_approved(s, d, envelope);
+	return note_approved(s, d, envelope, instance);
+}
+
+static st note_reshared(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+{
+	span proposal;
+	if (!is_of_zone(s, d, envelope))
+		return OK;
+	TRY(audit_field_hex(s, &envelope->record, "proposal", &proposal));
+	return keyd_note_reshared(s, d, proposal);
 }
 
 static st note_crl(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
@@ -143,7 +173,9 @@ static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
 	if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_REGISTER_CHANGED))
 		status = apply_entry(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_EXECUTED))
-		status = note_own(&aside, d, &envelope);
+		status = note_executed(&aside, d, &envelope);
+	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_GROUP_RESHARED))
+		status = note_reshared(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_CRL_RECORDED))
 		status = note_crl(&aside, d, &envelope);
 	if (status.code != E_OK && status.code != E_CONFLICT) /* known already, from a file */
@@ -233,7 +265,24 @@ static st compare(struct scope *s, struct keyd *d)
 st keyd_control_follow(struct scope *s, struct keyd *d)
 {
 	TRY(read_on(s, d));
-	return d->control->sound ? OK : compare(s, d);
+	if (!d->control->sound)
+		TRY(compare(s, d));
+	keyd_look_at_custodians(d);
+	return OK;
+}
+
+/* What fails here is said by the next operation. */
+void keyd_control_watch(struct keyd *d)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct keyd_control *c = d->control;
+	int64_t now = moment_monotonic();
+	if (c == NULL || (c->looked != 0 && now < c->looked + LOOK_PERIOD) || pthread_mutex_trylock(&c->lock) != 0)
+		return;
+	c->looked = now;
+	(void)keyd_control_follow(&s, d).code;
+	(void)pthread_mutex_unlock(&c->lock);
 }
 
 void keyd_control_look(struct keyd *d)

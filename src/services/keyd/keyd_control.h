@@ -49,6 +49,14 @@ struct keyd_permit {
 	int64_t not_after;
 };
 
+/* An operation group.reshare that is on record; `done`: so is that the token has the new PIN. */
+struct keyd_reshare {
+	char group[KEY_LABEL_MAX + 1], instance[CONTROL_ID_MAX + 1];
+	uint8_t proposal[CONTROL_HASH_LEN];
+	bool here; /* carried out by this instance */
+	bool done;
+};
+
 struct keyd_control {
 	pthread_mutex_t lock; /* one operation after the other */
 	const char *instance;
@@ -59,6 +67,9 @@ struct keyd_control {
 	uint64_t seen; /* highest sequence of an operation of this instance in the log */
 	struct keyd_nonce nonce[KEYD_NONCES_MAX];
 	struct keyd_opened opened;
+	struct keyd_reshare *reshare; /* in the order of the log */
+	size_t reshares;
+	int64_t looked;             /* monotonic, by the thread that watches */
 	pthread_mutex_t permitting; /* of the permits: signing does not wait for operations */
 	struct keyd_permit permit[KEYD_PERMITS_MAX];
 };
@@ -71,6 +82,8 @@ st keyd_control_follow(struct scope *s, struct keyd *d);
 /* The same at the start, so that whoever looks is told before somebody proposes: in the log, and as the reason why groups are locked. What
  * failed here is tried again with each operation. */
 void keyd_control_look(struct keyd *d);
+/* Once a minute, when no operation is under way: the register as it is now, so that the status knows who is still key custodian. */
+void keyd_control_watch(struct keyd *d);
 
 /* ---- keyd_control_state.c ---- */
 /* `out_found` false: there is none, this keyd has carried out nothing yet. E_CRYPTO when its signature is not this keyd's. */
@@ -107,8 +120,9 @@ struct keyd_effect {
 };
 /* E_DENIED when the decision that it cites was not taken. */
 st keyd_require_decision(struct scope *s, const struct keyd_work *w);
-/* Notes whether a key of this zone is described as this key.generate of the log says; an operation for a key that is not here is passed over. */
-st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p);
+/* Notes whether a key of this zone is described as this key.generate of the log says; an operation for a key that is not here is passed over.
+ * `here`: of this instance. One of another counts for keys of groups, which several keyds may share, and only while there is none of this one. */
+st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here);
 extern const struct keyd_effect keyd_effects[];
 extern const size_t keyd_effect_count;
 
@@ -133,6 +147,18 @@ st keyd_prepare_deactivate(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_deactivate(struct scope *s, struct keyd_work *w);
 st keyd_prepare_reactivate(struct scope *s, struct keyd_work *w);
 st keyd_carry_out_reactivate(struct scope *s, struct keyd_work *w);
+/* ---- keyd_reshare.c: the custodians of an active group are exchanged ---- */
+st keyd_prepare_reshare(struct scope *s, struct keyd_work *w);
+st keyd_carry_out_reshare(struct scope *s, struct keyd_work *w);
+/* Unlocks with what the shares came out of, and finishes an exchange that was interrupted. */
+st keyd_open_group(struct scope *s, struct keyd *d, const char *group, span secret);
+/* From the log: the operation, approved, and that it was done. */
+st keyd_note_reshare(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here);
+st keyd_note_reshared(struct scope *s, struct keyd *d, span proposal);
+/* E_STATE: another keyd exchanged them, and the files here are of before. */
+st keyd_require_current_shares(struct scope *s, struct keyd *d, const char *group);
+/* For the status: groups with no more custodians than are needed. */
+void keyd_look_at_custodians(struct keyd *d);
 /* Groups that come up by themselves and were deactivated stay so over a restart: those of STATE/deactivated. */
 st keyd_hold_deactivated(struct scope *s, struct keyd *d);
 /* Room for a secret that is never swapped and in no dump. */

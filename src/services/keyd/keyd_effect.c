@@ -55,6 +55,7 @@ static st read_wanted(struct scope *s, const struct control_proposal *p, struct 
 	bool wrapped;
 	span type = control_parameter(p, "type", 0);
 	*out = (struct key_info){ .type = alg_key_named(type),
+				  .usage_ends = control_parameter_moment(p, "usage-ends"),
 				  .limits = { .issuer = control_parameter_octets(s, p, "issuer"),
 					      .validity_days = (uint32_t)control_parameter_number(p, "validity-days", 0),
 					      .rate = (uint32_t)control_parameter_number(p, "rate", 0),
@@ -95,7 +96,7 @@ static st carry_out_generate(struct scope *s, struct keyd_work *w)
 	struct key_info want;
 	struct keyd_key *k;
 	TRY(read_wanted(s, &w->operation->proposal, &want));
-	return keyd_generate(s, w->d, &want, &k);
+	return keyd_generate(s, w->d, &want, hex_text(s, SPAN_ARRAY(w->operation->proposal.hash)), &k);
 }
 
 /* ---- what was approved, and what the description of a key says ---- */
@@ -119,21 +120,25 @@ static bool same_limits(const struct key_limits *a, const struct key_limits *b)
 static bool is_as_approved(const struct key_info *k, const struct key_info *approved)
 {
 	return k->type == approved->type && k->purposes == approved->purposes && k->backup == approved->backup &&
-	       strcmp(k->token, approved->token) == 0 && same_limits(&k->limits, &approved->limits);
+	       k->usage_ends == approved->usage_ends && strcmp(k->token, approved->token) == 0 &&
+	       same_limits(&k->limits, &approved->limits);
 }
 
 /* A label may have been approved more than once, as after a failure of the module: one that fits is enough. */
 //= control#limits a key made by an operation does what that operation says, whatever the file beside it says
-st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p)
+st keyd_compare_generated(struct scope *s, struct keyd *d, const struct control_proposal *p, bool here)
 {
 	struct key_info approved;
 	TRY(read_wanted(s, p, &approved));
 	struct keyd_key *k = keyd_first_key(d);
 	while (k != NULL && strcmp(k->info.label, approved.label) != 0)
 		k = k->next;
-	if (k == NULL || k->approval == KEYD_AS_APPROVED)
+	if (k == NULL || (!here && (k->approved_here || !keyd_is_group(d, approved.token))))
 		return OK;
-	k->approval = is_as_approved(&k->info, &approved) ? KEYD_AS_APPROVED : KEYD_NOT_AS_APPROVED;
+	bool known = k->approval == KEYD_AS_APPROVED && k->approved_here == here;
+	k->approved_here = here;
+	if (!known)
+		k->approval = is_as_approved(&k->info, &approved) ? KEYD_AS_APPROVED : KEYD_NOT_AS_APPROVED;
 	return OK;
 }
 
@@ -210,6 +215,7 @@ const struct keyd_effect keyd_effects[] = {
 	{ "group.activate", keyd_prepare_activate, keyd_carry_out_activate },
 	{ "group.deactivate", keyd_prepare_deactivate, keyd_carry_out_deactivate },
 	{ "group.reactivate", keyd_prepare_reactivate, keyd_carry_out_reactivate },
+	{ "group.reshare", keyd_prepare_reshare, keyd_carry_out_reshare },
 	{ "key.generate", prepare_generate, carry_out_generate },
 	{ "key.suspend", prepare_suspend, carry_out_suspend },
 	{ "key.resume", prepare_resume, carry_out_resume },

@@ -1,22 +1,15 @@
 /*
- * keyd_group.c - key groups whose PIN is random and known to nobody: made here, split, each share sealed to a custodian's token, and put
- * together again here when enough custodians have opened theirs for one proposal.
- *
- * STATE/groups/GROUP/INDEX is one custodian's sealed share. The shares are durable before the token exists, so that there is never a
- * token whose PIN is lost.
+ * keyd_group.c - key groups whose PIN is random and known to nobody: made here, split, and put together again here when enough custodians
+ * have opened their shares for one proposal. The shares are durable before the token exists, so that there is never a token whose PIN is
+ * lost.
  */
 #include "file.h"
-#include "keyd_control.h"
+#include "keyd_group.h"
 #include "log.h"
 #include "text.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define PIN_OCTETS  16 /* random; twice as many characters, which every module takes */
-#define PIN_LEN     (2 * PIN_OCTETS)
-#define SECRET_ROOM 4096
 
 /* ---- memory for secrets ---- */
 
@@ -44,169 +37,26 @@ void keyd_secret_wipe(struct buf *b)
 	*b = (struct buf){ .data = NULL };
 }
 
-/* A page for the shares and for what each of them comes out of. */
-struct secrets {
-	struct control_share share[CONTROL_SHARES_MAX];
-	uint8_t octets[CONTROL_SHARES_MAX][CONTROL_SECRET_MAX + 8];
-};
-_Static_assert(sizeof(struct secrets) <= SECRET_ROOM, "secrets fit a page");
-
-/* ---- files ---- */
-
-static char *group_path(struct scope *s, const struct keyd *d, const char *group)
-{
-	return scope_printf(s, "%s/groups/%s", d->conf->state, group);
-}
-
-st keyd_group_shares(struct scope *s, struct keyd *d, const char *group, span share[KEY_SHARES_MAX], size_t *out_count)
-{
-	char **name;
-	size_t count;
-	TRY(key_label_check(s, group));
-	st listed = file_list(s, group_path(s, d, group), &name, &count);
-	if (listed.code == E_NOTFOUND || (listed.code == E_OK && count == 0)) {
-		scope_clear_error(s);
-		return fail(s, E_NOTFOUND, "zone %s has no key group \"%s\" that custodians activate", d->conf->zone, group);
-	}
-	TRY(listed);
-	*out_count = 0;
-	for (size_t i = 0; i < count && *out_count < KEY_SHARES_MAX; i++)
-		if (strchr(name[i], '.') == NULL)
-			TRY(file_read(s, scope_printf(s, "%s/%s", group_path(s, d, group), name[i]), CONTROL_SHARE_FILE_MAX,
-				      &share[(*out_count)++]));
-	return OK;
-}
-
-/* Every file of a directory in the state directory is named after a key group. */
-static st each_group(struct scope *s, struct keyd *d, const char *directory,
-		     st (*take)(struct scope *, struct keyd *, const char *))
-{
-	char **name;
-	size_t count;
-	const char *path = scope_printf(s, "%s/%s", d->conf->state, directory);
-	TRY(file_make_directory(s, path, 0700));
-	TRY(file_list(s, path, &name, &count));
-	for (size_t i = 0; i < count; i++) {
-		TRY(key_label_check(s, name[i]));
-		TRY(take(s, d, name[i]));
-	}
-	return OK;
-}
-
-bool keyd_has_group(struct scope *s, const struct keyd *d, const char *group)
-{
-	return file_exists(group_path(s, d, group));
-}
-
-st keyd_load_groups(struct scope *s, struct keyd *d)
-{
-	return each_group(s, d, "groups", keyd_add_group);
-}
-
 /* ---- creating ---- */
-
-struct plan {
-	const char *group;
-	unsigned threshold, count;
-	const struct control_person *custodian[CONTROL_SHARES_MAX];
-};
-
-static st plan_custodian(struct scope *s, const struct keyd_work *w, span id, struct plan *plan)
-{
-	const struct control_person *p = control_person_named(w->d->control->persons, id);
-	if (p == NULL || (control_roles_held(p, w->at) & CONTROL_IS(KEY_CUSTODIAN)) == 0)
-		return fail(s, E_DENIED, "%.*s is no key custodian now", (int)id.len, (const char *)id.data);
-	if (p->share_spki.len == 0)
-		return fail(s, E_STATE, "%s has no share key on the register, so no share can be sealed to that token", p->id);
-	for (unsigned i = 0; i < plan->count; i++)
-		if (plan->custodian[i] == p)
-			return fail(s, E_INPUT, "%s is named twice: each share is another custodian's", p->id);
-	if (plan->count == CONTROL_SHARES_MAX)
-		return fail(s, E_LIMIT, "a group has at most %d custodians", CONTROL_SHARES_MAX);
-	plan->custodian[plan->count++] = p;
-	return OK;
-}
-
-static st plan_group(struct scope *s, const struct keyd_work *w, struct plan *out)
-{
-	const struct control_proposal *p = &w->operation->proposal;
-	*out = (struct plan){ .group = scope_cstr(s, control_parameter(p, "group", 0)),
-			      .threshold = (unsigned)control_parameter_number(p, "threshold", 0) };
-	TRY(key_label_check(s, out->group));
-	if (strlen(out->group) > 32)
-		return fail(s, E_INPUT, "a token's label has 1 to 32 characters (PKCS#11, CK_TOKEN_INFO)");
-	span id;
-	for (size_t i = 0; (id = control_parameter(p, "custodian", i)).len > 0; i++)
-		TRY(plan_custodian(s, w, id, out));
-	//= tsps#6.2.2 two custodians at least
-	if (out->threshold < 2 || out->threshold > out->count)
-		return fail(s, E_INPUT,
-			    "%u of %u custodians: two at least, and no more than are named (practice statement 6.2.2)",
-			    out->threshold, out->count);
-	return OK;
-}
 
 st keyd_prepare_create(struct scope *s, struct keyd_work *w)
 {
-	struct plan plan;
+	struct keyd_plan plan;
 	TRY(keyd_require_decision(s, w));
-	TRY(plan_group(s, w, &plan));
+	TRY(keyd_plan_group(s, w, &plan));
 	return keyd_require_free_token(s, w->d, plan.group);
-}
-
-static st write_share(struct scope *s, struct keyd *d, const struct plan *plan, unsigned i, const struct control_share *share)
-{
-	AUTO_BUF context = { 0 }, sealed = { 0 }, file = { 0 };
-	struct buf plain;
-	struct control_sealed_share h = { .group = span_str(plan->group),
-					  .person = span_str(plan->custodian[i]->id),
-					  .index = share->index,
-					  .threshold = plan->threshold };
-	TRY(control_share_context(s, &h, &context));
-	TRY(control_share_commitment(s, share, buf_span(&context), h.commitment));
-	TRY(keyd_secret_room(s, &plain));
-	st status = control_share_write(s, share, &plain);
-	if (status.code == E_OK)
-		status = control_seal(s, plan->custodian[i]->share_spki, buf_span(&context), buf_span(&plain), &sealed);
-	keyd_secret_wipe(&plain);
-	TRY(status);
-	h.sealed = buf_span(&sealed);
-	TRY(control_sealed_share_write(s, &h, &file));
-	return file_replace(s, scope_printf(s, "%s/%u", group_path(s, d, plan->group), share->index), buf_span(&file), 0600);
-}
-
-static st write_shares(struct scope *s, struct keyd *d, const struct plan *plan, span pin)
-{
-	struct buf room;
-	TRY(keyd_secret_room(s, &room));
-	struct secrets *secrets = (struct secrets *)(void *)room.data;
-	st status = control_split(s, pin, plan->threshold, plan->count, secrets->share);
-	for (unsigned i = 0; status.code == E_OK && i < plan->count; i++)
-		status = write_share(s, d, plan, i, &secrets->share[i]);
-	keyd_secret_wipe(&room);
-	return status;
-}
-
-/* Hexadecimal characters: what every module takes as a PIN. */
-static void random_pin(const struct scope *s, char *out)
-{
-	uint8_t octets[PIN_OCTETS];
-	scope_random(s, octets, sizeof octets);
-	(void)hex_write(SPAN_ARRAY(octets), out);
-	wipe(octets, sizeof octets);
 }
 
 /* The officer's PIN could set another PIN for the user: it is random as well, and forgotten. */
 st keyd_carry_out_create(struct scope *s, struct keyd_work *w)
 {
-	struct plan plan;
-	TRY(plan_group(s, w, &plan));
-	char *pin = (char *)w->secret.data, *officer = pin + PIN_LEN + 1;
-	random_pin(s, pin);
-	random_pin(s, officer);
-	TRY(file_make_directory(s, group_path(s, w->d, plan.group), 0700));
-	TRY(write_shares(s, w->d, &plan, span_of(pin, PIN_LEN)));
-	TRY(keyd_initialise_token(s, w->d, plan.group, span_of(pin, PIN_LEN), span_of(officer, PIN_LEN)));
+	struct keyd_plan plan;
+	TRY(keyd_plan_group(s, w, &plan));
+	char *pin = (char *)w->secret.data, *officer = pin + KEYD_PIN_LEN + 1;
+	keyd_random_pin(s, pin);
+	keyd_random_pin(s, officer);
+	TRY(keyd_write_shares(s, &plan, keyd_group_path(s, w->d, plan.group), span_of(pin, KEYD_PIN_LEN)));
+	TRY(keyd_initialise_token(s, w->d, plan.group, span_of(pin, KEYD_PIN_LEN), span_of(officer, KEYD_PIN_LEN)));
 	return keyd_add_group(s, w->d, plan.group);
 }
 
@@ -265,7 +115,7 @@ static st compare_commitment(struct scope *s, const struct control_sealed_share 
 }
 
 static st take_share(struct scope *s, struct keyd_work *w, const struct control_opener *opener, span text,
-		     struct secrets *secrets, size_t i)
+		     struct keyd_secrets *secrets, size_t i)
 {
 	struct control_opened_share h;
 	struct control_sealed_share made;
@@ -278,7 +128,7 @@ static st take_share(struct scope *s, struct keyd_work *w, const struct control_
 	return compare_commitment(s, &made, &secrets->share[i]);
 }
 
-static st join(struct scope *s, struct keyd_work *w, struct secrets *secrets)
+static st join(struct scope *s, struct keyd_work *w, struct keyd_secrets *secrets)
 {
 	struct keyd_opened *opened = &w->d->control->opened;
 	const struct control_opener opener = { .spki = buf_span(&opened->spki),
@@ -326,8 +176,9 @@ st keyd_prepare_activate(struct scope *s, struct keyd_work *w)
 	TRY(require_opened(s, w));
 	TRY(keyd_check_old_crl(s, w->d, &w->operation->proposal));
 	TRY(keyd_require_locked(s, w->d, group));
+	TRY(keyd_require_current_shares(s, w->d, group));
 	TRY(keyd_secret_room(s, &room));
-	st status = join(s, w, (struct secrets *)(void *)room.data);
+	st status = join(s, w, (struct keyd_secrets *)(void *)room.data);
 	keyd_secret_wipe(&room);
 	return status;
 }
@@ -353,7 +204,7 @@ st keyd_carry_out_activate(struct scope *s, struct keyd_work *w)
 {
 	const char *group = scope_cstr(s, control_parameter(&w->operation->proposal, "group", 0));
 	w->opened_is_used = true;
-	TRY(keyd_unlock_group(s, w->d, group, buf_span(&w->secret)));
+	TRY(keyd_open_group(s, w->d, group, buf_span(&w->secret)));
 	st recorded = record_group(s, w, AUDIT_GROUP_ACTIVATED, group);
 	if (recorded.code != E_OK)
 		(void)keyd_lock_group(s, w->d, group).code;
@@ -374,7 +225,7 @@ static char *mark_path(struct scope *s, const struct keyd *d, const char *group)
 
 st keyd_hold_deactivated(struct scope *s, struct keyd *d)
 {
-	return each_group(s, d, "deactivated", keyd_hold_token);
+	return keyd_each_group(s, d, "deactivated", keyd_hold_token);
 }
 
 //= tsps#6.2.8 the identity by which keyd proves itself carries the operation that would bring it back

@@ -2,6 +2,7 @@
  * keyd_key.c - the keys of a zone: made on their tokens, described in files of the state directory that are written once.
  */
 #include "keyd.h"
+#include "failpoint.h"
 #include "file.h"
 #include "log.h"
 #include "pki_key.h"
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 
 #define DESCRIPTION_MAX 65536u
-#define FILE_VERSION    2 /* the first had no checks */
+#define FILE_VERSION    3 /* the first had no checks, the second no operation */
 
 /* Purposes that may be together on a key, and on a token: whoever may use one key of a token may use all. */
 //= en319411-1#GEN-6.5.3-03 a CA's key signs certificates and their status only
@@ -77,11 +78,12 @@ static void free_key(struct keyd_key *k)
 	free(k);
 }
 
-/* Behind the description, for people: attributes as read back, and what was checked of the public key. */
+/* Behind the description, for people: attributes as read back, what was checked of the public key, where the key comes from. */
 static void read_notes(struct rd *r, uint16_t version, struct keyd_key *k)
 {
 	k->attributes = rd_str(&k->memory, r, DESCRIPTION_MAX);
-	k->checks = version == FILE_VERSION ? rd_str(&k->memory, r, DESCRIPTION_MAX) : "";
+	k->checks = version > 1 ? rd_str(&k->memory, r, DESCRIPTION_MAX) : "";
+	k->operation = version > 2 ? rd_str(&k->memory, r, KEY_OPERATION_ID) : "";
 }
 
 /* A key from its description; `bytes` is copied into the key's own memory. */
@@ -94,7 +96,7 @@ static st key_of_file(struct scope *s, span bytes, struct keyd_key **out)
 	keyd_life_init(&k->life);
 	struct rd r = rd_of(scope_copy(&k->memory, bytes));
 	uint16_t version = rd_u16(&r);
-	st status = version == 1 || version == FILE_VERSION ? key_info_read(&k->memory, &r, &k->info)
+	st status = version >= 1 && version <= FILE_VERSION ? key_info_read(&k->memory, &r, &k->info)
 							    : fail(&k->memory, E_INPUT, "its version is %u", version);
 	read_notes(&r, version, k);
 	if (status.code == E_OK)
@@ -153,7 +155,7 @@ st keyd_load_keys(struct scope *s, struct keyd *d)
 			TRY(load_key(s, d, name[i]));
 		scope_clear_error(s);
 	}
-	return OK;
+	return keyd_load_planned(s, d);
 }
 
 void keyd_free_keys(struct keyd *d)
@@ -164,6 +166,7 @@ void keyd_free_keys(struct keyd *d)
 		k = next;
 	}
 	d->keys = NULL;
+	keyd_free_planned(d);
 	for (struct keyd_token *t = d->tokens; t != NULL;) {
 		struct keyd_token *next = t->next;
 		hsm_token_free(t->hsm);
@@ -188,6 +191,11 @@ st keyd_find_key(struct scope *s, struct keyd *d, const char *label, struct keyd
 	while (k != NULL && strcmp(k->info.label, label) != 0)
 		k = k->next;
 	(void)pthread_rwlock_unlock(&d->registry);
+	if (k == NULL && keyd_find_planned(d, label) != NULL)
+		return fail(
+			s, E_NOTFOUND,
+			"key \"%s\" of zone %s is planned and not generated; when it stays so its generation did not end: have it generated anew",
+			label, d->conf->zone);
 	if (k == NULL)
 		return fail(s, E_NOTFOUND, "zone %s has no key \"%.*s\"", d->conf->zone, KEY_LABEL_MAX, label);
 	*out = k;
@@ -322,7 +330,7 @@ static st limits_text(struct scope *s, const struct key_info *info, span descrip
 struct generated {
 	struct key_info info;
 	struct hsm_report report;
-	const char *checks;
+	const char *checks, *operation;
 };
 
 static st record_generated(struct scope *s, struct keyd *d, const struct generated *g, span description, uint64_t *out_index)
@@ -357,11 +365,13 @@ static st enter_generated(struct scope *s, struct keyd *d, const struct generate
 	key_info_write(&w, &g->info);
 	wr_str(&w, g->report.attributes);
 	wr_str(&w, g->checks);
+	wr_str(&w, g->operation);
 	TRY(wr_end(s, &w));
 	struct keyd_key *k;
 	uint64_t index;
 	TRY(key_of_file(s, buf_span(&file), &k));
 	st status = record_generated(s, d, g, buf_span(&file), &index);
+	FAILPOINT("keyd.generate.recorded");
 	if (status.code == E_OK)
 		status = keyd_life_generated(s, d, k, index);
 	if (status.code == E_OK)
@@ -387,35 +397,53 @@ static st assure(struct scope *s, struct generated *g)
 	return OK;
 }
 
-static void discard(struct scope *s, struct hsm_key *hsm)
+static bool discard(struct scope *s, struct hsm_key *hsm)
 {
 	AUTO_SCOPE aside;
 	scope_init(&aside, s->source);
-	if (hsm_destroy(&aside, hsm).code != E_OK)
+	st destroyed = hsm_destroy(&aside, hsm);
+	if (destroyed.code != E_OK)
 		log_failure(&aside, "destroying a key that could not be recorded or is not good");
 	hsm_key_free(hsm);
+	return destroyed.code == E_OK;
 }
 
-static st generate_locked(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out)
+/* How the token is to describe the plan. The last day of the period is the one before nothing is signed any more. */
+//= requirements#HSM-02 CKA_START_DATE and CKA_END_DATE are the usage period
+static struct hsm_wanted wanted_of(const struct scope *s, const struct keyd_planned *plan)
 {
-	TRY(keyd_check_wanted(s, d, want));
-	struct hsm_token *token;
-	TRY(hsm_token_of(s, d, want->token, &token));
+	int64_t ends = plan->info.usage_ends;
+	return (struct hsm_wanted){ .label = plan->info.label,
+				    .type = plan->info.type,
+				    .backup = plan->info.backup == KEY_BACKUP_WRAPPED ? HSM_BACKUP_WRAPPED : HSM_BACKUP_NONE,
+				    .id = SPAN_ARRAY(plan->id),
+				    .starts = ends != 0 ? scope_now(s) : 0,
+				    .ends = ends != 0 ? ends - 1 : 0 };
+}
+
+/* `*out_left`: something may be on the token all the same. */
+static st make(struct scope *s, struct keyd *d, struct hsm_token *token, const struct keyd_planned *plan, struct keyd_key **out,
+	       bool *out_left)
+{
 	struct generated *g = scope_new(s, struct generated);
 	struct hsm_key *hsm;
-	enum hsm_backup backup = want->backup == KEY_BACKUP_WRAPPED ? HSM_BACKUP_WRAPPED : HSM_BACKUP_NONE;
-	TRY(hsm_generate(s, token, want->label, want->type, backup, &g->report, &hsm));
-	g->info = *want;
+	const struct hsm_wanted wanted = wanted_of(s, plan);
+	st status = hsm_generate_as(s, token, &wanted, &g->report, &hsm);
+	*out_left = status.code == E_UNAVAILABLE || status.code == E_IO;
+	TRY(status);
+	FAILPOINT("keyd.generate.made");
+	g->info = plan->info;
 	g->info.spki = hsm_key_spki(hsm);
 	g->info.created = scope_now(s);
 	g->info.usable = true;
 	g->info.missing = g->report.missing;
+	g->operation = plan->operation;
 	struct keyd_key *k = NULL;
-	st status = assure(s, g);
+	status = assure(s, g);
 	if (status.code == E_OK)
 		status = enter_generated(s, d, g, &k);
 	if (status.code != E_OK) {
-		discard(s, hsm);
+		*out_left = !discard(s, hsm);
 		return status;
 	}
 	k->hsm = hsm;
@@ -423,10 +451,27 @@ static st generate_locked(struct scope *s, struct keyd *d, const struct key_info
 	return OK;
 }
 
-st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, struct keyd_key **out)
+static st generate_locked(struct scope *s, struct keyd *d, const struct key_info *want, const char *operation,
+			  struct keyd_key **out)
+{
+	TRY(keyd_check_wanted(s, d, want));
+	struct hsm_token *token;
+	struct keyd_planned *plan;
+	bool left = false;
+	TRY(hsm_token_of(s, d, want->token, &token));
+	TRY(keyd_plan_key(s, d, want, operation, token, &plan));
+	FAILPOINT("keyd.generate.planned");
+	st status = make(s, d, token, plan, out, &left);
+	FAILPOINT("keyd.generate.entered");
+	if (!left)
+		keyd_planned_over(s, d, plan);
+	return status;
+}
+
+st keyd_generate(struct scope *s, struct keyd *d, const struct key_info *want, const char *operation, struct keyd_key **out)
 {
 	(void)pthread_mutex_lock(&d->generating);
-	st status = generate_locked(s, d, want, out);
+	st status = generate_locked(s, d, want, operation, out);
 	(void)pthread_mutex_unlock(&d->generating);
 	return status;
 }

@@ -280,7 +280,7 @@ st keyd_life_lost(struct scope *s, struct keyd *d, struct keyd_key *k)
 void keyd_life_describe(struct scope *s, struct keyd *d, struct keyd_key *k, struct key_entry *out)
 {
 	struct keyd_life *l = &k->life;
-	*out = (struct key_entry){ .checks = k->checks, .attributes = k->attributes };
+	*out = (struct key_entry){ .checks = k->checks, .attributes = k->attributes, .operation = k->operation };
 	keyd_describe(d, k, &out->info);
 	out->device = keyd_conf_device(s, d->conf, k->info.token);
 	(void)pthread_mutex_lock(&k->ocsp.lock);

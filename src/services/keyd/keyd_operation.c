@@ -198,6 +198,7 @@ static st open_operation(struct scope *s, struct keyd *d, span file, struct cont
 			    o->proposal.operation->name);
 	const char *group = scope_cstr(s, control_parameter(&o->proposal, "group", 0));
 	TRY(keyd_check_old_crl(s, d, &o->proposal));
+	TRY(keyd_require_current_shares(s, d, group));
 	TRY(keyd_group_shares(s, d, group, out->share, &out->count));
 	TRY(make_opened(s, d, &o->proposal, now, &statement));
 	TRY(record_opened(s, d, o, file));

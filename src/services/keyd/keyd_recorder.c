@@ -2,7 +2,7 @@
  * keyd_recorder.c - what goes on record without anybody waiting: tokens that come and go, refusals, counts of OCSP answers.
  * Two threads, so that a token that takes long to open does not delay the counts.
  */
-#include "keyd.h"
+#include "keyd_control.h"
 #include "daemon.h"
 #include "log.h"
 #include "wire.h"
@@ -107,6 +107,7 @@ static void *watch_main(void *argument)
 		if (moment_monotonic() >= next_watch) {
 			keyd_watch_tokens(r->d);
 			keyd_life_tick(&s, r->d);
+			keyd_control_watch(r->d);
 			next_watch = moment_monotonic() + WATCH_PERIOD;
 		}
 		/* keyd of the log zone starts before auditd: its start goes on record when there is somebody to record it, and

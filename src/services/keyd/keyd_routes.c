@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PLANNED_SHOWN 64
+
 /* A stream under way on one connection. After a refusal the rest is passed over and the end tells why. */
 struct stream {
 	struct key_sign_item item; /* without content */
@@ -33,6 +35,13 @@ static bool administrator(const struct wire_peer *peer)
 	return keyd_may_administer(d->conf, peer->uid);
 }
 
+/* With `watching` held. */
+static const char *token_reason(struct scope *s, const struct keyd_token *t)
+{
+	const char *locked = t->ready ? "" : t->reason;
+	return scope_printf(s, "%s%s%s", locked, locked[0] != 0 && t->custodians[0] != 0 ? "; " : "", t->custodians);
+}
+
 static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
 {
 	struct keyd *d = peer->service;
@@ -48,8 +57,7 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 	size_t i = 0;
 	(void)pthread_mutex_lock(&d->watching);
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
-		status.tokens[i++] =
-			(struct key_token_status){ t->label, t->ready, t->ready ? "" : scope_printf(s, "%s", t->reason) };
+		status.tokens[i++] = (struct key_token_status){ t->label, t->ready, token_reason(s, t) };
 	(void)pthread_mutex_unlock(&d->watching);
 	(void)pthread_rwlock_unlock(&d->registry);
 	key_status_write(reply, &status);
@@ -64,12 +72,29 @@ static st handle_list(struct scope *s, struct wire_peer *peer, struct rd *body, 
 	uint32_t count = 0;
 	for (struct keyd_key *k = first; k != NULL; k = k->next)
 		count++;
-	wr_u32(reply, count);
+	struct keyd_planned *p = keyd_next_planned(d, NULL);
+	const struct keyd_planned *planned[PLANNED_SHOWN];
+	uint32_t plans = 0;
+	for (; p != NULL && plans < PLANNED_SHOWN; p = keyd_next_planned(d, p))
+		planned[plans++] = p;
+	wr_u32(reply, count + plans);
 	for (struct keyd_key *k = first; k != NULL; k = k->next) {
 		struct key_info info;
 		keyd_describe(d, k, &info);
 		key_info_write(reply, &info);
 	}
+	for (uint32_t i = 0; i < plans; i++)
+		key_info_write(reply, &planned[i]->info);
+	return OK;
+}
+
+static st handle_strays(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_stray *stray = scope_alloc(s, KEY_STRAYS_MAX * sizeof *stray);
+	size_t count;
+	TRY(rd_end(s, body, "a request for keys without a description"));
+	keyd_find_strays(s, peer->service, stray, &count);
+	key_strays_write(reply, stray, count);
 	return OK;
 }
 
@@ -111,7 +136,7 @@ static st handle_generate(struct scope *s, struct wire_peer *peer, struct rd *bo
 	TRY(rd_end(s, body, "the description of a key"));
 	st status = require_no_quorum(s, d, &want);
 	if (status.code == E_OK)
-		status = keyd_generate(s, d, &want, &k);
+		status = keyd_generate(s, d, &want, "", &k);
 	if (status.code != E_OK)
 		keyd_refused_to(s, d, want.label, "generate", status);
 	TRY(status);
@@ -128,8 +153,15 @@ static st handle_entry(struct scope *s, struct wire_peer *peer, struct rd *body,
 	struct keyd_key *k;
 	struct key_entry *entry = scope_new(s, struct key_entry);
 	TRY(key_label_read(s, body, &label));
-	TRY(keyd_find_key(s, d, label, &k));
-	keyd_life_describe(s, d, k, entry);
+	st found = keyd_find_key(s, d, label, &k);
+	const struct keyd_planned *p = found.code == E_NOTFOUND ? keyd_find_planned(d, label) : NULL;
+	if (p == NULL)
+		TRY(found);
+	if (p == NULL)
+		keyd_life_describe(s, d, k, entry);
+	else
+		keyd_planned_describe(s, d, p, entry);
+	scope_clear_error(s);
 	key_entry_write(reply, entry);
 	return OK;
 }
@@ -322,6 +354,7 @@ static const struct wire_route routes[] = {
 	  .permit = administrator,
 	  .handle = handle_generate },
 	{ .kind = KEY_KIND_ENTRY, .name = "row of the inventory", .max_body = 256, .handle = handle_entry },
+	{ .kind = KEY_KIND_STRAYS, .name = "keys without a description", .max_body = 0, .handle = handle_strays },
 	{ .kind = KEY_KIND_CHANGE, .name = "change a key", .max_body = 1024, .permit = administrator, .handle = handle_change },
 	{ .kind = KEY_KIND_SIGN, .name = "sign", .max_body = WIRE_BODY_MAX, .handle = handle_sign },
 	{ .kind = KEY_KIND_STREAM_BEGIN, .name = "begin a stream", .max_body = 1024, .handle = handle_stream_begin },

@@ -215,6 +215,7 @@ st keyd_unlock_group(struct scope *s, struct keyd *d, const char *label, span pi
 {
 	struct keyd_token *t;
 	TRY(find_group(s, d, label, &t));
+	hsm_token_lock(t->hsm); /* it is not active, but a PIN that the token refused may be here */
 	TRY(hsm_token_unlock(s, t->hsm, pin));
 	keyd_watch_tokens(d);
 	return OK;
@@ -245,6 +246,31 @@ void keyd_explain_locked(struct keyd *d, const char *why)
 	for (struct keyd_token *t = d->tokens; t != NULL; t = t->next)
 		if (t->group && !is_active(d, t))
 			set_locked(d, t, why);
+	(void)pthread_rwlock_unlock(&d->registry);
+}
+
+st keyd_group_pin(struct scope *s, struct keyd *d, const char *label, struct buf *out)
+{
+	struct keyd_token *t;
+	TRY(find_group(s, d, label, &t));
+	return hsm_token_pin(s, t->hsm, out);
+}
+
+st keyd_set_group_pin(struct scope *s, struct keyd *d, const char *label, span pin)
+{
+	struct keyd_token *t;
+	TRY(find_group(s, d, label, &t));
+	return hsm_token_set_pin(s, t->hsm, pin);
+}
+
+void keyd_explain_custodians(struct keyd *d, const char *label, const char *text)
+{
+	(void)pthread_rwlock_rdlock(&d->registry);
+	struct keyd_token *t = keyd_token_named(d, label);
+	(void)pthread_mutex_lock(&d->watching);
+	if (t != NULL)
+		(void)snprintf(t->custodians, sizeof t->custodians, "%s", text);
+	(void)pthread_mutex_unlock(&d->watching);
 	(void)pthread_rwlock_unlock(&d->registry);
 }
 
