@@ -12,8 +12,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define LIFE MOMENT_DAY
-
 bool cli_ceremony_here(const struct cli *c)
 {
 	return c->conf.founding_hash != NULL;
@@ -121,12 +119,11 @@ static st fill(struct scope *s, struct cli_ceremony *m, struct control_signed *o
 	struct control_proposal *p = &o->proposal;
 	AUTO(json_t) *given = NULL;
 	struct control_head head = control_register_head(m->r);
-	int64_t longest = p->operation->life;
 	p->entries = head.entries;
 	memcpy(p->head, head.hash, sizeof p->head);
 	p->proposed_by = span_str(m->by);
 	p->proposed = scope_now(s);
-	p->expires = p->proposed + (longest < LIFE ? longest : LIFE);
+	p->expires = p->proposed + p->operation->life;
 	TRY(cli_op_take_crl(s, m->api, m->r, o));
 	if (p->operation->executor == CONTROL_BY_KEYD)
 		return cli_op_keyd_nonce(s, m->c, p);
