@@ -26,6 +26,9 @@ struct audit_verify {
 	const struct audit_anchor *anchor;
 	size_t anchor_count;
 	span since; /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
+	/* Called for each record that is sound by itself, in the order of the log, those of the tail too; NULL: nobody is. */
+	void (*visit)(void *state, const struct audit_envelope *envelope, span leaf);
+	void *state;
 };
 
 struct audit_report {
@@ -38,6 +41,8 @@ struct audit_report {
 	uint64_t tail;        /* leaves behind the checkpoint, verified by their structure only */
 	bool tail_unfinished; /* the tail ends in a group whose writer is at it or died: not acknowledged */
 	size_t anchors;       /* that agree with the log */
+	uint64_t anchored;    /* leaves that the largest of them, or `since`, covers */
+	int64_t begin, end;   /* time of receipt of the first and the last record that was read; 0: none was */
 };
 
 /* Fails only when it cannot be done (no such directory, disk errors); what is wrong with the log is in the report. */

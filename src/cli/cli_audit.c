@@ -172,6 +172,9 @@ static const struct cli_option verify_options[] = {
 	{ .name = "anchor",
 	  .value = "FILE",
 	  .help = "a checkpoint kept outside: the log must be a continuation of it (may be repeated)" },
+	{ .name = "founding",
+	  .value = "FILE",
+	  .help = "founding document: every operation with quorum is judged again (default: this installation's)" },
 	{ .name = "since",
 	  .value = "CHECKPOINT",
 	  .help = "a checkpoint verified earlier: only what follows it is read, and that it follows" },
@@ -184,8 +187,9 @@ static const struct cli_command commands[] = {
 	  .run = show },
 	{ .verb = "verify",
 	  .summary =
-		  "Check the whole log off-line: hashes, order, checkpoints, and the checkpoints that daemons kept; exit 0 only if sound",
-	  .example = "audit verify",
+		  "Check the whole log off-line: hashes, order, signature, the checkpoints kept outside, the approvals of every operation "
+		  "with quorum; say what was checked and what could not be; exit 0 only if sound",
+	  .example = "audit verify --log copy/log --key log.vkey --founding founding --anchor checkpoint-of-may",
 	  CLI_OPTIONS(verify_options),
 	  .without_configuration = true,
 	  .run = cli_audit_verify },
