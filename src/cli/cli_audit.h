@@ -7,7 +7,13 @@
 st cli_audit_import(struct scope *s, const struct cli *c, const char *path);
 /* auditd of this host; E_NOTFOUND when chancery.conf names none. */
 st cli_audit_socket(struct scope *s, const struct cli *c, const char **out);
-/* The handler of `audit verify`. */
+/* Handlers of verbs. */
+st cli_audit_show(struct scope *s, struct cli *c);
 st cli_audit_verify(struct scope *s, struct cli *c);
+st cli_audit_export(struct scope *s, struct cli *c);
+st cli_audit_prove(struct scope *s, struct cli *c);
+st cli_audit_check_proof(struct scope *s, struct cli *c);
+/* An option that is a time, or a day whose beginning counts. */
+st cli_audit_get_time(struct scope *s, const struct cli *c, const char *option, int64_t otherwise, int64_t *out);
 /* The verdict on a log directory by this installation's verifier key; `anchored`: held to the checkpoints its daemons kept. */
 st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out);

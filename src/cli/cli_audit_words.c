@@ -13,11 +13,6 @@ __attribute__((format(printf, 2, 3))) static void say(json_t *list, const char *
 	(void)json_array_append_new(list, json_string(sentence));
 }
 
-static const char *key_id(struct scope *s, const struct audit_key *key)
-{
-	return hex_text(s, SPAN_ARRAY(key->id));
-}
-
 static const char *text_of(struct scope *s, int64_t moment)
 {
 	return moment_text(moment, scope_alloc(s, MOMENT_TEXT_MAX));
@@ -62,7 +57,7 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 		return list;
 	}
 	say(list, "the checkpoint over %llu records is signed by the log's key with id %s",
-	    (unsigned long long)r->checkpoint.size, key_id(s, v->key));
+	    (unsigned long long)r->checkpoint.size, hex_text(s, SPAN_ARRAY(v->key->id)));
 	say_records(s, list, r);
 	if (v->has_since)
 		say(list, "the log continues the tree of %llu records that was verified earlier", (unsigned long long)r->from);
@@ -115,8 +110,11 @@ static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 	say_tail(list, r);
 	if (v->judgement == NULL)
 		say(list, "whether critical operations had their approvals: %s", v->not_judged);
-	say(list, "whether this key is the provider's: compare its id %s with one that came to you another way",
-	    key_id(s, v->key));
+	say(list, "whether this key is the provider's: compare its SHA-256, %s, with one that came to you another way",
+	    audit_key_digest(s, v->key));
+	if (v->judgement != NULL)
+		say(list, "whether the founding document is the provider's: compare its SHA-256, %s, in the same way",
+		    hex_text(s, SPAN_ARRAY(v->judgement->founding)));
 	//= tsps#5.4.4 what no time-stamp covers
 	say(list, "when the records were written: their times are those of the provider's clock");
 	say(list, "what was never put on record: a log shows what its writers put into it");
