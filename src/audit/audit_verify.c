@@ -212,11 +212,26 @@ static st close_tiles(struct scope *s, struct check *c)
 	return OK;
 }
 
+/* A record of another place tells more than that its hash is not the one of this place. */
+static st wrong_hash(struct scope *s, struct check *c, uint64_t index, span leaf)
+{
+	struct audit_envelope envelope;
+	st read = audit_envelope_read(s, leaf, &envelope);
+	scope_clear_error(s);
+	if (read.code == E_OK && envelope.seq != index)
+		return unsound(
+			c, &index,
+			"here lies record %llu, and not the one whose hash the tile has: records were taken out, put in or "
+			"moved",
+			(unsigned long long)envelope.seq);
+	return unsound(c, &index, "the record does not have the hash that its tile has: record or tile was changed");
+}
+
 static st check_leaf(struct scope *s, struct check *c, uint64_t index, span leaf, const struct audit_hash *expected)
 {
 	struct audit_hash hash = audit_leaf_hash(leaf);
 	if (!audit_hash_equal(&hash, expected))
-		return unsound(c, &index, "the record does not have the hash that its tile has: record or tile was changed");
+		return wrong_hash(s, c, index, leaf);
 	TRY(check_envelope(s, c, index, leaf));
 	c->size++;
 	c->edge[0][c->width[0]++] = hash;
