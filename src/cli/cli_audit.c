@@ -92,6 +92,28 @@ static const struct cli_option check_options[] = {
 	  .help = "verifier key of the log, from a source you trust (default: this installation's)" },
 	{ .name = "leaf", .value = "FILE", .help = "the record, when the proof does not bring it along" },
 };
+static const struct cli_option report_options[] = {
+	{ .name = "from",
+	  .value = "TIME",
+	  .help = "first day (2026-11-01) or time of the period, UTC (default: the beginning)" },
+	{ .name = "to", .value = "TIME", .help = "day or time at which it ends, not part of it (default: now)" },
+	{ .name = "out", .value = "FILE", .required = true, .help = "the report: one HTML page, without scripts" },
+	{ .name = "pdf", .value = "FILE", .help = "the same as PDF/A-2b; needs Debian's weasyprint" },
+	CLI_AUDIT_LOG_OPTION,
+	CLI_AUDIT_KEY_OPTION,
+	{ .name = "anchor", .value = "FILE", .help = "a checkpoint kept outside (may be repeated)" },
+	{ .name = "founding", .value = "FILE", .help = "founding document (default: EXPORT's, or this installation's)" },
+};
+static const struct cli_option review_options[] = {
+	{ .name = "report",
+	  .value = "FILE",
+	  .required = true,
+	  .help = "the very file that was read: its SHA-256 goes on record" },
+	{ .name = "by", .value = "PERSON", .required = true, .help = "who read it, as on the register: p3" },
+	{ .name = "remarks",
+	  .value = "TEXT",
+	  .help = "what is to be said of it; no names of persons, they could not be erased" },
+};
 static const struct cli_option export_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
 static const struct cli_command commands[] = {
 	{ .verb = "show",
@@ -133,6 +155,19 @@ static const struct cli_command commands[] = {
 	  CLI_OPTIONS(check_options),
 	  .without_configuration = true,
 	  .run = cli_audit_check_proof },
+	{ .verb = "report",
+	  .arguments = "[EXPORT]",
+	  .summary =
+		  "Write a report on a period: exceptions first, then what the log is worth, its course in a chart, and who did what",
+	  .example = "audit report --from 2026-10-01 --to 2026-11-01 --out october.html --pdf october.pdf",
+	  CLI_OPTIONS(report_options),
+	  .without_configuration = true,
+	  .run = cli_audit_report },
+	{ .verb = "review",
+	  .summary = "Put on record that somebody reviewed a report",
+	  .example = "audit review --report october.pdf --by p7 --remarks 'two refusals followed up'",
+	  CLI_OPTIONS(review_options),
+	  .run = cli_audit_review },
 	{ .verb = "import",
 	  .arguments = "FILE",
 	  .summary = "Bring the journal of off-line work (the root's) into the log",

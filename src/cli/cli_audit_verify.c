@@ -1,7 +1,7 @@
 /* `chancery audit verify`: the whole log, off-line, held to the checkpoints that daemons and people kept, and its operations with quorum. */
 #include "cli_audit.h"
 #include "cli_audit_source.h"
-#include "cli_audit_words.h"
+#include "cli_report.h"
 #include "file.h"
 
 st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out)
@@ -31,32 +31,47 @@ static st open_judge(struct scope *s, const struct cli *c, const struct cli_audi
 	return OK;
 }
 
-st cli_audit_verify(struct scope *s, struct cli *c)
+st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *source, struct report *report,
+		 json_t **out_words)
 {
 	AUTO(cli_judge) *judge = NULL;
 	const char *why_not = NULL;
-	struct cli_audit_source source;
-	TRY(cli_audit_find(s, c, c->argument_count > 0 ? c->argument[0] : NULL, &source));
-	TRY(open_judge(s, c, &source, &judge, &why_not));
-	struct audit_verify request = { .dir = source.log,
-					.key = &source.key,
+	TRY(open_judge(s, c, source, &judge, &why_not));
+	struct audit_verify request = { .dir = source->log,
+					.key = &source->key,
 					.key_count = 1,
-					.anchor = source.anchor,
-					.anchor_count = source.anchors,
+					.anchor = source->anchor,
+					.anchor_count = source->anchors,
 					.visit = judge == NULL ? NULL : cli_judge_record,
 					.state = judge };
+	if (report != NULL) {
+		report->judge = judge;
+		request.visit = report_record;
+		request.state = report;
+	}
 	if (cli_get(c, "since") != NULL)
 		TRY(file_read(s, cli_get(c, "since"), AUDIT_NOTE_MAX, &request.since));
-	struct audit_report report;
+	struct audit_report found;
 	struct cli_judgement judgement;
-	TRY(audit_verify(s, &request, &report));
-	if (judge != NULL && report.verdict != AUDIT_UNSOUND)
+	TRY(audit_verify(s, &request, &found));
+	bool judged = judge != NULL && found.verdict != AUDIT_UNSOUND;
+	if (judged)
 		TRY(cli_judge_end(judge, &judgement));
-	const struct cli_verification v = { .report = &report,
-					    .key = &source.key,
+	const struct cli_verification v = { .report = &found,
+					    .key = &source->key,
 					    .has_since = request.since.len > 0,
-					    .judgement = judge == NULL || report.verdict == AUDIT_UNSOUND ? NULL : &judgement,
+					    .judgement = judged ? &judgement : NULL,
 					    .not_judged = why_not };
 	c->exit_code = (int)cli_audit_verdict(&v);
-	return cli_print(s, c, cli_audit_words(s, &v));
+	*out_words = cli_audit_words(s, &v);
+	return OK;
+}
+
+st cli_audit_verify(struct scope *s, struct cli *c)
+{
+	struct cli_audit_source source;
+	json_t *words;
+	TRY(cli_audit_find(s, c, c->argument_count > 0 ? c->argument[0] : NULL, &source));
+	TRY(cli_audit_run(s, c, &source, NULL, &words));
+	return cli_print(s, c, words);
 }
