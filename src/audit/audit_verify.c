@@ -104,6 +104,16 @@ static struct audit_hash edge_root(const struct check *c)
 	return audit_range_root(&all);
 }
 
+static void count_anchor(struct check *c, size_t i)
+{
+	struct audit_report *r = c->report;
+	r->anchors++;
+	if (c->request->anchor[i].came_along)
+		r->came_along++;
+	else if (c->anchor[i].size > r->anchored)
+		r->anchored = c->anchor[i].size;
+}
+
 /* All anchors of the size that was reached. */
 static st check_anchors(struct check *c)
 {
@@ -117,7 +127,7 @@ static st check_anchors(struct check *c)
 				       "when it was kept (a fork)",
 				       c->request->anchor[i].name, (unsigned long long)c->agreed,
 				       (unsigned long long)c->size - 1);
-		c->report->anchors++;
+		count_anchor(c, i);
 		c->agreed = c->size;
 	}
 	return OK;
@@ -134,7 +144,7 @@ static st check_older_anchors(struct scope *s, struct check *c)
 		TRY(finding(s, c, audit_source_root(s, &source, c->anchor[i].size, &root), NULL));
 		if (!audit_hash_equal(&root, &c->anchor[i].root))
 			return unsound(c, NULL, "%s does not agree with the log (a fork)", c->request->anchor[i].name);
-		c->report->anchors++;
+		count_anchor(c, i);
 	}
 	return OK;
 }
@@ -163,6 +173,7 @@ static st begin_since(struct scope *s, struct check *c)
 			       (unsigned long long)since.size);
 	c->size = since.size;
 	c->report->from = since.size;
+	c->report->anchored = since.size;
 	c->agreed = since.size;
 	return check_older_anchors(s, c);
 }
@@ -403,7 +414,6 @@ st audit_verify(struct scope *s, const struct audit_verify *request, struct audi
 	st status = audit_log_open(s, request->dir, &c->log);
 	if (status.code == E_OK)
 		status = check_all(s, c);
-	out->anchored = c->agreed;
 	audit_log_close(c->log);
 	free(c);
 	if (out->verdict == AUDIT_UNSOUND) {
@@ -411,7 +421,7 @@ st audit_verify(struct scope *s, const struct audit_verify *request, struct audi
 		return OK;
 	}
 	TRY(status);
-	if (request->anchor_count == 0 && request->since.len == 0)
+	if (out->anchors == out->came_along && request->since.len == 0)
 		out->verdict = AUDIT_NOT_ANCHORED;
 	return OK;
 }

@@ -16,6 +16,7 @@ enum audit_verdict { AUDIT_SOUND = 0, AUDIT_UNSOUND = 1, AUDIT_NOT_ANCHORED = 2 
 struct audit_anchor {
 	const char *name; /* of its file, for the report */
 	span note;
+	bool came_along; /* with the copy that is verified: it must agree, but it is no word of anybody else */
 };
 
 struct audit_verify {
@@ -41,7 +42,8 @@ struct audit_report {
 	uint64_t tail;        /* leaves behind the checkpoint, verified by their structure only */
 	bool tail_unfinished; /* the tail ends in a group whose writer is at it or died: not acknowledged */
 	size_t anchors;       /* that agree with the log */
-	uint64_t anchored;    /* leaves that the largest of them, or `since`, covers */
+	size_t came_along;    /* so many of these came with the copy itself */
+	uint64_t anchored;    /* leaves that `since`, or the largest of those that did not, covers */
 	int64_t begin, end;   /* time of receipt of the first and the last record that was read; 0: none was */
 };
 

@@ -92,6 +92,21 @@ static json_t *short_rows(const json_t *envelopes)
 	return rows;
 }
 
+/* For people: a record after the other, envelope and record in one list. */
+static st print_whole(struct scope *s, const struct cli *c, const json_t *envelopes)
+{
+	for (size_t i = 0; i < json_array_size(envelopes); i++) {
+		const json_t *envelope = json_array_get(envelopes, i);
+		json_t *all = json_pack("{s:O, s:O, s:O}", "seq", json_object_get(envelope, "seq"), "at",
+					json_object_get(envelope, "at"), "by", json_object_get(envelope, "by"));
+		(void)json_object_update_missing(all, json_object_get(envelope, "record"));
+		if (i > 0)
+			TRY(cli_write_out(s, c, NULL, SPAN_LITERAL("\n")));
+		TRY(cli_print(s, c, all));
+	}
+	return json_array_size(envelopes) > 0 ? OK : cli_print(s, c, json_array());
+}
+
 /* The newest records unless --from says where to begin. */
 static st first_of(struct scope *s, const struct cli *c, const struct wish *w, uint64_t size, uint64_t *out)
 {
@@ -224,5 +239,7 @@ st cli_audit_show(struct scope *s, struct cli *c)
 	TRY(cli_audit_get_time(s, c, "begin", 0, &w.begin));
 	TRY(cli_audit_get_time(s, c, "end", INT64_MAX, &w.end));
 	TRY(copy != NULL ? show_copy(s, c, copy, &w) : show_running(s, c, &w));
-	return cli_print(s, c, c->json || cli_get(c, "whole") != NULL ? TAKE(rows) : short_rows(rows));
+	if (!c->json && cli_get(c, "whole") != NULL)
+		return print_whole(s, c, rows);
+	return cli_print(s, c, c->json ? TAKE(rows) : short_rows(rows));
 }

@@ -12,7 +12,7 @@ st cli_audit_read_key(struct scope *s, const char *path, struct audit_key *out)
 	return fail_context(s, audit_key_parse(s, line, out), "%s", path);
 }
 
-static st add_anchor(struct scope *s, struct cli_audit_source *to, const char *path)
+static st add_anchor(struct scope *s, struct cli_audit_source *to, const char *path, bool came_along)
 {
 	span note;
 	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
@@ -20,7 +20,7 @@ static st add_anchor(struct scope *s, struct cli_audit_source *to, const char *p
 		return OK;
 	if (to->anchors == CLI_ANCHORS_MAX)
 		return fail(s, E_LIMIT, "at most %d anchors", CLI_ANCHORS_MAX);
-	to->anchor[to->anchors++] = (struct audit_anchor){ .name = path, .note = note };
+	to->anchor[to->anchors++] = (struct audit_anchor){ .name = path, .note = note, .came_along = came_along };
 	return OK;
 }
 
@@ -30,7 +30,7 @@ st cli_audit_kept(struct scope *s, const struct cli *c, struct cli_audit_source 
 	const struct conf_list *kept = &c->conf.anchors;
 	for (size_t i = 0; i < kept->count; i++)
 		if (file_exists(kept->item[i]))
-			TRY(add_anchor(s, to, kept->item[i]));
+			TRY(add_anchor(s, to, kept->item[i], false));
 	return OK;
 }
 
@@ -42,7 +42,7 @@ static st kept_in(struct scope *s, const char *folder, struct cli_audit_source *
 		return OK;
 	TRY(file_list(s, folder, &name, &count));
 	for (size_t i = 0; i < count; i++)
-		TRY(add_anchor(s, to, scope_printf(s, "%s/%s", folder, name[i])));
+		TRY(add_anchor(s, to, scope_printf(s, "%s/%s", folder, name[i]), true));
 	return OK;
 }
 
@@ -84,6 +84,6 @@ st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli
 	out->key_path = cli_get_or(c, "key", out->key_path);
 	out->founding = cli_get_or(c, "founding", out->founding);
 	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
-		TRY(add_anchor(s, out, path));
+		TRY(add_anchor(s, out, path, false));
 	return cli_audit_read_key(s, out->key_path, &out->key);
 }

@@ -33,11 +33,15 @@ static void say_records(struct scope *s, json_t *list, const struct audit_report
 
 static void say_anchors(json_t *list, const struct audit_report *r)
 {
-	if (r->anchors > 0)
+	size_t brought = r->anchors - r->came_along;
+	if (brought > 0)
 		say(list,
 		    "%zu checkpoint(s) kept outside the log, the largest over %llu records, are of this log: it was not cut, "
 		    "put back or forked below that",
-		    r->anchors, (unsigned long long)r->anchored);
+		    brought, (unsigned long long)r->anchored);
+	if (r->came_along > 0)
+		say(list, "%zu checkpoint(s) that the provider's daemons kept, and that came with the export, are of this log",
+		    r->came_along);
 }
 
 static void say_operations(struct scope *s, json_t *list, const struct cli_judgement *j)
