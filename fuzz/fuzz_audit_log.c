@@ -149,15 +149,26 @@ static void check_tree(struct scope *s, span note)
 	check(audit_hash_equal(&root, &c.root));
 }
 
+/* Each record once, in order, whole. */
+static void visit(void *state, const struct audit_envelope *envelope, span leaf)
+{
+	uint64_t *next = state;
+	check(envelope->seq >= *next && lies_inside(envelope->json, leaf));
+	*next = envelope->seq + 1;
+}
+
 static void verify(struct scope *s, enum file file, span content)
 {
-	const struct audit_anchor anchor = { "anchor", file == ANCHOR ? content : original[ANCHOR] };
+	uint64_t next = 0;
+	const struct audit_anchor anchor = { "anchor", file == ANCHOR ? content : original[ANCHOR], false };
 	const struct audit_verify request = { .dir = fuzz_directory(),
 					      .key = &key,
 					      .key_count = 1,
 					      .anchor = &anchor,
 					      .anchor_count = 1,
-					      .since = file == SINCE ? content : (span){ 0 } };
+					      .since = file == SINCE ? content : (span){ 0 },
+					      .visit = visit,
+					      .state = &next };
 	struct audit_report report;
 	if (audit_verify(s, &request, &report).code != E_OK || report.verdict == AUDIT_UNSOUND) {
 		check(!span_equal(content, original[file]));
@@ -165,6 +176,7 @@ static void verify(struct scope *s, enum file file, span content)
 	}
 	/* A tile that is wider than needed is used as far as needed. */
 	check(report.checkpoint.size == LEAVES && report.problem[0] == 0);
+	check(next == LEAVES + report.tail || (next == 0 && report.from == LEAVES && report.tail == 0));
 	if (file == CHECKPOINT || file == ANCHOR || file == SINCE)
 		check_tree(s, content);
 	else if (file != TAIL)

@@ -1,5 +1,6 @@
 #include "audit_catalogue.h"
 #include "log.h"
+#include <pthread.h>
 
 static const struct audit_row rows[AUDIT_CODE_COUNT] = {
 #define EVENT(symbol, name_, class_, fields_, text_)                                                                           \
@@ -33,10 +34,40 @@ const char *audit_class_name(enum audit_class class)
 	return classes[class].name;
 }
 
+/* The rows taken apart once: readers of logs ask for names and fields millions of times. */
+static struct parsed {
+	span name;
+	span field[AUDIT_FIELDS_MAX];
+	unsigned count;
+	unsigned long long required;
+} parsed[AUDIT_CODE_COUNT];
+static pthread_once_t parse_once = PTHREAD_ONCE_INIT;
+
+static void parse_rows(void)
+{
+	for (int i = 0; i < AUDIT_CODE_COUNT; i++) {
+		struct parsed *p = &parsed[i];
+		const char *at = rows[i].fields;
+		bool optional;
+		p->name = span_str(rows[i].name);
+		for (; p->count < AUDIT_FIELDS_MAX && audit_row_next_field(&at, &p->field[p->count], &optional); p->count++)
+			p->required |= optional ? 0 : 1ull << p->count;
+		if (*at != 0)
+			log_die("event %s has more than %d fields", rows[i].name, AUDIT_FIELDS_MAX);
+	}
+}
+
+static const struct parsed *parsed_row(const struct audit_row *row)
+{
+	(void)pthread_once(&parse_once, parse_rows);
+	return &parsed[row - rows];
+}
+
 const struct audit_row *audit_row_named(span name, enum audit_code *out_code)
 {
+	(void)pthread_once(&parse_once, parse_rows);
 	for (int i = 0; i < AUDIT_CODE_COUNT; i++)
-		if (span_is(name, rows[i].name)) {
+		if (span_equal(name, parsed[i].name)) {
 			*out_code = (enum audit_code)i;
 			return &rows[i];
 		}
@@ -60,25 +91,16 @@ bool audit_row_next_field(const char **at, span *out_name, bool *out_optional)
 
 int audit_row_field(const struct audit_row *row, span name)
 {
-	const char *at = row->fields;
-	span field;
-	bool optional;
-	for (int i = 0; audit_row_next_field(&at, &field, &optional); i++)
-		if (span_equal(field, name))
-			return i;
+	const struct parsed *p = parsed_row(row);
+	for (unsigned i = 0; i < p->count; i++)
+		if (p->field[i].len == name.len && p->field[i].data[0] == name.data[0] && span_equal(p->field[i], name))
+			return (int)i;
 	return -1;
 }
 
 unsigned long long audit_row_required(const struct audit_row *row)
 {
-	const char *at = row->fields;
-	span field;
-	bool optional;
-	unsigned long long bits = 0;
-	for (int i = 0; audit_row_next_field(&at, &field, &optional); i++)
-		if (!optional)
-			bits |= 1ull << i;
-	return bits;
+	return parsed_row(row)->required;
 }
 
 static void put(struct buf *out, const char *text)

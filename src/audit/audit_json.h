@@ -14,10 +14,20 @@ struct json {
 	span rest;
 	bool bad;
 };
+/* True, and skipped, when this text comes next. Here, so that a literal's length is known. */
+static inline bool audit_json_skip(struct json *j, span text)
+{
+	if (j->bad || j->rest.len < text.len || memcmp(j->rest.data, text.data, text.len) != 0)
+		return false;
+	j->rest = span_from(j->rest, text.len);
+	return true;
+}
 /* Exactly this text must come next. */
-void audit_json_expect(struct json *j, span text);
-/* True, and skipped, when this text comes next. */
-bool audit_json_skip(struct json *j, span text);
+static inline void audit_json_expect(struct json *j, span text)
+{
+	if (!audit_json_skip(j, text))
+		j->bad = true;
+}
 /* A quoted string, still escaped: well-formed escapes, valid UTF-8, no bare control characters. */
 span audit_json_string(struct json *j);
 /* A whole number without leading zeros. */

@@ -146,6 +146,11 @@ char *audit_key_text(struct scope *s, const struct audit_key *key)
 			    base64_text(s, span_of(raw, key->key.len + 1)));
 }
 
+char *audit_key_digest(struct scope *s, const struct audit_key *key)
+{
+	return hex_text(s, digest_new(s, DIGEST_SHA256, span_str(audit_key_text(s, key))));
+}
+
 /* ---- notes ---- */
 
 st audit_note_read(struct scope *s, span note, struct audit_note *out)

@@ -23,6 +23,8 @@ st audit_name_check(struct scope *s, span name);
 st audit_key_of_spki(struct scope *s, const char *name, span spki, struct audit_key *out);
 st audit_key_parse(struct scope *s, span text, struct audit_key *out);
 char *audit_key_text(struct scope *s, const struct audit_key *key);
+/* SHA-256 of that text, in hexadecimal: for people who compare. The id has 32 bits only, and a forger finds a second key with the same. */
+char *audit_key_digest(struct scope *s, const struct audit_key *key);
 
 struct audit_note {
 	span text;       /* with its final newline: what is signed */

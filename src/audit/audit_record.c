@@ -4,20 +4,25 @@
 #include "text.h"
 #include <stdio.h>
 
+/* A digit's value with a bit that says that it is one. */
+#define IS_DIGIT 0x10u
+static const uint8_t lower_digit[256] = {
+	['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15, ['6'] = 0x16, ['7'] = 0x17,
+	['8'] = 0x18, ['9'] = 0x19, ['a'] = 0x1a, ['b'] = 0x1b, ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f,
+};
+
 /* Sixteen octets in lower-case hexadecimal: one spelling only, so that an id cannot be offered twice in two forms. */
 static void read_id(struct json *j, uint8_t out[16])
 {
 	span text = audit_json_string(j);
-	if (text.len != 32)
-		j->bad = true;
-	for (size_t i = 0; i < 32 && !j->bad; i++) {
-		uint8_t c = text.data[i];
-		bool digit = c >= '0' && c <= '9';
-		if (!digit && (c < 'a' || c > 'f'))
-			j->bad = true;
-		uint8_t nibble = (uint8_t)(digit ? c - '0' : c - 'a' + 10);
-		out[i / 2] = (uint8_t)(i % 2 == 0 ? nibble << 4 : out[i / 2] | nibble);
+	unsigned all = IS_DIGIT;
+	for (size_t i = 0; i < 16 && text.len == 32; i++) {
+		unsigned high = lower_digit[text.data[2 * i]], low = lower_digit[text.data[2 * i + 1]];
+		all &= high & low;
+		out[i] = (uint8_t)(high << 4 | (low & 0x0fu));
 	}
+	if (text.len != 32 || all == 0)
+		j->bad = true;
 }
 
 /* A record without "component" is one that has not passed through a client yet. */

@@ -15,11 +15,7 @@ struct audit_hash audit_leaf_hash(span leaf)
 	static const uint8_t prefix = 0;
 	struct audit_hash out;
 	uint8_t value[DIGEST_MAX];
-	struct digest d;
-	digest_start(&d, DIGEST_SHA256);
-	digest_add(&d, span_of(&prefix, 1));
-	digest_add(&d, leaf);
-	(void)digest_finish(&d, value);
+	(void)digest_of_two(DIGEST_SHA256, span_of(&prefix, 1), leaf, value);
 	memcpy(out.octets, value, sizeof out.octets);
 	return out;
 }

@@ -1,4 +1,4 @@
-#include "audit_note.h"
+#include "audit_proof.h"
 #include "text.h"
 #include "unit.h"
 #include <openssl/evp.h>
@@ -329,6 +329,67 @@ static void malformed_notes_and_checkpoints_are_refused(void **state)
 		assert_fails(&s, E_INPUT, audit_checkpoint_read(&s, span_str(texts[i]), &c));
 }
 
+static void a_proof_is_read_back_and_shows_its_leaf_and_no_other(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	uint8_t *der = NULL;
+	int len = i2d_PUBKEY(pkey, &der);
+	struct audit_key key;
+	assert_ok(&s, audit_key_of_spki(&s, "log.test/a", span_of(der, (size_t)len), &key));
+	OPENSSL_free(der);
+	key.name = span_str(scope_cstr(&s, key.name));
+	struct audit_checkpoint c = { .origin = "log.test/a", .size = 77, .root = mth(0, 77) }, got;
+	uint16_t leaf = 33, other = 34;
+	struct audit_inclusion p = { .index = 33, .leaf = span_of(&leaf, sizeof leaf) }, again;
+	p.note = span_str(sign_note(&s, pkey, &key, audit_checkpoint_text(&s, &c)));
+	assert_ok(&s, audit_prove_inclusion(&s, &source, 33, 77, &p.path));
+	AUTO_BUF file;
+	buf_init(&file, AUDIT_PROOF_TEXT_MAX);
+	assert_true(audit_inclusion_write(&s, &p, &file));
+	assert_ok(&s, audit_inclusion_read(&s, buf_span(&file), &again));
+	assert_ok(&s, audit_inclusion_verify(&s, &again, again.leaf, &key, 1, &got));
+	assert_true(again.index == 33 && got.size == 77 && span_equal(again.leaf, p.leaf));
+	assert_fails(&s, E_CRYPTO, audit_inclusion_verify(&s, &again, span_of(&other, sizeof other), &key, 1, &got));
+	again.index = 34;
+	assert_fails(&s, E_CRYPTO, audit_inclusion_verify(&s, &again, again.leaf, &key, 1, &got));
+	again.index = 33;
+	(void)snprintf(c.origin, sizeof c.origin, "log.test/b"); /* this key's, for the log of another */
+	again.note = span_str(sign_note(&s, pkey, &key, audit_checkpoint_text(&s, &c)));
+	assert_fails(&s, E_CRYPTO, audit_inclusion_verify(&s, &again, again.leaf, &key, 1, &got));
+	EVP_PKEY_free(pkey);
+}
+
+static void what_is_no_proof_is_refused(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	static const char head[] = "c2sp.org/tlog-proof@v1\n", hash[] = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+	static const char *const bodies[] = { "",
+					      "index 1\n",
+					      "index 01\n\nx\n",
+					      "index -1\n\nx\n",
+					      "indexx 1\n\nx\n",
+					      "extra AAAA\n",
+					      "extra A\nindex 1\n\nx\n",
+					      "index 1\nAAAA\n\nx\n",
+					      "index 1\n\n",
+					      "index 1\nno end of this line" };
+	struct audit_inclusion p;
+	assert_ok(&s, audit_inclusion_read(&s, span_str(scope_printf(&s, "%sindex 1\n%s\nx\n", head, hash)), &p));
+	assert_int_equal(p.path.count, 1);
+	for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+		assert_fails(&s, E_INPUT, audit_inclusion_read(&s, span_str(scope_printf(&s, "%s%s", head, bodies[i])), &p));
+	assert_fails(&s, E_INPUT, audit_inclusion_read(&s, SPAN_LITERAL("c2sp.org/tlog-proof@v2\nindex 1\n\nx\n"), &p));
+	char *many = scope_printf(&s, "%sindex 1\n", head);
+	for (int i = 0; i <= AUDIT_PATH_MAX; i++)
+		many = scope_printf(&s, "%s%s", many, hash);
+	assert_fails(&s, E_LIMIT, audit_inclusion_read(&s, span_str(scope_printf(&s, "%s\nx\n", many)), &p));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -340,6 +401,8 @@ int main(void)
 		cmocka_unit_test(a_published_key_is_read_and_its_id_checked),
 		cmocka_unit_test(notes_of_both_kinds_of_key_verify_and_forged_ones_do_not),
 		cmocka_unit_test(malformed_notes_and_checkpoints_are_refused),
+		cmocka_unit_test(a_proof_is_read_back_and_shows_its_leaf_and_no_other),
+		cmocka_unit_test(what_is_no_proof_is_refused),
 	};
 	make_leaves();
 	return cmocka_run_group_tests(tests, NULL, NULL);

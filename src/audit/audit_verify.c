@@ -11,12 +11,13 @@ struct check {
 	const struct audit_verify *request;
 	struct audit_report *report;
 	struct audit_log *log;
-	struct audit_range range;
-	/* The tiles of the right edge as the leaves give them. */
+	uint64_t size; /* leaves that were read */
+	/* The tiles of the right edge as the leaves give them: all that is kept of the tree. */
 	struct audit_hash edge[AUDIT_TILE_LEVELS][AUDIT_TILE_WIDTH];
 	unsigned width[AUDIT_TILE_LEVELS];
 	struct audit_checkpoint *anchor; /* same order as request->anchor */
 	uint64_t agreed;                 /* so far the log agrees with a signed tree */
+	uint64_t visited;                /* the tail may be read again, but nothing is shown twice */
 };
 
 /* The finding that ends the verification: in the report; E_CRYPTO only unwinds. */
@@ -89,21 +90,45 @@ static st open_anchors(struct scope *s, struct check *c)
 	return OK;
 }
 
+/* Root of the leaves that were read. Every hash of an edge is a perfect subtree; the higher ones lie to the left. */
+static struct audit_hash edge_root(const struct check *c)
+{
+	struct audit_range all = { 0 };
+	for (unsigned level = AUDIT_TILE_LEVELS; level-- > 0;) {
+		struct audit_range tile = { 0 };
+		for (unsigned i = 0; i < c->width[level]; i++)
+			audit_range_add(&tile, &c->edge[level][i]);
+		memcpy(all.node + all.count, tile.node, tile.count * sizeof tile.node[0]);
+		all.count += tile.count;
+	}
+	return audit_range_root(&all);
+}
+
+static void count_anchor(struct check *c, size_t i)
+{
+	struct audit_report *r = c->report;
+	r->anchors++;
+	if (c->request->anchor[i].came_along)
+		r->came_along++;
+	else if (c->anchor[i].size > r->anchored)
+		r->anchored = c->anchor[i].size;
+}
+
 /* All anchors of the size that was reached. */
 static st check_anchors(struct check *c)
 {
-	struct audit_hash root = audit_range_root(&c->range);
 	for (size_t i = 0; i < c->request->anchor_count; i++) {
-		if (c->anchor[i].size != c->range.size)
+		if (c->anchor[i].size != c->size)
 			continue;
+		struct audit_hash root = edge_root(c);
 		if (!audit_hash_equal(&root, &c->anchor[i].root))
 			return unsound(c, &c->agreed,
 				       "%s does not agree with the log: one of the leaves %llu to %llu is not what was there "
 				       "when it was kept (a fork)",
 				       c->request->anchor[i].name, (unsigned long long)c->agreed,
-				       (unsigned long long)c->range.size - 1);
-		c->report->anchors++;
-		c->agreed = c->range.size;
+				       (unsigned long long)c->size - 1);
+		count_anchor(c, i);
+		c->agreed = c->size;
 	}
 	return OK;
 }
@@ -114,12 +139,12 @@ static st check_older_anchors(struct scope *s, struct check *c)
 	struct audit_source source = { .node = audit_log_node, .state = c->log };
 	for (size_t i = 0; i < c->request->anchor_count; i++) {
 		struct audit_hash root;
-		if (c->anchor[i].size >= c->range.size)
+		if (c->anchor[i].size >= c->size)
 			continue;
 		TRY(finding(s, c, audit_source_root(s, &source, c->anchor[i].size, &root), NULL));
 		if (!audit_hash_equal(&root, &c->anchor[i].root))
 			return unsound(c, NULL, "%s does not agree with the log (a fork)", c->request->anchor[i].name);
-		c->report->anchors++;
+		count_anchor(c, i);
 	}
 	return OK;
 }
@@ -128,17 +153,11 @@ static st check_older_anchors(struct scope *s, struct check *c)
 static st begin_since(struct scope *s, struct check *c)
 {
 	struct audit_checkpoint since;
-	struct audit_source source = { .node = audit_log_node, .state = c->log };
 	TRY(open_signed(s, c, "--since", c->request->since, &since));
 	uint64_t size = c->report->checkpoint.size;
 	if (since.size > size)
 		return unsound(c, &size, "--since covers %llu leaves, now the log has %llu: it was cut or rolled back",
 			       (unsigned long long)since.size, (unsigned long long)size);
-	TRY(finding(s, c, audit_source_range(s, &source, since.size, &c->range), NULL));
-	struct audit_hash root = audit_range_root(&c->range);
-	if (!audit_hash_equal(&root, &since.root))
-		return unsound(c, NULL, "the log does not continue the tree of %llu leaves that --since has (a fork)",
-			       (unsigned long long)since.size);
 	for (unsigned level = 0; level < AUDIT_TILE_LEVELS; level++) {
 		const struct audit_hash *hash;
 		c->width[level] = (unsigned)((since.size >> (8 * level)) % AUDIT_TILE_WIDTH);
@@ -148,7 +167,13 @@ static st begin_since(struct scope *s, struct check *c)
 			    NULL));
 		memcpy(c->edge[level], hash, c->width[level] * sizeof *hash);
 	}
+	struct audit_hash root = edge_root(c);
+	if (!audit_hash_equal(&root, &since.root))
+		return unsound(c, NULL, "the log does not continue the tree of %llu leaves that --since has (a fork)",
+			       (unsigned long long)since.size);
+	c->size = since.size;
 	c->report->from = since.size;
+	c->report->anchored = since.size;
 	c->agreed = since.size;
 	return check_older_anchors(s, c);
 }
@@ -158,9 +183,16 @@ static st begin_since(struct scope *s, struct check *c)
 static st check_envelope(struct scope *s, struct check *c, uint64_t index, span leaf)
 {
 	struct audit_envelope envelope;
+	struct audit_report *r = c->report;
 	TRY(finding(s, c, audit_envelope_read(s, leaf, &envelope), &index));
 	if (envelope.seq != index)
 		return unsound(c, &index, "it says that it is record %llu", (unsigned long long)envelope.seq);
+	r->begin = index == r->from ? envelope.at : r->begin;
+	r->end = envelope.at;
+	if (c->request->visit != NULL && index >= c->visited) {
+		c->visited = index + 1;
+		c->request->visit(c->request->state, &envelope, leaf);
+	}
 	return OK;
 }
 
@@ -184,20 +216,35 @@ static st close_tiles(struct scope *s, struct check *c)
 {
 	for (unsigned level = 0; level + 1 < AUDIT_TILE_LEVELS && c->width[level] == AUDIT_TILE_WIDTH; level++) {
 		if (level > 0)
-			TRY(check_tile(s, c, level, (c->range.size >> (8 * level) >> 8) - 1));
+			TRY(check_tile(s, c, level, (c->size >> (8 * level) >> 8) - 1));
 		c->edge[level + 1][c->width[level + 1]++] = audit_root_of(c->edge[level], AUDIT_TILE_WIDTH);
 		c->width[level] = 0;
 	}
 	return OK;
 }
 
+/* A record of another place tells more than that its hash is not the one of this place. */
+static st wrong_hash(struct scope *s, struct check *c, uint64_t index, span leaf)
+{
+	struct audit_envelope envelope;
+	st read = audit_envelope_read(s, leaf, &envelope);
+	scope_clear_error(s);
+	if (read.code == E_OK && envelope.seq != index)
+		return unsound(
+			c, &index,
+			"here lies record %llu, and not the one whose hash the tile has: records were taken out, put in or "
+			"moved",
+			(unsigned long long)envelope.seq);
+	return unsound(c, &index, "the record does not have the hash that its tile has: record or tile was changed");
+}
+
 static st check_leaf(struct scope *s, struct check *c, uint64_t index, span leaf, const struct audit_hash *expected)
 {
 	struct audit_hash hash = audit_leaf_hash(leaf);
 	if (!audit_hash_equal(&hash, expected))
-		return unsound(c, &index, "the record does not have the hash that its tile has: record or tile was changed");
+		return wrong_hash(s, c, index, leaf);
 	TRY(check_envelope(s, c, index, leaf));
-	audit_range_add(&c->range, &hash);
+	c->size++;
 	c->edge[0][c->width[0]++] = hash;
 	TRY(close_tiles(s, c));
 	return check_anchors(c);
@@ -205,10 +252,10 @@ static st check_leaf(struct scope *s, struct check *c, uint64_t index, span leaf
 
 static st check_bundle(struct scope *s, struct check *c, struct buf *bundle)
 {
-	uint64_t size = c->report->checkpoint.size, n = c->range.size / AUDIT_TILE_WIDTH, first = n * AUDIT_TILE_WIDTH;
+	uint64_t size = c->report->checkpoint.size, n = c->size / AUDIT_TILE_WIDTH, first = n * AUDIT_TILE_WIDTH;
 	unsigned width = size - first < AUDIT_TILE_WIDTH ? (unsigned)(size - first) : AUDIT_TILE_WIDTH;
 	const struct audit_hash *tile;
-	uint64_t next = c->range.size;
+	uint64_t next = c->size;
 	TRY(finding(s, c, audit_log_bundle(s, c->log, n, width, bundle), &next));
 	TRY(finding(s, c, audit_log_tile(s, c->log, 0, n, width, &tile), &next));
 	struct audit_hash expected[AUDIT_TILE_WIDTH];
@@ -228,9 +275,9 @@ static st check_leaves(struct scope *s, struct check *c)
 {
 	AUTO_BUF bundle;
 	buf_init(&bundle, AUDIT_BUNDLE_MAX);
-	if (c->range.size == 0 || c->request->since.len > 0)
+	if (c->size == 0 || c->request->since.len > 0)
 		TRY(check_anchors(c));
-	while (c->range.size < c->report->checkpoint.size) {
+	while (c->size < c->report->checkpoint.size) {
 		AUTO_SCOPE aside; /* memory of one bundle is given back before the next */
 		scope_init(&aside, s->source);
 		st status = check_bundle(&aside, c, &bundle);
@@ -239,13 +286,13 @@ static st check_leaves(struct scope *s, struct check *c)
 	}
 	for (unsigned level = 1; level < AUDIT_TILE_LEVELS; level++)
 		if (c->width[level] > 0)
-			TRY(check_tile(s, c, level, c->range.size >> (8 * level) >> 8));
-	struct audit_hash root = audit_range_root(&c->range);
+			TRY(check_tile(s, c, level, c->size >> (8 * level) >> 8));
+	struct audit_hash root = edge_root(c);
 	if (!audit_hash_equal(&root, &c->report->checkpoint.root))
 		return unsound(c, &c->agreed,
 			       "the root of the leaves is not the signed one: one of the leaves %llu to %llu was changed, with "
 			       "its tiles",
-			       (unsigned long long)c->agreed, (unsigned long long)c->range.size - 1);
+			       (unsigned long long)c->agreed, (unsigned long long)c->size - 1);
 	return OK;
 }
 
@@ -374,7 +421,7 @@ st audit_verify(struct scope *s, const struct audit_verify *request, struct audi
 		return OK;
 	}
 	TRY(status);
-	if (request->anchor_count == 0 && request->since.len == 0)
+	if (out->anchors == out->came_along && request->since.len == 0)
 		out->verdict = AUDIT_NOT_ANCHORED;
 	return OK;
 }

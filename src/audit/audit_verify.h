@@ -16,6 +16,7 @@ enum audit_verdict { AUDIT_SOUND = 0, AUDIT_UNSOUND = 1, AUDIT_NOT_ANCHORED = 2 
 struct audit_anchor {
 	const char *name; /* of its file, for the report */
 	span note;
+	bool came_along; /* with the copy that is verified: it must agree, but it is no word of anybody else */
 };
 
 struct audit_verify {
@@ -26,6 +27,9 @@ struct audit_verify {
 	const struct audit_anchor *anchor;
 	size_t anchor_count;
 	span since; /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
+	/* Called for each record that is sound by itself, in the order of the log, those of the tail too; NULL: nobody is. */
+	void (*visit)(void *state, const struct audit_envelope *envelope, span leaf);
+	void *state;
 };
 
 struct audit_report {
@@ -38,6 +42,9 @@ struct audit_report {
 	uint64_t tail;        /* leaves behind the checkpoint, verified by their structure only */
 	bool tail_unfinished; /* the tail ends in a group whose writer is at it or died: not acknowledged */
 	size_t anchors;       /* that agree with the log */
+	size_t came_along;    /* so many of these came with the copy itself */
+	uint64_t anchored;    /* leaves that `since`, or the largest of those that did not, covers */
+	int64_t begin, end;   /* time of receipt of the first and the last record that was read; 0: none was */
 };
 
 /* Fails only when it cannot be done (no such directory, disk errors); what is wrong with the log is in the report. */

@@ -72,10 +72,13 @@ const char *digest_name(enum digest_alg alg)
 	return alg < DIGEST_COUNT ? digest_rows[alg].name : "unknown";
 }
 
-static span run(EVP_MD_CTX *context, enum digest_alg alg, span bytes, uint8_t *out)
+span digest_of_two(enum digest_alg alg, span first, span second, uint8_t *out)
 {
 	unsigned len = 0;
-	if (EVP_DigestInit_ex(context, fetch(alg), NULL) != 1 || EVP_DigestUpdate(context, bytes.data, bytes.len) != 1 ||
+	const EVP_MD *md = fetch(alg);
+	EVP_MD_CTX *context = thread_context();
+	if (EVP_DigestInit_ex(context, md, NULL) != 1 || EVP_DigestUpdate(context, first.data, first.len) != 1 ||
+	    (second.len > 0 && EVP_DigestUpdate(context, second.data, second.len) != 1) ||
 	    EVP_DigestFinal_ex(context, out, &len) != 1)
 		log_die("libcrypto cannot compute %s", digest_name(alg));
 	return span_of(out, len);
@@ -83,8 +86,7 @@ static span run(EVP_MD_CTX *context, enum digest_alg alg, span bytes, uint8_t *o
 
 span digest_of(enum digest_alg alg, span bytes, uint8_t *out)
 {
-	(void)fetch(alg);
-	return run(thread_context(), alg, bytes, out);
+	return digest_of_two(alg, bytes, (span){ 0 }, out);
 }
 
 span digest_new(struct scope *s, enum digest_alg alg, span bytes)

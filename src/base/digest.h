@@ -14,6 +14,8 @@ const char *digest_name(enum digest_alg alg);
 
 /* In one call; the result lies in `out` (DIGEST_MAX bytes are always enough). A failing libcrypto ends the process. */
 span digest_of(enum digest_alg alg, span bytes, uint8_t *out);
+/* The same over two pieces, one behind the other: for a prefix that need not be copied before what it goes with. */
+span digest_of_two(enum digest_alg alg, span first, span second, uint8_t *out);
 span digest_new(struct scope *s, enum digest_alg alg, span bytes);
 
 /* In parts: digest_start, any number of digest_add, digest_finish. A started digest must be finished or dropped. */

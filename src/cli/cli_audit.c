@@ -1,14 +1,10 @@
-/* `chancery audit`: records of the log, and of journals of off-line work. Verification is in cli_audit_verify.c. */
+/* `chancery audit`: the table of its commands, and journals of off-line work. The others are in cli_audit_*.c. */
 #include "cli_audit.h"
-#include "cli_nearest.h"
+#include "cli_audit_source.h"
 #include "audit.h"
 #include "audit_client.h"
 #include "cli_nouns.h"
 #include "file.h"
-#include "moment.h"
-#include "text.h"
-
-#define PAGE 256
 
 st cli_audit_socket(struct scope *s, const struct cli *c, const char **out)
 {
@@ -17,108 +13,6 @@ st cli_audit_socket(struct scope *s, const struct cli *c, const char **out)
 		return fail(s, E_NOTFOUND, "chancery.conf names no auditd with a socket on this host");
 	*out = daemon->socket;
 	return OK;
-}
-
-/* ---- show ---- */
-struct wish {
-	const char *event, *containing;
-	json_t *rows;
-	uint64_t limit;
-};
-
-static bool wanted(const struct wish *w, span leaf, const json_t *record)
-{
-	if (w->event != NULL && strcmp(cli_member(record, "event"), w->event) != 0)
-		return false;
-	return w->containing == NULL || memmem(leaf.data, leaf.len, w->containing, strlen(w->containing)) != NULL;
-}
-
-static st add_leaf(struct scope *s, const struct audit_leaf *leaf, const struct wish *w)
-{
-	AUTO(json_t) *envelope = json_loadb((const char *)leaf->bytes.data, leaf->bytes.len, 0, NULL);
-	if (envelope == NULL)
-		return fail(s, E_CRYPTO, "record %llu is no JSON; see `chancery audit verify`",
-			    (unsigned long long)leaf->index);
-	if (wanted(w, leaf->bytes, json_object_get(envelope, "record")))
-		(void)json_array_append_new(w->rows, TAKE(envelope));
-	return OK;
-}
-
-static json_t *short_rows(const json_t *envelopes)
-{
-	json_t *rows = json_array();
-	size_t i;
-	json_t *envelope;
-	json_array_foreach(envelopes, i, envelope)
-	{
-		json_t *record = json_object_get(envelope, "record");
-		json_t *row = json_pack("{s:O, s:s, s:s, s:s}", "seq", json_object_get(envelope, "seq"), "time",
-					cli_member(record, "time"), "event", cli_member(record, "event"), "component",
-					cli_member(record, "component"));
-		const char *about = cli_member(record, "serial");
-		if (about[0] == 0)
-			about = cli_member(record, "key");
-		if (about[0] == 0)
-			about = cli_member(record, "ca");
-		(void)json_object_set_new(row, "about", json_string(about));
-		(void)json_array_append_new(rows, row);
-	}
-	return rows;
-}
-
-/* The newest records unless --from says where to begin: pages are read from the place that can hold them. */
-static st collect(struct scope *s, const struct cli *c, struct audit *log, struct wish *w)
-{
-	uint64_t size, from;
-	struct audit_leaf *leaves;
-	size_t count;
-	TRY(audit_read(s, log, 0, 1, &leaves, &count, &size));
-	bool filtered = w->event != NULL || w->containing != NULL;
-	uint64_t newest = size > w->limit && !filtered ? size - w->limit : 0;
-	TRY(cli_get_number(s, c, "from", newest, UINT64_MAX, &from));
-	while (from < size && json_array_size(w->rows) < w->limit) {
-		AUTO_SCOPE page;
-		scope_init(&page, NULL);
-		st read = audit_read(&page, log, from, PAGE, &leaves, &count, &size);
-		for (size_t i = 0; read.code == E_OK && i < count && json_array_size(w->rows) < w->limit; i++)
-			read = add_leaf(&page, &leaves[i], w);
-		if (read.code != E_OK)
-			return fail(s, read.code, "%s", page.message);
-		if (count == 0)
-			break;
-		from += count;
-	}
-	return OK;
-}
-
-static st check_event(struct scope *s, const char *name)
-{
-	struct cli_nearest near = { .word = span_str(name == NULL ? "" : name) };
-	for (int code = 0; name != NULL && code < AUDIT_CODE_COUNT; code++) {
-		if (strcmp(audit_row((enum audit_code)code)->name, name) == 0)
-			return OK;
-		cli_nearest_try(&near, audit_row((enum audit_code)code)->name);
-	}
-	return name == NULL ? OK
-			    : fail(s, E_INPUT, "there is no event %s%s; `chancery audit catalogue` names them", name,
-				   cli_nearest_question(s, &near, ""));
-}
-
-static st show(struct scope *s, struct cli *c)
-{
-	const char *socket = NULL;
-	TRY(cli_audit_socket(s, c, &socket));
-	AUTO(json_t) *rows = json_array();
-	struct wish w = { .event = cli_get(c, "event"), .containing = cli_get(c, "containing"), .rows = rows };
-	TRY(check_event(s, w.event));
-	TRY(cli_get_number(s, c, "limit", 50, 1000000, &w.limit));
-	const struct audit_settings settings = { .socket = socket, .component = "cli" };
-	struct audit *log;
-	TRY(audit_open(s, &settings, &log));
-	st collected = collect(s, c, log, &w);
-	audit_close(log);
-	TRY(collected);
-	return cli_print(s, c, c->json || cli_get(c, "whole") != NULL ? TAKE(rows) : short_rows(rows));
 }
 
 /* ---- import ---- */
@@ -159,36 +53,121 @@ static st catalogue(struct scope *s, struct cli *c)
 
 static const struct cli_option show_options[] = {
 	{ .name = "event", .value = "NAME", .help = "only this event; `chancery audit catalogue` names them" },
+	{ .name = "component", .value = "NAME", .help = "only records of this daemon: ca, keyd/time, ..." },
 	{ .name = "containing", .value = "TEXT", .help = "only records that contain this text (a serial, a name)" },
+	{ .name = "begin", .value = "TIME", .help = "only records received from this day (2026-11-01) or time on" },
+	{ .name = "end", .value = "TIME", .help = "only records received before this day or time" },
 	{ .name = "from", .value = "N", .help = "begin at this record (default: the newest)" },
 	{ .name = "limit", .value = "N", .help = "at most so many (default 50)" },
 	{ .name = "whole", .help = "every field of every record" },
+	{ .name = "log", .value = "DIR", .help = "directory of a log, instead of the auditd that runs: needs no installation" },
 };
 static const struct cli_option verify_options[] = {
 	{ .name = "log",
 	  .value = "DIR",
-	  .help = "the log to verify (default: this installation's); with --key no installation is needed" },
-	{ .name = "key", .value = "FILE", .help = "verifier key of the log (default: this installation's)" },
+	  .help = "the log to verify (default: EXPORT's, or this installation's); with --key no installation is needed" },
+	CLI_AUDIT_KEY_OPTION,
 	{ .name = "anchor",
 	  .value = "FILE",
 	  .help = "a checkpoint kept outside: the log must be a continuation of it (may be repeated)" },
+	{ .name = "founding",
+	  .value = "FILE",
+	  .help = "founding document: every operation with quorum is judged again (default: EXPORT's, or this installation's)" },
 	{ .name = "since",
 	  .value = "CHECKPOINT",
 	  .help = "a checkpoint verified earlier: only what follows it is read, and that it follows" },
 };
+static const struct cli_option prove_options[] = {
+	{ .name = "record", .value = "N", .help = "prove that this record is in the log (c2sp.org/tlog-proof)" },
+	{ .name = "since",
+	  .value = "CHECKPOINT",
+	  .help = "prove that the log continues this checkpoint (as an add-checkpoint request, c2sp.org/tlog-witness)" },
+	{ .name = "out", .value = "FILE", .help = "write the proof there (default: standard output)" },
+	CLI_AUDIT_LOG_OPTION,
+	CLI_AUDIT_KEY_OPTION,
+};
+static const struct cli_option check_options[] = {
+	{ .name = "key",
+	  .value = "FILE",
+	  .help = "verifier key of the log, from a source you trust (default: this installation's)" },
+	{ .name = "leaf", .value = "FILE", .help = "the record, when the proof does not bring it along" },
+};
+static const struct cli_option report_options[] = {
+	{ .name = "from",
+	  .value = "TIME",
+	  .help = "first day (2026-11-01) or time of the period, UTC (default: the beginning)" },
+	{ .name = "to", .value = "TIME", .help = "day or time at which it ends, not part of it (default: now)" },
+	{ .name = "out", .value = "FILE", .required = true, .help = "the report: one HTML page, without scripts" },
+	{ .name = "pdf", .value = "FILE", .help = "the same as PDF/A-2b; needs Debian's weasyprint" },
+	CLI_AUDIT_LOG_OPTION,
+	CLI_AUDIT_KEY_OPTION,
+	{ .name = "anchor", .value = "FILE", .help = "a checkpoint kept outside (may be repeated)" },
+	{ .name = "founding", .value = "FILE", .help = "founding document (default: EXPORT's, or this installation's)" },
+};
+static const struct cli_option review_options[] = {
+	{ .name = "report",
+	  .value = "FILE",
+	  .required = true,
+	  .help = "the very file that was read: its SHA-256 goes on record" },
+	{ .name = "by", .value = "PERSON", .required = true, .help = "who read it, as on the register: p3" },
+	{ .name = "remarks",
+	  .value = "TEXT",
+	  .help = "what is to be said of it; no names of persons, they could not be erased" },
+};
+static const struct cli_option export_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
 static const struct cli_command commands[] = {
 	{ .verb = "show",
-	  .summary = "Show records of the audit log",
-	  .example = "audit show --event certificate.issued --limit 10",
+	  .arguments = "[EXPORT]",
+	  .summary = "Show records of the audit log, or of an export",
+	  .example = "audit show --event certificate.issued --begin 2026-11-01 --limit 10",
 	  CLI_OPTIONS(show_options),
-	  .run = show },
+	  .without_configuration = true,
+	  .run = cli_audit_show },
 	{ .verb = "verify",
+	  .arguments = "[EXPORT]",
 	  .summary =
-		  "Check the whole log off-line: hashes, order, checkpoints, and the checkpoints that daemons kept; exit 0 only if sound",
-	  .example = "audit verify",
+		  "Check the whole log off-line: hashes, order, signature, the checkpoints kept outside, the approvals of every operation "
+		  "with quorum; say what was checked and what could not be; exit 0 only if sound",
+	  .example = "audit verify export-of-november --key log.vkey --anchor checkpoint-of-may",
 	  CLI_OPTIONS(verify_options),
 	  .without_configuration = true,
 	  .run = cli_audit_verify },
+	{ .verb = "export",
+	  .arguments = "DIR",
+	  .summary =
+		  "Write a folder that an auditor verifies elsewhere: log, key, founding document, kept checkpoints, and what they are",
+	  .example = "audit export /media/stick/export-of-november",
+	  CLI_OPTIONS(export_options),
+	  .without_configuration = true,
+	  .run = cli_audit_export },
+	{ .verb = "prove",
+	  .arguments = "[EXPORT]",
+	  .summary =
+		  "Write a proof that one record is in the log, or that the log continues a checkpoint; other tools verify it too",
+	  .example = "audit prove --record 17 --out 17.tlog-proof",
+	  CLI_OPTIONS(prove_options),
+	  .without_configuration = true,
+	  .run = cli_audit_prove },
+	{ .verb = "check",
+	  .arguments = "PROOF",
+	  .summary = "Verify a proof that a record is in the log, and show the record",
+	  .example = "audit check 17.tlog-proof --key log.vkey",
+	  CLI_OPTIONS(check_options),
+	  .without_configuration = true,
+	  .run = cli_audit_check_proof },
+	{ .verb = "report",
+	  .arguments = "[EXPORT]",
+	  .summary =
+		  "Write a report on a period: exceptions first, then what the log is worth, its course in a chart, and who did what",
+	  .example = "audit report --from 2026-10-01 --to 2026-11-01 --out october.html --pdf october.pdf",
+	  CLI_OPTIONS(report_options),
+	  .without_configuration = true,
+	  .run = cli_audit_report },
+	{ .verb = "review",
+	  .summary = "Put on record that somebody reviewed a report",
+	  .example = "audit review --report october.pdf --by p7 --remarks 'two refusals followed up'",
+	  CLI_OPTIONS(review_options),
+	  .run = cli_audit_review },
 	{ .verb = "import",
 	  .arguments = "FILE",
 	  .summary = "Bring the journal of off-line work (the root's) into the log",

@@ -1,103 +1,77 @@
-/* `chancery audit verify`: the whole log, off-line, held to the checkpoints that daemons and people kept. */
-#include "audit_verify.h"
+/* `chancery audit verify`: the whole log, off-line, held to the checkpoints that daemons and people kept, and its operations with quorum. */
 #include "cli_audit.h"
+#include "cli_audit_source.h"
+#include "cli_report.h"
 #include "file.h"
-
-#define ANCHORS_MAX 64
-
-struct anchors {
-	struct audit_anchor row[ANCHORS_MAX];
-	size_t count;
-};
-
-static st add_anchor(struct scope *s, struct anchors *to, const char *path)
-{
-	span note;
-	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
-	if (note.len == 0)
-		return OK;
-	if (to->count == ANCHORS_MAX)
-		return fail(s, E_LIMIT, "at most %d anchors", ANCHORS_MAX);
-	to->row[to->count++] = (struct audit_anchor){ .name = path, .note = note };
-	return OK;
-}
-
-/* Daemons replace their anchor while this runs, so each is read once, before the log. One that does not exist yet is left out. */
-static st add_kept(struct scope *s, const struct cli *c, struct anchors *to)
-{
-	const struct conf_list *kept = &c->conf.anchors;
-	for (size_t i = 0; i < kept->count; i++)
-		if (file_exists(kept->item[i]))
-			TRY(add_anchor(s, to, kept->item[i]));
-	return OK;
-}
-
-static st read_key(struct scope *s, const struct cli *c, struct audit_key *out)
-{
-	const char *path = cli_get_or(c, "key", c->conf.audit_key);
-	span line;
-	TRY(file_read(s, path, 4096, &line));
-	while (line.len > 0 && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
-		line.len--;
-	return fail_context(s, audit_key_parse(s, line, out), "%s", path);
-}
-
-static json_t *report_json(const struct audit_report *report)
-{
-	static const char *const verdicts[] = {
-		[AUDIT_SOUND] = "sound",
-		[AUDIT_UNSOUND] = "NOT SOUND",
-		[AUDIT_NOT_ANCHORED] = "sound, but tail not anchored: no checkpoint kept outside the log covers its end",
-	};
-	json_t *out = json_pack("{s:s}", "verdict", verdicts[report->verdict]);
-	if (report->has_index)
-		(void)json_object_set_new(out, "first bad record", json_integer((json_int_t)report->index));
-	if (report->problem[0] != 0)
-		(void)json_object_set_new(out, "problem", json_string(report->problem));
-	(void)json_object_set_new(out, "origin", json_string(report->checkpoint.origin));
-	(void)json_object_set_new(out, "records under the checkpoint", json_integer((json_int_t)report->checkpoint.size));
-	(void)json_object_set_new(out, "read from record", json_integer((json_int_t)report->from));
-	(void)json_object_set_new(out, "records behind it", json_integer((json_int_t)report->tail));
-	(void)json_object_set_new(out, "anchors that agree", json_integer((json_int_t)report->anchors));
-	return out;
-}
 
 st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out)
 {
-	struct audit_key key;
-	struct anchors anchors = { .count = 0 };
-	TRY(read_key(s, c, &key));
+	struct cli_audit_source source = { .log = dir };
+	TRY(cli_audit_read_key(s, c->conf.audit_key, &source.key));
 	if (anchored)
-		TRY(add_kept(s, c, &anchors));
+		TRY(cli_audit_kept(s, c, &source));
 	const struct audit_verify request = {
-		.dir = dir, .key = &key, .key_count = 1, .anchor = anchors.row, .anchor_count = anchors.count
+		.dir = dir, .key = &source.key, .key_count = 1, .anchor = source.anchor, .anchor_count = source.anchors
 	};
 	return audit_verify(s, &request, out);
 }
 
-/* Log and key named: a copy on an auditor's own machine, where there is no installation. */
-st cli_audit_verify(struct scope *s, struct cli *c)
+/* Operations with quorum, in the same pass. */
+static st open_judge(struct scope *s, const struct cli *c, const struct cli_audit_source *source, struct cli_judge **out,
+		     const char **out_why_not)
 {
-	const char *dir = cli_get(c, "log");
-	if (dir == NULL || cli_get(c, "key") == NULL)
-		TRY(fail_context(s, cli_read_conf(s, c), "without --log DIR and --key FILE"));
-	struct audit_key key;
-	TRY(read_key(s, c, &key));
-	struct anchors anchors = { .count = 0 };
-	if (dir == NULL)
-		TRY(add_kept(s, c, &anchors));
-	const char *path;
-	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
-		TRY(add_anchor(s, &anchors, path));
-	struct audit_verify request = { .dir = dir != NULL ? dir : c->conf.audit_log,
-					.key = &key,
+	*out_why_not = "give the founding document: --founding FILE";
+	if (cli_get(c, "since") == NULL)
+		return source->founding == NULL ? OK : cli_judge_new(s, source->founding, out);
+	if (cli_get(c, "founding") != NULL)
+		return fail(s, E_INPUT,
+			    "operations are judged from the first record on, and --since leaves that out: give --since or "
+			    "--founding");
+	*out_why_not = "--since leaves out the first of them";
+	return OK;
+}
+
+st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *source, struct report *report,
+		 json_t **out_words)
+{
+	AUTO(cli_judge) *judge = NULL;
+	const char *why_not = NULL;
+	TRY(open_judge(s, c, source, &judge, &why_not));
+	struct audit_verify request = { .dir = source->log,
+					.key = &source->key,
 					.key_count = 1,
-					.anchor = anchors.row,
-					.anchor_count = anchors.count };
+					.anchor = source->anchor,
+					.anchor_count = source->anchors,
+					.visit = judge == NULL ? NULL : cli_judge_record,
+					.state = judge };
+	if (report != NULL) {
+		report->judge = judge;
+		request.visit = report_record;
+		request.state = report;
+	}
 	if (cli_get(c, "since") != NULL)
 		TRY(file_read(s, cli_get(c, "since"), AUDIT_NOTE_MAX, &request.since));
-	struct audit_report report;
-	TRY(audit_verify(s, &request, &report));
-	c->exit_code = (int)report.verdict;
-	return cli_print(s, c, report_json(&report));
+	struct audit_report found;
+	struct cli_judgement judgement;
+	TRY(audit_verify(s, &request, &found));
+	bool judged = judge != NULL && found.verdict != AUDIT_UNSOUND;
+	if (judged)
+		TRY(cli_judge_end(judge, &judgement));
+	const struct cli_verification v = { .report = &found,
+					    .key = &source->key,
+					    .has_since = request.since.len > 0,
+					    .judgement = judged ? &judgement : NULL,
+					    .not_judged = why_not };
+	c->exit_code = (int)cli_audit_verdict(&v);
+	*out_words = cli_audit_words(s, &v);
+	return OK;
+}
+
+st cli_audit_verify(struct scope *s, struct cli *c)
+{
+	struct cli_audit_source source;
+	json_t *words;
+	TRY(cli_audit_find(s, c, c->argument_count > 0 ? c->argument[0] : NULL, &source));
+	TRY(cli_audit_run(s, c, &source, NULL, &words));
+	return cli_print(s, c, words);
 }

@@ -335,7 +335,7 @@ static const struct cli_command commands[] = {
 	{ .verb = "verify",
 	  .summary =
 		  "Judge every operation in a log again, off-line, from the founding document on; exit 1 when one did not have its "
-		  "quorum. `audit verify` judges the log itself",
+		  "quorum. `audit verify` judges the log itself, and these too",
 	  .example = "op verify --log copy/log --founding founding",
 	  .without_configuration = true,
 	  CLI_OPTIONS(verify_options),

@@ -1,183 +1,17 @@
 /* `chancery op verify`: every operation with quorum in a log, judged again from the founding document on. For an auditor who trusts none of
  * those who ran it: it needs the directory of the log and the founding document, and no network. */
 #include "audit_log.h"
-#include "audit_record.h"
+#include "cli_judge.h"
 #include "cli_op.h"
-#include "file.h"
 #include "text.h"
-#include <stdio.h>
-#include <stdlib.h>
 
 #define EXIT_FINDINGS 1
-#define EXECUTED_MAX  (1u << 20)
 
-struct used {
-	uint8_t proposal[CONTROL_HASH_LEN];
-};
-
-struct waiting {
-	uint64_t entries;
-	span leaf; /* empty: it was judged */
-};
-
-struct judging {
+struct walk {
 	struct scope *s;
-	struct control_register *r;
-	json_t *findings;
-	json_t *old_crls; /* carried out with a management CRL older than 24 hours */
-	uint64_t executed, refused;
-	struct used *used;       /* proposals that instances carried out */
-	struct waiting *waiting; /* operations that speak of entries which come later */
-	size_t waiting_count;
+	struct cli_judge *judge;
 	st status;
 };
-
-__attribute__((format(printf, 3, 4))) static void find(struct judging *j, const struct audit_envelope *e, const char *format,
-						       ...)
-{
-	char problem[512];
-	va_list args;
-	va_start(args, format);
-	(void)vsnprintf(problem, sizeof problem, format, args);
-	va_end(args);
-	(void)json_array_append_new(j->findings, json_pack("{s:I, s:s, s:s}", "record", (json_int_t)e->seq, "event",
-							   e->record.row->name, "finding", problem));
-}
-
-/* ---- entries of the register ---- */
-
-static void compare_entry(struct scope *s, struct judging *j, const struct audit_envelope *e)
-{
-	struct control_head head = control_register_head(j->r);
-	int64_t entry = 0;
-	span hash = { 0 };
-	st status = audit_field_number(s, &e->record, "entry", &entry);
-	if (status.code == E_OK)
-		status = audit_field_hex(s, &e->record, "head", &hash);
-	if (status.code != E_OK || (uint64_t)entry != head.entries || !span_equal(hash, SPAN_ARRAY(head.hash)))
-		find(j, e, "it says that it is entry %lld, and it is entry %llu with another head", (long long)entry,
-		     (unsigned long long)head.entries);
-}
-
-static void judge_waiting(struct judging *j, bool all);
-
-static void judge_entry(struct scope *s, struct judging *j, const struct audit_envelope *e)
-{
-	span file;
-	st status = audit_field_base64(s, &e->record, "file", &file);
-	if (status.code == E_OK)
-		status = control_register_apply(s, j->r, file, audit_envelope_time(e));
-	if (status.code == E_OK)
-		compare_entry(s, j, e);
-	if (status.code == E_OK)
-		judge_waiting(j, false);
-	else
-		find(j, e, "it has no effect on the register: %s", s->message);
-}
-
-/* ---- operations of other instances ---- */
-
-static bool used_before(struct judging *j, const uint8_t proposal[CONTROL_HASH_LEN])
-{
-	for (uint64_t i = 0; i < j->executed; i++)
-		if (memcmp(j->used[i].proposal, proposal, CONTROL_HASH_LEN) == 0)
-			return true;
-	return false;
-}
-
-static st check_instance(struct scope *s, const struct control_register *r, span name)
-{
-	const struct control_instance *instance = control_instance_named(r, name);
-	if (instance == NULL || instance->retired)
-		return fail(s, E_DENIED, "the instance %.*s is not on the register, or retired", (int)name.len,
-			    (const char *)name.data);
-	return OK;
-}
-
-static st check_executed(struct scope *s, struct judging *j, const struct audit_envelope *e, struct control_signed *o)
-{
-	span file, instance;
-	TRY(audit_field_base64(s, &e->record, "file", &file));
-	TRY(audit_field_text(s, &e->record, "instance", &instance));
-	TRY(control_signed_read(s, file, o));
-	if (o->proposal.operation->executor == CONTROL_BY_KEYD) /* a ca has no key of its own there */
-		TRY(check_instance(s, j->r, instance));
-	TRY(control_check(s, j->r, o, scope_cstr(s, instance), audit_envelope_time(e)));
-	//= control#nonce a proposal is carried out once
-	if (used_before(j, o->proposal.hash))
-		return fail(s, E_CONFLICT, "this proposal was carried out before");
-	return OK;
-}
-
-/* Everybody's measure of whether an old CRL is the newest. */
-static void judge_crl(struct scope *s, struct judging *j, const struct audit_envelope *e)
-{
-	span crl;
-	st status = audit_field_base64(s, &e->record, "file", &crl);
-	if (status.code == E_OK)
-		status = control_register_crl_on_record(s, j->r, crl);
-	if (status.code != E_OK)
-		find(j, e, "it is no CRL of the management CA: %s", s->message);
-}
-
-static void note_old_crl(struct scope *s, struct judging *j, const struct audit_envelope *e, const struct control_proposal *p)
-{
-	(void)json_array_append_new(j->old_crls, json_pack("{s:I, s:s, s:s}", "record", (json_int_t)e->seq, "operation",
-							   p->operation->name, "words", control_proposal_words(s, p)));
-}
-
-/* How much of the register an operation speaks of; 0 when it cannot be read, which is found later. */
-static uint64_t entries_of(struct scope *s, const struct audit_envelope *e)
-{
-	span file;
-	struct control_signed *o = scope_new(s, struct control_signed);
-	st status = audit_field_base64(s, &e->record, "file", &file);
-	if (status.code == E_OK)
-		status = control_signed_read(s, file, o);
-	scope_clear_error(s);
-	return status.code == E_OK ? o->proposal.entries : 0;
-}
-
-static void judge_executed(struct scope *s, struct judging *j, const struct audit_envelope *e)
-{
-	struct control_signed *o = scope_new(s, struct control_signed);
-	if (check_executed(s, j, e, o).code != E_OK)
-		find(j, e, "it should not have been carried out: %s", s->message);
-	else if (control_proposal_old_crl(&o->proposal) != 0)
-		note_old_crl(s, j, e, &o->proposal);
-	if (j->executed == EXECUTED_MAX) {
-		j->status = fail(j->s, E_LIMIT, "more than %u operations cannot be judged at once", EXECUTED_MAX);
-		return;
-	}
-	j->used = heap_grow(j->used, (size_t)(j->executed + 1) * sizeof *j->used);
-	memcpy(j->used[j->executed++].proposal, o->proposal.hash, CONTROL_HASH_LEN);
-}
-
-/* ---- those that are in the log before the entries that they speak of: a founding's journals come one after the other ---- */
-
-static void wait_for_entries(struct judging *j, uint64_t entries, span leaf)
-{
-	j->waiting = heap_grow(j->waiting, (j->waiting_count + 1) * sizeof *j->waiting);
-	j->waiting[j->waiting_count++] = (struct waiting){ .entries = entries, .leaf = scope_copy(j->s, leaf) };
-}
-
-/* Those whose entries are there now; at the end of the log all that are left. */
-static void judge_waiting(struct judging *j, bool all)
-{
-	uint64_t entries = control_register_head(j->r).entries;
-	for (size_t i = 0; i < j->waiting_count; i++) {
-		struct waiting *w = &j->waiting[i];
-		struct audit_envelope e;
-		AUTO_SCOPE s;
-		scope_init(&s, j->s->source);
-		if (w->leaf.len == 0 || (w->entries > entries && !all) || audit_envelope_read(&s, w->leaf, &e).code != E_OK)
-			continue;
-		w->leaf.len = 0;
-		judge_executed(&s, j, &e);
-	}
-}
-
-/* ---- the log ---- */
 
 /* Few among millions: the others are not read as records. */
 static bool may_be_control(span leaf)
@@ -190,51 +24,42 @@ static bool may_be_control(span leaf)
 	return false;
 }
 
-static bool judge(void *state, uint64_t index, span leaf)
+static bool see(void *state, uint64_t index, span leaf)
 {
-	struct judging *j = state;
+	struct walk *w = state;
 	struct audit_envelope e;
-	AUTO_SCOPE s;
-	scope_init(&s, j->s->source);
 	if (!may_be_control(leaf))
 		return true;
+	AUTO_SCOPE s;
+	scope_init(&s, w->s->source);
 	if (audit_envelope_read(&s, leaf, &e).code != E_OK) {
-		j->status = fail(j->s, E_CRYPTO, "record %llu: %s; see `chancery audit verify`", (unsigned long long)index,
+		w->status = fail(w->s, E_CRYPTO, "record %llu: %s; see `chancery audit verify`", (unsigned long long)index,
 				 s.message);
 		return false;
 	}
-	if (e.record.code == AUDIT_REGISTER_CHANGED)
-		judge_entry(&s, j, &e);
-	else if (e.record.code == AUDIT_OPERATION_EXECUTED && entries_of(&s, &e) > control_register_head(j->r).entries)
-		wait_for_entries(j, entries_of(&s, &e), leaf);
-	else if (e.record.code == AUDIT_OPERATION_EXECUTED)
-		judge_executed(&s, j, &e);
-	else if (e.record.code == AUDIT_OPERATION_REFUSED)
-		j->refused++;
-	else if (e.record.code == AUDIT_CRL_RECORDED)
-		judge_crl(&s, j, &e);
-	return j->status.code == E_OK;
+	cli_judge_record(w->judge, &e, leaf);
+	return true;
 }
 
-static st judge_log(struct scope *s, const char *dir, struct judging *j)
+static st judge_log(struct scope *s, const char *dir, struct cli_judge *judge)
 {
+	struct walk w = { .s = s, .judge = judge };
 	struct audit_log *log;
 	TRY(audit_log_open(s, dir, &log));
-	st status = audit_log_each(s, log, 0, judge, j);
+	st status = audit_log_each(s, log, 0, see, &w);
 	audit_log_close(log);
 	TRY(status);
-	return j->status;
+	return w.status;
 }
 
-static json_t *report(struct scope *s, struct judging *j)
+static json_t *report(struct scope *s, const struct cli_judgement *j)
 {
-	struct control_head head = control_register_head(j->r);
 	bool sound = json_array_size(j->findings) == 0;
-	json_t *out = json_pack("{s:s, s:s, s:I, s:s, s:I, s:I}", "verdict",
-				sound ? "every operation had its quorum" : "NOT SOUND: see the findings", "provider",
-				control_register_provider(j->r), "entries of the register", (json_int_t)head.entries, "head",
-				hex_text(s, SPAN_ARRAY(head.hash)), "carried out by keyds and cas", (json_int_t)j->executed,
-				"refused", (json_int_t)j->refused);
+	json_t *out =
+		json_pack("{s:s, s:s, s:I, s:s, s:I, s:I}", "verdict",
+			  sound ? "every operation had its quorum" : "NOT SOUND: see the findings", "provider", j->provider,
+			  "entries of the register", (json_int_t)j->entries, "head", hex_text(s, SPAN_ARRAY(j->head)),
+			  "carried out by keyds and cas", (json_int_t)j->executed, "refused", (json_int_t)j->refused);
 	if (json_array_size(j->old_crls) > 0)
 		(void)json_object_set(out, "with a management CRL older than 24 hours", j->old_crls);
 	if (!sound)
@@ -242,28 +67,15 @@ static json_t *report(struct scope *s, struct judging *j)
 	return out;
 }
 
-static st read_founding(struct scope *s, const struct cli *c, struct control_register **out)
-{
-	span document;
-	const char *path = cli_get_or(c, "founding", c->conf.founding);
-	TRY(fail_context(s, file_read(s, path, CONTROL_TEXT_MAX, &document), "the founding document"));
-	return fail_context(s, control_register_new(s, document, out), "%s", path);
-}
-
 st cli_op_verify(struct scope *s, struct cli *c)
 {
 	if (cli_get(c, "log") == NULL || cli_get(c, "founding") == NULL)
 		TRY(fail_context(s, cli_read_conf(s, c), "without --log DIR and --founding FILE"));
-	AUTO(control_register) *r = NULL;
-	AUTO(json_t) *findings = json_array(), *old_crls = json_array();
-	TRY(read_founding(s, c, &r));
-	struct judging j = { .s = s, .r = r, .findings = findings, .old_crls = old_crls };
-	st status = judge_log(s, cli_get_or(c, "log", c->conf.audit_log), &j);
-	if (status.code == E_OK)
-		judge_waiting(&j, true);
-	free(j.used);
-	free(j.waiting);
-	TRY(status);
-	c->exit_code = json_array_size(findings) == 0 ? 0 : EXIT_FINDINGS;
-	return cli_print(s, c, report(s, &j));
+	AUTO(cli_judge) *judge = NULL;
+	struct cli_judgement judgement;
+	TRY(cli_judge_new(s, cli_get_or(c, "founding", c->conf.founding), &judge));
+	TRY(judge_log(s, cli_get_or(c, "log", c->conf.audit_log), judge));
+	TRY(cli_judge_end(judge, &judgement));
+	c->exit_code = json_array_size(judgement.findings) == 0 ? 0 : EXIT_FINDINGS;
+	return cli_print(s, c, report(s, &judgement));
 }

@@ -304,6 +304,18 @@ def test_an_auditor_judges_every_operation_again_with_log_and_founding_document_
         done = subprocess.run([desk.tool, "op", "verify", "--json", "--log", site.auditd.log, "--founding", site.founding], capture_output=True,
                               text=True, env={}, timeout=60)
         return done.returncode, json.loads(done.stdout)
+
+    def with_the_log(*options):
+        """The same by `audit verify`, in one pass with the log itself; a checkpoint that was kept lets it be sound."""
+        assert site.auditd.settled()
+        kept = shutil.copy(os.path.join(site.auditd.log, "checkpoint"), desk.work("kept"))
+        return site.auditd.verify("--anchor", kept, *options)
+    code, report = with_the_log("--founding", site.founding)
+    assert (code, report["verdict"]) == (0, "sound"), report
+    assert report["operations carried out"] == len(site.records("operation.executed"))
+    assert any(site.founding_hash in said and "had the approvals" in said for said in report["checked"])
+    code, report = with_the_log()
+    assert code == 0 and any("critical operations" in said and "--founding" in said for said in report["not checked"])
     code, report = judged()
     register = site.register()
     assert (code, report["verdict"]) == (0, "every operation had its quorum"), report
@@ -323,3 +335,9 @@ def test_an_auditor_judges_every_operation_again_with_log_and_founding_document_
     said = [f["finding"] for f in report["findings"]]
     assert "keyd/ca is not on the register" in said[0] and "needs 2 approvals" in said[1] and "entry 99" in said[2]
     assert report["entries of the register"] == register["entries"] + 1 == site.register()["entries"]
+    findings = report["findings"]
+    code, report = with_the_log("--founding", site.founding)
+    assert code == 1 and report["verdict"].startswith("NOT SOUND: an operation") and report["findings"] == findings
+    assert (report["first bad record"], report["problem"]) == (index[0], said[0])
+    assert not any("had the approvals" in text for text in report["checked"])
+    assert with_the_log()[0] == 0, "the log by itself is as its writers left it"

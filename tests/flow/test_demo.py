@@ -146,6 +146,63 @@ def test_verify_finds_a_changed_record(provider):
     assert done.returncode == 1, done.stdout + done.stderr
 
 
+def test_an_export_verifies_elsewhere_with_the_verifier_alone(provider):
+    within(10, lambda: provider.call("audit", "verify").returncode == 0)
+    export = provider.directory / "export"
+    kept = shutil.copy(provider.home / "state" / "auditd" / "log" / "checkpoint", provider.work / "kept")
+    made = provider.json("audit", "export", export)
+    elsewhere = provider.directory / "elsewhere"
+    shutil.move(export, elsewhere)
+
+    def auditor(*words):
+        return run(provider.tool, "--home", "/nonexistent", *words, "--json", env={})
+    done = auditor("audit", "verify", elsewhere)
+    report = json.loads(done.stdout)
+    came_along = len(list((elsewhere / "anchors").iterdir()))
+    assert done.returncode == 2 and report["anchors that agree"] == came_along > 3, "what came along is no word of anybody else"
+    assert any("came with the export" in said for said in report["checked"])
+    done = auditor("audit", "verify", elsewhere, "--anchor", kept)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["verdict"], report["anchors that agree"]) == (0, "sound", came_along + 1), report
+    assert any("had the approvals" in said for said in report["checked"]) == (elsewhere / "founding").exists()
+    key = (elsewhere / "log.vkey").read_text().strip()
+    assert made["key sha256"] == hashlib.sha256(key.encode()).hexdigest() and made["key sha256"] in (elsewhere / "README.txt").read_text()
+    shown = json.loads(auditor("audit", "show", elsewhere, "--event", "certificate.issued", "--limit", "1").stdout)
+    assert auditor("audit", "prove", elsewhere, "--record", str(shown[0]["seq"]), "--out", provider.work / "proof").returncode == 0
+    proved = json.loads(auditor("audit", "check", provider.work / "proof", "--key", elsewhere / "log.vkey").stdout)
+    assert proved["leaf"] == shown[0]
+    # It went on record, and into a folder that was not there.
+    assert provider.json("audit", "show", "--event", "log.exported")[-1]["record"]["records"] == made["records"] == report["records under the checkpoint"]
+    assert provider.call("audit", "export", elsewhere).returncode == 6
+    bundle = max((p for p in (elsewhere / "log" / "tile" / "entries").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    bundle.write_bytes(bundle.read_bytes().replace(b"provider.founded", b"provider.fOunded"))
+    done = auditor("audit", "verify", elsewhere)
+    assert (done.returncode, json.loads(done.stdout)["first bad record"]) == (1, 0)
+
+
+def test_a_review_of_a_report_is_on_record_with_the_very_file(provider):
+    within(10, lambda: provider.call("audit", "verify").returncode == 0)
+    path = provider.work / "report.html"
+    made = provider.json("audit", "report", "--from", "2026-01-01", "--out", path)
+    assert made["verdict"] == "sound" and made["records in the period"] > 40
+    assert provider.call("audit", "review", "--report", path, "--by", "Greet Maes").returncode == 3, "names stay out of the log"
+    provider.check("audit", "review", "--report", path, "--by", "p7", "--remarks", "nothing to follow up")
+    record = provider.json("audit", "show", "--event", "report.reviewed")[-1]["record"]
+    assert (record["report"], record["person"], record["remarks"]) == (made["sha256"], "p7", "nothing to follow up") and record["operator"]
+    provider.check("audit", "report", "--from", "2026-01-01", "--out", path)
+    assert "report.reviewed" in path.read_text()
+
+
+def test_records_are_found_by_component_and_time(provider):
+    everything = provider.json("audit", "show", "--limit", "100000")
+    middle = everything[len(everything) // 2]["at"]
+    begin, end = (provider.json("audit", "show", *words, middle, "--limit", "100000") for words in (["--begin"], ["--end"]))
+    assert [leaf["seq"] for leaf in end + begin][:len(everything)] == list(range(len(everything)))
+    assert all(leaf["at"] < middle for leaf in end) and all(leaf["at"] >= middle for leaf in begin)
+    assert {leaf["record"]["component"] for leaf in provider.json("audit", "show", "--component", "ca", "--limit", "100000")} == {"ca"}
+    assert provider.call("audit", "show", "--begin", "yesterday").returncode == 3
+
+
 # ---- the installation ----
 def test_status_is_one_screen_that_says_not_separated(provider):
     done = within(10, lambda: (lambda d: d if d.returncode == 0 else None)(provider.call("status")))

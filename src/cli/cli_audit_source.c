@@ -1,0 +1,89 @@
+#include "cli_audit_source.h"
+#include "file.h"
+
+#define KEY_FILE_MAX 4096
+
+st cli_audit_read_key(struct scope *s, const char *path, struct audit_key *out)
+{
+	span line;
+	TRY(file_read(s, path, KEY_FILE_MAX, &line));
+	while (line.len > 0 && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
+		line.len--;
+	return fail_context(s, audit_key_parse(s, line, out), "%s", path);
+}
+
+static st add_anchor(struct scope *s, struct cli_audit_source *to, const char *path, bool came_along)
+{
+	span note;
+	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
+	if (note.len == 0)
+		return OK;
+	if (to->anchors == CLI_ANCHORS_MAX)
+		return fail(s, E_LIMIT, "at most %d anchors", CLI_ANCHORS_MAX);
+	to->anchor[to->anchors++] = (struct audit_anchor){ .name = path, .note = note, .came_along = came_along };
+	return OK;
+}
+
+/* Daemons replace their anchor while this runs, so each is read once, before the log. One that does not exist yet is left out. */
+st cli_audit_kept(struct scope *s, const struct cli *c, struct cli_audit_source *to)
+{
+	const struct conf_list *kept = &c->conf.anchors;
+	for (size_t i = 0; i < kept->count; i++)
+		if (file_exists(kept->item[i]))
+			TRY(add_anchor(s, to, kept->item[i], false));
+	return OK;
+}
+
+static st kept_in(struct scope *s, const char *folder, struct cli_audit_source *to)
+{
+	char **name;
+	size_t count = 0;
+	if (!file_exists(folder))
+		return OK;
+	TRY(file_list(s, folder, &name, &count));
+	for (size_t i = 0; i < count; i++)
+		TRY(add_anchor(s, to, scope_printf(s, "%s/%s", folder, name[i]), true));
+	return OK;
+}
+
+static const char *if_there(const char *path)
+{
+	return path != NULL && file_exists(path) ? path : NULL;
+}
+
+static st find_in_folder(struct scope *s, const char *folder, struct cli_audit_source *out)
+{
+	out->log = scope_printf(s, "%s/log", folder);
+	out->key_path = scope_printf(s, "%s/log.vkey", folder);
+	out->founding = if_there(scope_printf(s, "%s/founding", folder));
+	if (!file_exists(out->log))
+		return fail(s, E_NOTFOUND, "%s is no export: it has no log/; `chancery audit export` writes one", folder);
+	return kept_in(s, scope_printf(s, "%s/anchors", folder), out);
+}
+
+static st find_here(struct scope *s, struct cli *c, struct cli_audit_source *out)
+{
+	bool copy = cli_get(c, "log") != NULL;
+	if (copy && cli_get(c, "key") != NULL)
+		return OK;
+	TRY(fail_context(s, cli_read_conf(s, c), "without an export, or --log DIR and --key FILE"));
+	out->log = c->conf.audit_log;
+	out->key_path = c->conf.audit_key;
+	if (copy)
+		return OK;
+	out->founding = if_there(c->conf.founding);
+	return cli_audit_kept(s, c, out);
+}
+
+st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli_audit_source *out)
+{
+	const char *path;
+	*out = (struct cli_audit_source){ .anchors = 0 };
+	TRY(folder != NULL ? find_in_folder(s, folder, out) : find_here(s, c, out));
+	out->log = cli_get_or(c, "log", out->log);
+	out->key_path = cli_get_or(c, "key", out->key_path);
+	out->founding = cli_get_or(c, "founding", out->founding);
+	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
+		TRY(add_anchor(s, out, path, false));
+	return cli_audit_read_key(s, out->key_path, &out->key);
+}

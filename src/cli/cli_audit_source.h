@@ -1,0 +1,38 @@
+/*
+ * cli_audit_source.h - where a command of the auditor finds log, key, founding document and kept checkpoints: in an export (a folder that
+ * `audit export` wrote), by its options, or else in this installation.
+ *
+ *   EXPORT/log/       checkpoint and tile/, as they are published
+ *   EXPORT/log.vkey   the log's public key
+ *   EXPORT/founding   the founding document, when there is one
+ *   EXPORT/anchors/   checkpoints that daemons kept
+ */
+#pragma once
+#include "audit_verify.h"
+#include "cli.h"
+
+#define CLI_ANCHORS_MAX 64
+
+struct cli_audit_source {
+	const char *log, *key_path;
+	const char *founding; /* NULL: there is none */
+	struct audit_key key;
+	struct audit_anchor anchor[CLI_ANCHORS_MAX];
+	size_t anchors;
+};
+/* `folder`: the argument EXPORT, or NULL. Options --log, --key, --founding and --anchor come before what the folder or the installation has; with
+ * --log alone nothing of the installation is taken but its key. */
+st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli_audit_source *out);
+/* A verifier key in a file. */
+st cli_audit_read_key(struct scope *s, const char *path, struct audit_key *out);
+/* The checkpoints that daemons of this installation keep. */
+st cli_audit_kept(struct scope *s, const struct cli *c, struct cli_audit_source *to);
+#define CLI_AUDIT_LOG_OPTION                                                                                                   \
+	{                                                                                                                      \
+		.name = "log", .value = "DIR", .help = "directory of the log (default: EXPORT's, or this installation's)"      \
+	}
+#define CLI_AUDIT_KEY_OPTION                                                                                                   \
+	{                                                                                                                      \
+		.name = "key", .value = "FILE",                                                                                \
+		.help = "verifier key of the log, from a source you trust (default: EXPORT's, or this installation's)"         \
+	}

@@ -1,0 +1,187 @@
+#include "cli_audit_words.h"
+#include "moment.h"
+#include "text.h"
+#include <stdio.h>
+
+__attribute__((format(printf, 2, 3))) static void say(json_t *list, const char *format, ...)
+{
+	char sentence[SCOPE_MESSAGE_MAX];
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(sentence, sizeof sentence, format, args);
+	va_end(args);
+	(void)json_array_append_new(list, json_string(sentence));
+}
+
+static const char *text_of(struct scope *s, int64_t moment)
+{
+	return moment_text(moment, scope_alloc(s, MOMENT_TEXT_MAX));
+}
+
+/* ---- what was checked ---- */
+
+static void say_records(struct scope *s, json_t *list, const struct audit_report *r)
+{
+	unsigned long long from = r->from, size = r->checkpoint.size;
+	if (size > from)
+		say(list,
+		    "records %llu to %llu, received from %s to %s: each has the hash that its tile has, each tile that of what is "
+		    "below it, and their root is the signed one, so that none was changed, put in, taken out or moved",
+		    from, size - 1, text_of(s, r->begin), text_of(s, r->end));
+	say(list, "their numbers have no gap, and each has the fields that the catalogue of events wants");
+}
+
+static void say_anchors(json_t *list, const struct audit_report *r)
+{
+	size_t brought = r->anchors - r->came_along;
+	if (brought > 0)
+		say(list,
+		    "%zu checkpoint(s) kept outside the log, the largest over %llu records, are of this log: it was not cut, "
+		    "put back or forked below that",
+		    brought, (unsigned long long)r->anchored);
+	if (r->came_along > 0)
+		say(list, "%zu checkpoint(s) that the provider's daemons kept, and that came with the export, are of this log",
+		    r->came_along);
+}
+
+static void say_operations(struct scope *s, json_t *list, const struct cli_judgement *j)
+{
+	say(list,
+	    "%llu entries of the register of persons and %llu operations of keyds and cas had the approvals that they need, "
+	    "judged from the founding document of %s with SHA-256 %s",
+	    (unsigned long long)j->entries, (unsigned long long)j->executed, j->provider, hex_text(s, SPAN_ARRAY(j->founding)));
+}
+
+static json_t *checked(struct scope *s, const struct cli_verification *v)
+{
+	const struct audit_report *r = v->report;
+	json_t *list = json_array();
+	if (r->verdict == AUDIT_UNSOUND) {
+		say_anchors(list, r);
+		return list;
+	}
+	say(list, "the checkpoint over %llu records is signed by the log's key with id %s",
+	    (unsigned long long)r->checkpoint.size, hex_text(s, SPAN_ARRAY(v->key->id)));
+	say_records(s, list, r);
+	if (v->has_since)
+		say(list, "the log continues the tree of %llu records that was verified earlier", (unsigned long long)r->from);
+	say_anchors(list, r);
+	if (r->tail > 0)
+		say(list, "%llu records behind the checkpoint are whole, in order and of the right form",
+		    (unsigned long long)r->tail);
+	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0)
+		say_operations(s, list, v->judgement);
+	return list;
+}
+
+/* ---- what could not be ---- */
+
+static void say_unanchored(json_t *list, const struct audit_report *r)
+{
+	unsigned long long anchored = r->anchored, size = r->checkpoint.size;
+	if (anchored == 0)
+		say(list,
+		    "whether this is all of the log: nothing kept outside it says how far it went. Give a checkpoint that somebody "
+		    "else kept: --anchor FILE");
+	else if (anchored < size)
+		say(list,
+		    "records %llu to %llu: no checkpoint kept outside covers them, so only the log's key speaks for them. Give a "
+		    "newer one: --anchor FILE",
+		    anchored, size - 1);
+}
+
+static void say_tail(json_t *list, const struct audit_report *r)
+{
+	if (r->tail > 0)
+		say(list, "who wrote the %llu records behind the checkpoint: nothing is signed over them yet",
+		    (unsigned long long)r->tail);
+	if (r->tail_unfinished)
+		say(list, "the last group of the tail: it is not whole, its writer is at it or died; nobody was told that it "
+			  "is on record");
+}
+
+static json_t *not_checked(struct scope *s, const struct cli_verification *v)
+{
+	const struct audit_report *r = v->report;
+	json_t *list = json_array();
+	if (r->verdict == AUDIT_UNSOUND) {
+		say(list, "what lies behind the first bad place: the verification ends there");
+		return list;
+	}
+	if (r->from > 0)
+		say(list, "records 0 to %llu: --since says that they were verified before", (unsigned long long)r->from - 1);
+	say_unanchored(list, r);
+	say_tail(list, r);
+	if (v->judgement == NULL)
+		say(list, "whether critical operations had their approvals: %s", v->not_judged);
+	say(list, "whether this key is the provider's: compare its SHA-256, %s, with one that came to you another way",
+	    audit_key_digest(s, v->key));
+	if (v->judgement != NULL)
+		say(list, "whether the founding document is the provider's: compare its SHA-256, %s, in the same way",
+		    hex_text(s, SPAN_ARRAY(v->judgement->founding)));
+	//= tsps#5.4.4 what no time-stamp covers
+	say(list, "when the records were written: their times are those of the provider's clock");
+	say(list, "what was never put on record: a log shows what its writers put into it");
+	return list;
+}
+
+/* ---- the answer ---- */
+
+static const json_t *first_finding(const struct cli_verification *v)
+{
+	return v->judgement == NULL ? NULL : json_array_get(v->judgement->findings, 0);
+}
+
+enum audit_verdict cli_audit_verdict(const struct cli_verification *v)
+{
+	return first_finding(v) != NULL ? AUDIT_UNSOUND : v->report->verdict;
+}
+
+static const char *verdict_text(const struct cli_verification *v)
+{
+	static const char *const verdicts[] = {
+		[AUDIT_SOUND] = "sound",
+		[AUDIT_UNSOUND] = "NOT SOUND",
+		[AUDIT_NOT_ANCHORED] = "sound, but tail not anchored: no checkpoint kept outside the log covers its end",
+	};
+	if (v->report->verdict != AUDIT_UNSOUND && first_finding(v) != NULL)
+		return "NOT SOUND: an operation should not have been carried out, see the findings";
+	return verdicts[v->report->verdict];
+}
+
+static void add_problem(json_t *out, const struct cli_verification *v)
+{
+	const struct audit_report *r = v->report;
+	const json_t *finding = first_finding(v);
+	if (r->verdict == AUDIT_UNSOUND && r->has_index)
+		(void)json_object_set_new(out, "first bad record", json_integer((json_int_t)r->index));
+	if (r->verdict == AUDIT_UNSOUND)
+		(void)json_object_set_new(out, "problem", json_string(r->problem));
+	else if (finding != NULL) {
+		(void)json_object_set(out, "first bad record", json_object_get(finding, "record"));
+		(void)json_object_set(out, "problem", json_object_get(finding, "finding"));
+	}
+}
+
+json_t *cli_audit_words(struct scope *s, const struct cli_verification *v)
+{
+	const struct audit_report *r = v->report;
+	json_t *out = json_pack("{s:s}", "verdict", verdict_text(v));
+	add_problem(out, v);
+	(void)json_object_set_new(out, "origin", json_string(r->checkpoint.origin));
+	(void)json_object_set_new(out, "records under the checkpoint", json_integer((json_int_t)r->checkpoint.size));
+	(void)json_object_set_new(out, "read from record", json_integer((json_int_t)r->from));
+	(void)json_object_set_new(out, "records behind it", json_integer((json_int_t)r->tail));
+	(void)json_object_set_new(out, "anchors that agree", json_integer((json_int_t)r->anchors));
+	if (v->judgement != NULL && r->verdict != AUDIT_UNSOUND) {
+		(void)json_object_set_new(out, "operations carried out", json_integer((json_int_t)v->judgement->executed));
+		(void)json_object_set_new(out, "operations refused", json_integer((json_int_t)v->judgement->refused));
+	}
+	if (v->judgement != NULL && json_array_size(v->judgement->old_crls) > 0)
+		(void)json_object_set(out, "with a management CRL older than 24 hours", v->judgement->old_crls);
+	(void)json_object_set_new(out, "checked", checked(s, v));
+	(void)json_object_set_new(out, "not checked", not_checked(s, v));
+	if (first_finding(v) != NULL)
+		(void)json_object_set(out, "findings", v->judgement->findings);
+	return out;
+}
