@@ -1,6 +1,6 @@
 /*
  * Replies of auditd: a peer on a socket answers whatever is asked with these bytes. The first octet chooses what is asked: a commit, the
- * condition, leaves, the import of a journal, the records of class control, a proof of consistency.
+ * condition, leaves, the import of a journal, the records of class control, a proof of consistency, the condition of time-stamps.
  */
 #include "audit_client.h"
 #include "audit_local.h"
@@ -8,8 +8,8 @@
 #include "fuzz_peer.h"
 #include "log.h"
 
-static const uint16_t kinds[] = { AUDIT_KIND_APPEND, AUDIT_KIND_READ,    AUDIT_KIND_STATUS,
-				  AUDIT_KIND_IMPORT, AUDIT_KIND_CONTROL, AUDIT_KIND_CONSISTENCY };
+static const uint16_t kinds[] = { AUDIT_KIND_APPEND,  AUDIT_KIND_READ,        AUDIT_KIND_STATUS, AUDIT_KIND_IMPORT,
+				  AUDIT_KIND_CONTROL, AUDIT_KIND_CONSISTENCY, AUDIT_KIND_STAMPS };
 static const char *peer;
 static struct audit *audit;
 
@@ -91,6 +91,15 @@ static void consistency(struct scope *s, span reply)
 		check(s->message[0] != 0);
 }
 
+static void stamps(struct scope *s, span reply)
+{
+	struct audit_stamps got;
+	if (audit_stamps_get(s, peer, &got).code == E_OK)
+		check(got.condition < AUDIT_STAMPS_CONDITIONS && strlen(got.failure) + 37 == reply.len);
+	else
+		check(s->message[0] != 0);
+}
+
 static void set_up(struct scope *s)
 {
 	log_init("fuzz", LOG_LEVEL_ERROR);
@@ -112,7 +121,7 @@ static void set_up(struct scope *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const asks[])(struct scope *, span) = { commit, status, leaves, import, controls, consistency };
+	static void (*const asks[])(struct scope *, span) = { commit, status, leaves, import, controls, consistency, stamps };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (peer == NULL)

@@ -2,6 +2,8 @@
 #include "audit_verify.h"
 #include "cli_audit.h"
 #include "file.h"
+#include "moment.h"
+#include "stamp.h"
 
 #define ANCHORS_MAX 64
 
@@ -75,6 +77,75 @@ st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool a
 	return audit_verify(s, &request, out);
 }
 
+/* ---- time-stamps ---- */
+
+/* Before the log is read: what was stamped then must be in it. */
+static st last_stamp(struct scope *s, const char *dir, uint64_t *out)
+{
+	*out = 0;
+	st found = stamp_newest(s, dir, out);
+	if (found.code != E_NOTFOUND)
+		return found;
+	scope_clear_error(s);
+	return OK;
+}
+
+static st open_trust(struct scope *s, const struct cli *c, struct stamp_trust **out)
+{
+	const char *path = cli_get(c, "stamp-anchor");
+	if (path == NULL && cli_get(c, "log") == NULL && file_exists(c->conf.stamp_anchor))
+		path = c->conf.stamp_anchor;
+	return path == NULL ? OK : stamp_trust_open(s, path, out);
+}
+
+static void add_stamps(struct scope *s, const struct stamp_report *stamps, uint64_t size, bool trusted, json_t *out)
+{
+	char when[MOMENT_TEXT_MAX];
+	const char *text = scope_printf(s, "%llu, the newest of %s over %llu records", (unsigned long long)stamps->verified,
+					moment_text(stamps->gen_time, when), (unsigned long long)stamps->newest);
+	if (stamps->found == 0)
+		text = "none: nothing but the log's own key says when its records were there";
+	else if (!trusted)
+		text = scope_printf(s, "none of %llu: no anchor is named (--stamp-anchor FILE)",
+				    (unsigned long long)stamps->found);
+	(void)json_object_set_new(out, "time-stamps verified", json_string(text));
+	if (stamps->verified == 0)
+		return;
+	(void)json_object_set_new(out, "records under no time-stamp", json_integer((json_int_t)(size - stamps->newest)));
+	(void)json_object_set_new(out, "not verified",
+				  json_string("whether a certificate of the time-stamping authority was revoked"));
+}
+
+/* A bad stamp is a finding like any other; it has no record of its own. */
+static st verify_stamps(struct scope *s, const struct cli *c, const struct audit_verify *log, uint64_t last,
+			struct audit_report *report, json_t **out)
+{
+	struct stamp_trust *trust = NULL;
+	struct stamp_report stamps = { .found = 0 };
+	if (report->verdict == AUDIT_UNSOUND) {
+		*out = report_json(report);
+		return OK;
+	}
+	TRY(open_trust(s, c, &trust));
+	const struct stamp_check request = { .dir = log->dir,
+					     .key = log->key,
+					     .key_count = log->key_count,
+					     .trust = trust,
+					     .size = report->checkpoint.size,
+					     .last = last };
+	bool trusted = trust != NULL;
+	st checked = stamp_check_log(s, &request, &stamps);
+	stamp_trust_close(trust);
+	TRY(checked);
+	if (stamps.problem[0] != 0) {
+		report->verdict = AUDIT_UNSOUND;
+		(void)snprintf(report->problem, sizeof report->problem, "%.*s", SCOPE_MESSAGE_MAX - 1, stamps.problem);
+	}
+	*out = report_json(report);
+	add_stamps(s, &stamps, report->checkpoint.size, trusted, *out);
+	return OK;
+}
+
 /* Log and key named: a copy on an auditor's own machine, where there is no installation. */
 st cli_audit_verify(struct scope *s, struct cli *c)
 {
@@ -97,7 +168,11 @@ st cli_audit_verify(struct scope *s, struct cli *c)
 	if (cli_get(c, "since") != NULL)
 		TRY(file_read(s, cli_get(c, "since"), AUDIT_NOTE_MAX, &request.since));
 	struct audit_report report;
+	json_t *shown;
+	uint64_t last;
+	TRY(last_stamp(s, request.dir, &last));
 	TRY(audit_verify(s, &request, &report));
+	TRY(verify_stamps(s, c, &request, last, &report, &shown));
 	c->exit_code = (int)report.verdict;
-	return cli_print(s, c, report_json(&report));
+	return cli_print(s, c, shown);
 }

@@ -1,6 +1,8 @@
 /* `chancery status`: one screen. Whatever does not answer is a line that says so, never a failure of the command; the exit code
  * tells whether everything is well. */
+#include "audit_client.h"
 #include "cli_api.h"
+#include "cli_audit.h"
 #include "cli_cert.h"
 #include "cli_crl.h"
 #include "cli_key.h"
@@ -227,6 +229,33 @@ static void add_audit_head(struct scope *s, const struct cli *c, json_t *out, bo
 	(void)json_object_set_new(out, "audit head", json_string(text));
 }
 
+/* What auditd says of the time-stamps over its checkpoints. */
+static void add_stamps(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	struct audit_stamps stamps;
+	const char *socket, *text;
+	st got = cli_audit_socket(s, c, &socket);
+	if (got.code == E_OK)
+		got = audit_stamps_get(s, socket, &stamps);
+	if (got.code != E_OK) {
+		text = scope_printf(s, "NOT KNOWN: %s", s->message);
+	} else if (stamps.condition == AUDIT_STAMPS_NONE) {
+		text = "none: auditd.conf names no authority (stamp-url)";
+	} else {
+		const char *newest = stamps.gen_time == 0 ? "none yet"
+							  : scope_printf(s, "%llu records, %s", (unsigned long long)stamps.size,
+									 cli_age(s, stamps.gen_time));
+		static const char *const marks[] = { [AUDIT_STAMPS_WELL] = "",
+						     [AUDIT_STAMPS_LATE] = "LATE: ",
+						     [AUDIT_STAMPS_OVERDUE] = "OVERDUE, nothing is issued: " };
+		text = scope_printf(s, "%s%s%s%s", marks[stamps.condition], newest, stamps.failure[0] == 0 ? "" : "; ",
+				    stamps.failure);
+	}
+	*well = *well && got.code == E_OK && stamps.condition < AUDIT_STAMPS_LATE;
+	scope_clear_error(s);
+	(void)json_object_set_new(out, "audit time-stamp", json_string(text));
+}
+
 static const char *condition(const struct key_entry *e)
 {
 	bool signs = e->state == KEY_GENERATED || e->state == KEY_ACTIVE;
@@ -399,6 +428,7 @@ static st status(struct scope *s, struct cli *c)
 	add_crl(s, c, out, &well);
 	add_ocsp(s, c, out, &well);
 	add_audit_head(s, c, out, &well);
+	add_stamps(s, c, out, &well);
 	(void)json_object_set_new(out, "daemons", rows);
 	AUTO(json_t) *duties = json_array();
 	add_keys(s, c, out, duties);

@@ -40,6 +40,27 @@ static const struct conf_row rows[] = {
 		 .min = MOMENT_SECOND / 10, .max = MOMENT_DAY,
 		 .help = "When a record has waited so long for a signed checkpoint, issuance is refused; an alarm goes out at "
 			 "half of it."),
+	CONF_ROW(CONF_STRING, struct auditd_conf, stamp_url, "stamp-url", .standard = "",
+		 .help = "Time-stamping authority that stamps checkpoints, http:// or https://; left out, none are stamped and "
+			 "auditd can open no Internet socket.",
+		 .clause = "EN 319 401 REQ-7.9.1-15"),
+	CONF_ROW(
+		CONF_PATH, struct auditd_conf, stamp_tls_ca, "stamp-tls-ca", .standard = "",
+		.help = "Certificate that the server of an https:// stamp-url must lead to; left out, those of the system hold."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, stamp_anchor, "stamp-anchor", .standard = "",
+		 .help = "Certificates, PEM, one of which the signer of each token must lead to; needed with stamp-url.",
+		 .clause = "RFC 3161 2.3"),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, stamp_interval, "stamp-interval", .standard = "1m", .min = 100000,
+		 .max = MOMENT_DAY,
+		 .help = "A checkpoint is stamped so often, when there are records behind the last one stamped; those of the "
+			 "stamping itself do not count."),
+	CONF_ROW(
+		CONF_DURATION, struct auditd_conf, stamp_alarm_age, "stamp-alarm-age", .standard = "10m",
+		.min = MOMENT_SECOND / 10, .max = 366 * MOMENT_DAY,
+		.help = "When a record has waited so long for a time-stamped checkpoint, there is an alarm and a record of it."),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, stamp_age_limit, "stamp-age-limit", .standard = "6h",
+		 .min = MOMENT_SECOND / 10, .max = 366 * MOMENT_DAY,
+		 .help = "When it has waited so long, no certificate is issued; time-stamps, CRLs and OCSP answers go on."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
@@ -161,7 +182,7 @@ static st found(struct scope *s, struct auditd *a)
 	return OK;
 }
 
-static st put_own_record(struct scope *s, struct auditd *a, struct audit_event *e)
+st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e)
 {
 	AUTO_BUF json;
 	buf_init(&json, AUDIT_LEAF_MAX);
@@ -183,7 +204,7 @@ static st put_started(struct scope *s, struct auditd *a)
 	audit_str(&e, "origin", a->conf->origin);
 	audit_number(&e, "size", (int64_t)tail_size(a->tail));
 	audit_str(&e, "version", CHANCERY_VERSION);
-	return put_own_record(s, a, &e);
+	return auditd_record(s, a, &e);
 }
 
 static void put_stopped(struct auditd *a)
@@ -193,18 +214,20 @@ static void put_stopped(struct auditd *a)
 	AUTO_EVENT e;
 	audit_begin(&e, &s, AUDIT_LOG_STOPPED);
 	audit_number(&e, "size", (int64_t)tail_size(a->tail));
-	if (put_own_record(&s, a, &e).code != E_OK)
+	if (auditd_record(&s, a, &e).code != E_OK)
 		log_failure(&s, "recording the stop");
 }
 
 static void stop(void *state)
 {
 	struct auditd *a = state;
+	stamper_stop(a->stamper);
 	if (a->server != NULL) {
 		wire_server_stop(a->server, STOP_GRACE_MS);
 		put_stopped(a);
 	}
 	signer_stop(a->signer);
+	stamper_free(a->stamper);
 	signer_free(a->signer);
 	tail_close(a->tail);
 	indexed_close(a->indexed);
@@ -233,12 +256,18 @@ static st bring_up(struct scope *s, struct auditd *a)
 		status = imported_incoming(s, a->imported, a->tail, a->conf->log);
 	if (status.code == E_OK)
 		status = put_started(s, a);
+	if (status.code == E_OK)
+		status = stamper_new(s, a, &a->stamper);
+	if (status.code == E_OK && a->stamper != NULL)
+		status = stamper_resume(s, a->stamper);
 	if (status.code != E_OK) {
 		tree_close(tree);
 		return status;
 	}
 	signer_start(a->signer, a->tail, tree, a->indexed);
-	return socket_serve(s, a);
+	TRY(socket_serve(s, a));
+	stamper_start(a->stamper);
+	return OK;
 }
 
 static st start(struct scope *s, const void *conf, void **out_state)
@@ -274,13 +303,16 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "origin", same_text(now->origin, next->origin) },
 		{ "keyd-socket", same_text(now->keyd, next->keyd) },
 		{ "key", same_text(now->key, next->key) },
+		{ "stamp-url", same_text(now->stamp_url, next->stamp_url) },
+		{ "stamp-tls-ca", same_text(now->stamp_tls_ca, next->stamp_tls_ca) },
+		{ "stamp-anchor", same_text(now->stamp_anchor, next->stamp_anchor) },
 		{ "connections", now->max_connections == next->max_connections },
 	};
 	for (size_t i = 0; i < sizeof ground / sizeof ground[0]; i++)
 		if (!ground[i].same)
 			return fail(s, E_STATE,
-				    "%s cannot change while auditd runs: restart it; writer, checkpoint-interval and "
-				    "checkpoint-max-age can",
+				    "%s cannot change while auditd runs: restart it; writer, checkpoint-interval, "
+				    "checkpoint-max-age, stamp-interval, stamp-alarm-age and stamp-age-limit can",
 				    ground[i].name);
 	return OK;
 }
@@ -292,6 +324,7 @@ static st take_over(struct scope *s, struct auditd *a, const struct auditd_conf 
 	TRY(writers_new(s, &next->writer, &writers));
 	writers_replace(a, writers);
 	signer_reload(a->signer, next);
+	stamper_reload(a->stamper, next);
 	a->conf = next;
 	return OK;
 }
@@ -302,7 +335,7 @@ static void put_reloaded(struct auditd *a, const char *outcome)
 	scope_init(&s, NULL);
 	AUTO_EVENT e;
 	daemon_event_reload(&s, &e, outcome);
-	if (put_own_record(&s, a, &e).code != E_OK)
+	if (auditd_record(&s, a, &e).code != E_OK)
 		log_failure(&s, "recording that the configuration was read again");
 }
 
@@ -314,6 +347,12 @@ static st reload(struct scope *s, void *state, const void *conf)
 	return taken;
 }
 
+/* Sockets of the Internet only for the authority that the configuration names. */
+static bool needs_internet(const void *conf)
+{
+	return ((const struct auditd_conf *)conf)->stamp_url != NULL;
+}
+
 static const struct daemon auditd = {
 	.name = "auditd",
 	.summary = "sole writer of the audit log: makes records durable, numbers them, has checkpoints signed",
@@ -321,6 +360,7 @@ static const struct daemon auditd = {
 	.start = start,
 	.reload = reload,
 	.stop = stop,
+	.needs_internet = needs_internet,
 };
 
 int auditd_main(int argc, char **argv);

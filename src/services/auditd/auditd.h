@@ -2,7 +2,8 @@
  * auditd.h - the parts of auditd put together: configuration, what they share, and who does what.
  *
  * Connections (auditd_socket) hand records to the tail (auditd_tail), which makes them durable and numbers them. One thread
- * (auditd_sign) turns the tail into bundles and tiles (auditd_tree) and has the log-zone keyd sign checkpoints.
+ * (auditd_sign) turns the tail into bundles and tiles (auditd_tree) and has the log-zone keyd sign checkpoints. Another
+ * (auditd_stamp) has them time-stamped; nobody waits for it.
  */
 #pragma once
 #include "auditd_tail.h"
@@ -13,12 +14,15 @@
 struct auditd_conf {
 	const char *log, *socket, *group, *keyd, *key, *origin;
 	int64_t checkpoint_interval, checkpoint_max_age, max_connections;
+	const char *stamp_url, *stamp_tls_ca, *stamp_anchor;
+	int64_t stamp_interval, stamp_alarm_age, stamp_age_limit;
 	struct conf_list founding_journal, writer;
 };
 
 struct writers;
 struct imported;
 struct signer;
+struct stamper;
 
 struct auditd {
 	const struct auditd_conf *conf;
@@ -29,6 +33,7 @@ struct auditd {
 	struct writers *writers; /* read by connections while a reload puts a newer list there */
 	struct imported *imported;
 	struct signer *signer;
+	struct stamper *stamper; /* NULL: no authority is configured */
 	struct wire_server *server;
 };
 
@@ -47,6 +52,28 @@ void signer_free(struct signer *g);
 uint64_t signer_checkpoint(struct signer *g, uint64_t known, struct buf *out, int64_t *out_time);
 /* E_UNAVAILABLE when checkpoints are overdue: nothing is issued then. */
 st signer_check(struct scope *s, struct signer *g);
+
+/* ---- auditd_stamp ---- */
+/* Nothing (NULL) where no authority is configured. */
+st stamper_new(struct scope *s, struct auditd *a, struct stamper **out);
+/* What the log and its stamps say of records that wait already. Before serving. */
+st stamper_resume(struct scope *s, struct stamper *g);
+/* Interval and ages as this configuration has them. */
+void stamper_reload(struct stamper *g, const struct auditd_conf *conf);
+void stamper_start(struct stamper *g);
+/* One more attempt for what is not stamped, then ends its thread. While records are still taken: an authority of ours needs its own. */
+void stamper_stop(struct stamper *g);
+void stamper_free(struct stamper *g);
+/* Is this the record of the token that is being asked for now? It calls for no other. */
+bool stamper_asked_for(struct stamper *g, const struct tail_record *record);
+/* E_UNAVAILABLE when time-stamps are overdue: nothing is issued then. Nothing else asks. */
+st stamper_check(struct scope *s, struct stamper *g);
+/* The reply to AUDIT_KIND_STAMPS. */
+void stamper_write(struct stamper *g, struct wr *reply);
+
+/* ---- auditd ---- */
+/* A record of auditd's own. */
+st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e);
 
 /* ---- auditd_import ---- */
 st imported_open(struct scope *s, const char *dir, struct imported **out);
