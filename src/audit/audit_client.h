@@ -33,5 +33,14 @@ struct audit_stamps {
 	const char *failure; /* of the last attempt; empty */
 };
 st audit_stamps_get(struct scope *s, const char *socket, struct audit_stamps *out);
+#define AUDIT_COPIES_MAX 16
+struct audit_copy {
+	const char *name;
+	uint64_t size;  /* leaves that it has cosigned */
+	int64_t behind; /* microseconds since it lacks what is under a checkpoint; 0: it has all */
+	bool late;      /* alarmed */
+	const char *failure;
+};
+st audit_copies_get(struct scope *s, const char *socket, struct audit_copy out[AUDIT_COPIES_MAX], size_t *out_count);
 /* Brings the records of an off-line journal into the log; those that are there already (by id) are counted, not repeated. */
 st audit_import(struct scope *s, const char *socket, const char *journal, uint64_t *out_new, uint64_t *out_known);

@@ -25,7 +25,8 @@ struct audit_verify {
 	/* Read them before calling: a daemon may get a newer one while this runs. */
 	const struct audit_anchor *anchor;
 	size_t anchor_count;
-	span since; /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
+	span checkpoint; /* the one to hold the log to; empty: the one in `dir` */
+	span since;      /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
 };
 
 struct audit_report {

@@ -66,15 +66,38 @@ static const struct conf_row rows[] = {
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
 		 .help = "Journal of the founding, repeated: its records become the first leaves of a new log."),
 };
+static const struct conf_row copy_rows[] = {
+	CONF_ROW(CONF_STRING, struct auditd_copy_conf, url, "url", .help = "Where a chancery-copy listens, https://HOST:PORT."),
+	CONF_ROW(CONF_PATH, struct auditd_copy_conf, tls_certificate, "tls-certificate",
+		 .help = "auditd's own TLS certificate, PEM."),
+	CONF_ROW(CONF_PATH, struct auditd_copy_conf, tls_key, "tls-key", .help = "Its private key, PEM, mode 0600."),
+	CONF_ROW(CONF_PATH, struct auditd_copy_conf, tls_ca, "tls-ca",
+		 .help = "Certificate that the copy's certificate must lead to, PEM."),
+	CONF_ROW(CONF_STRING, struct auditd_copy_conf, cosigner, "cosigner",
+		 .help = "Verifier key of the copy, NAME+id+base64: what it answers is verified by it.",
+		 .clause = "C2SP tlog-cosignature"),
+	CONF_ROW(CONF_DURATION, struct auditd_copy_conf, interval, "interval", .standard = "1s", .min = 10000,
+		 .max = MOMENT_HOUR, .help = "How often the newest checkpoint, with all under it, is copied."),
+	CONF_ROW(CONF_DURATION, struct auditd_copy_conf, alarm_age, "alarm-age", .standard = "10m", .min = MOMENT_SECOND / 10,
+		 .max = 366 * MOMENT_DAY,
+		 .help = "When the copy has lacked records for so long, there is an alarm and a record of it."),
+};
 static const struct conf_section sections[] = {
 	{ .name = "",
 	  .size = sizeof(struct auditd_conf),
 	  .rows = rows,
 	  .row_count = sizeof rows / sizeof rows[0],
 	  .help = "The audit log." },
+	{ .name = "copy",
+	  .many = true,
+	  .size = sizeof(struct auditd_copy_conf),
+	  .offset = offsetof(struct auditd_conf, copies),
+	  .rows = copy_rows,
+	  .row_count = sizeof copy_rows / sizeof copy_rows[0],
+	  .help = "A second place of the log, which cosigns what it holds." },
 };
 static const struct conf_schema schema = {
-	.service = "auditd", .sections = sections, .section_count = 1, .size = sizeof(struct auditd_conf)
+	.service = "auditd", .sections = sections, .section_count = 2, .size = sizeof(struct auditd_conf)
 };
 
 /* Sole writer: who holds this lock. */
@@ -221,6 +244,7 @@ static void put_stopped(struct auditd *a)
 static void stop(void *state)
 {
 	struct auditd *a = state;
+	copiers_stop(a->copiers);
 	stamper_stop(a->stamper);
 	if (a->server != NULL) {
 		wire_server_stop(a->server, STOP_GRACE_MS);
@@ -228,6 +252,7 @@ static void stop(void *state)
 	}
 	signer_stop(a->signer);
 	stamper_free(a->stamper);
+	copiers_free(a->copiers);
 	signer_free(a->signer);
 	tail_close(a->tail);
 	indexed_close(a->indexed);
@@ -258,6 +283,8 @@ static st bring_up(struct scope *s, struct auditd *a)
 		status = put_started(s, a);
 	if (status.code == E_OK)
 		status = stamper_new(s, a, &a->stamper);
+	if (status.code == E_OK)
+		status = copiers_new(s, a, &a->copiers);
 	if (status.code == E_OK && a->stamper != NULL)
 		status = stamper_resume(s, a->stamper);
 	if (status.code != E_OK) {
@@ -267,6 +294,7 @@ static st bring_up(struct scope *s, struct auditd *a)
 	signer_start(a->signer, a->tail, tree, a->indexed);
 	TRY(socket_serve(s, a));
 	stamper_start(a->stamper);
+	copiers_start(a->copiers);
 	return OK;
 }
 
@@ -291,6 +319,20 @@ static bool same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static bool same_copies(const struct auditd_conf *now, const struct auditd_conf *next)
+{
+	const struct auditd_copy_conf *a = now->copies.item, *b = next->copies.item;
+	if (now->copies.count != next->copies.count)
+		return false;
+	for (size_t i = 0; i < now->copies.count; i++)
+		if (!same_text(a[i].label, b[i].label) || !same_text(a[i].url, b[i].url) ||
+		    !same_text(a[i].cosigner, b[i].cosigner) || !same_text(a[i].tls_certificate, b[i].tls_certificate) ||
+		    !same_text(a[i].tls_key, b[i].tls_key) || !same_text(a[i].tls_ca, b[i].tls_ca) ||
+		    a[i].interval != b[i].interval || a[i].alarm_age != b[i].alarm_age)
+			return false;
+	return true;
+}
+
 static st check_same_ground(struct scope *s, const struct auditd_conf *now, const struct auditd_conf *next)
 {
 	const struct {
@@ -306,6 +348,7 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "stamp-url", same_text(now->stamp_url, next->stamp_url) },
 		{ "stamp-tls-ca", same_text(now->stamp_tls_ca, next->stamp_tls_ca) },
 		{ "stamp-anchor", same_text(now->stamp_anchor, next->stamp_anchor) },
+		{ "[copy]", same_copies(now, next) },
 		{ "connections", now->max_connections == next->max_connections },
 	};
 	for (size_t i = 0; i < sizeof ground / sizeof ground[0]; i++)
@@ -347,10 +390,11 @@ static st reload(struct scope *s, void *state, const void *conf)
 	return taken;
 }
 
-/* Sockets of the Internet only for the authority that the configuration names. */
+/* Sockets of the Internet only for the authority and the copies that the configuration names. */
 static bool needs_internet(const void *conf)
 {
-	return ((const struct auditd_conf *)conf)->stamp_url != NULL;
+	const struct auditd_conf *c = conf;
+	return c->stamp_url != NULL || c->copies.count > 0;
 }
 
 static const struct daemon auditd = {

@@ -11,18 +11,27 @@
 #include "conf.h"
 #include "key.h"
 
+/* A second place of the log. */
+struct auditd_copy_conf {
+	const char *label;
+	const char *url, *tls_certificate, *tls_key, *tls_ca, *cosigner;
+	int64_t interval, alarm_age;
+};
+
 struct auditd_conf {
 	const char *log, *socket, *group, *keyd, *key, *origin;
 	int64_t checkpoint_interval, checkpoint_max_age, max_connections;
 	const char *stamp_url, *stamp_tls_ca, *stamp_anchor;
 	int64_t stamp_interval, stamp_alarm_age, stamp_age_limit;
 	struct conf_list founding_journal, writer;
+	struct conf_group copies; /* of struct auditd_copy_conf */
 };
 
 struct writers;
 struct imported;
 struct signer;
 struct stamper;
+struct copiers;
 
 struct auditd {
 	const struct auditd_conf *conf;
@@ -34,6 +43,7 @@ struct auditd {
 	struct imported *imported;
 	struct signer *signer;
 	struct stamper *stamper; /* NULL: no authority is configured */
+	struct copiers *copiers;
 	struct wire_server *server;
 };
 
@@ -70,6 +80,16 @@ bool stamper_asked_for(struct stamper *g, const struct tail_record *record);
 st stamper_check(struct scope *s, struct stamper *g);
 /* The reply to AUDIT_KIND_STAMPS. */
 void stamper_write(struct stamper *g, struct wr *reply);
+
+/* ---- auditd_copy ---- */
+/* One for each [copy]; also after a failure to be freed. */
+st copiers_new(struct scope *s, struct auditd *a, struct copiers **out);
+void copiers_start(struct copiers *all);
+/* What is not copied is when auditd runs again. */
+void copiers_stop(struct copiers *all);
+void copiers_free(struct copiers *all);
+/* The reply to AUDIT_KIND_COPIES. */
+void copiers_write(struct copiers *all, struct wr *reply);
 
 /* ---- auditd ---- */
 /* A record of auditd's own. */

@@ -422,6 +422,14 @@ static st handle_stamps(struct scope *s, struct wire_peer *peer, struct rd *body
 	return wr_end(s, reply);
 }
 
+static st handle_copies(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	const struct auditd *a = peer->service;
+	TRY(rd_end(s, body, "a request for the condition of copies"));
+	copiers_write(a->copiers, reply);
+	return wr_end(s, reply);
+}
+
 static const struct wire_route routes[] = {
 	{ .kind = AUDIT_KIND_APPEND,
 	  .name = "append",
@@ -437,6 +445,7 @@ static const struct wire_route routes[] = {
 	  .handle = handle_consistency },
 	{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .permit = may_read, .handle = handle_status },
 	{ .kind = AUDIT_KIND_STAMPS, .name = "stamps", .max_body = 0, .permit = may_read, .handle = handle_stamps },
+	{ .kind = AUDIT_KIND_COPIES, .name = "copies", .max_body = 0, .permit = may_read, .handle = handle_copies },
 	{ .kind = AUDIT_KIND_IMPORT,
 	  .name = "import",
 	  .max_body = WIRE_BODY_MAX,
