@@ -61,6 +61,12 @@ static const struct conf_row rows[] = {
 	CONF_ROW(CONF_DURATION, struct auditd_conf, stamp_age_limit, "stamp-age-limit", .standard = "6h",
 		 .min = MOMENT_SECOND / 10, .max = 366 * MOMENT_DAY,
 		 .help = "When it has waited so long, no certificate is issued; time-stamps, CRLs and OCSP answers go on."),
+	CONF_ROW(
+		CONF_PATH, struct auditd_conf, publish, "publish-directory", .access = CONF_KEEPS, .standard = "",
+		.help = "Folder where the tiles and the newest checkpoint stand as static files for a web server (C2SP tlog-tiles); left "
+			"out, they are not published."),
+	CONF_ROW(CONF_BOOLEAN, struct auditd_conf, publish_entries, "publish-entries", .standard = "no",
+		 .help = "Publish the entry bundles too: the records themselves, for everybody who can read the folder."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
@@ -244,6 +250,7 @@ static void put_stopped(struct auditd *a)
 static void stop(void *state)
 {
 	struct auditd *a = state;
+	publisher_stop(a->publisher);
 	copiers_stop(a->copiers);
 	stamper_stop(a->stamper);
 	if (a->server != NULL) {
@@ -253,6 +260,7 @@ static void stop(void *state)
 	signer_stop(a->signer);
 	stamper_free(a->stamper);
 	copiers_free(a->copiers);
+	publisher_free(a->publisher);
 	signer_free(a->signer);
 	tail_close(a->tail);
 	indexed_close(a->indexed);
@@ -285,6 +293,8 @@ static st bring_up(struct scope *s, struct auditd *a)
 		status = stamper_new(s, a, &a->stamper);
 	if (status.code == E_OK)
 		status = copiers_new(s, a, &a->copiers);
+	if (status.code == E_OK)
+		status = publisher_new(s, a, &a->publisher);
 	if (status.code == E_OK && a->stamper != NULL)
 		status = stamper_resume(s, a->stamper);
 	if (status.code != E_OK) {
@@ -295,6 +305,7 @@ static st bring_up(struct scope *s, struct auditd *a)
 	TRY(socket_serve(s, a));
 	stamper_start(a->stamper);
 	copiers_start(a->copiers);
+	publisher_start(a->publisher);
 	return OK;
 }
 
@@ -349,6 +360,8 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "stamp-tls-ca", same_text(now->stamp_tls_ca, next->stamp_tls_ca) },
 		{ "stamp-anchor", same_text(now->stamp_anchor, next->stamp_anchor) },
 		{ "[copy]", same_copies(now, next) },
+		{ "publish-directory", same_text(now->publish, next->publish) },
+		{ "publish-entries", now->publish_entries == next->publish_entries },
 		{ "connections", now->max_connections == next->max_connections },
 	};
 	for (size_t i = 0; i < sizeof ground / sizeof ground[0]; i++)

@@ -24,6 +24,8 @@ struct auditd_conf {
 	const char *stamp_url, *stamp_tls_ca, *stamp_anchor;
 	int64_t stamp_interval, stamp_alarm_age, stamp_age_limit;
 	struct conf_list founding_journal, writer;
+	const char *publish;
+	bool publish_entries;
 	struct conf_group copies; /* of struct auditd_copy_conf */
 };
 
@@ -32,6 +34,7 @@ struct imported;
 struct signer;
 struct stamper;
 struct copiers;
+struct publisher;
 
 struct auditd {
 	const struct auditd_conf *conf;
@@ -44,6 +47,7 @@ struct auditd {
 	struct signer *signer;
 	struct stamper *stamper; /* NULL: no authority is configured */
 	struct copiers *copiers;
+	struct publisher *publisher; /* NULL: nowhere */
 	struct wire_server *server;
 };
 
@@ -90,6 +94,13 @@ void copiers_stop(struct copiers *all);
 void copiers_free(struct copiers *all);
 /* The reply to AUDIT_KIND_COPIES. */
 void copiers_write(struct copiers *all, struct wr *reply);
+
+/* ---- auditd_publish ---- */
+/* Nothing (NULL) where no folder is configured; also after a failure to be freed. */
+st publisher_new(struct scope *s, struct auditd *a, struct publisher **out);
+void publisher_start(struct publisher *g);
+void publisher_stop(struct publisher *g);
+void publisher_free(struct publisher *g);
 
 /* ---- auditd ---- */
 /* A record of auditd's own. */

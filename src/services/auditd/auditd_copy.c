@@ -4,6 +4,7 @@
  */
 #include "audit_client.h"
 #include "auditd.h"
+#include "auditd_push.h"
 #include "client.h"
 #include "file.h"
 #include "log.h"
@@ -29,9 +30,8 @@ struct copier {
 	bool running;
 	/* This thread's own: */
 	struct client *client;
-	struct audit_log *log;
-	bool asked;      /* `size` is what the other side says */
-	uint64_t pushed; /* bundles of [0, pushed) leaves are there for certain */
+	struct push push;
+	bool asked; /* `size` is what the other side says */
 	unsigned failures;
 	bool refused, warned;
 	int64_t complained;
@@ -70,76 +70,21 @@ static st call(struct scope *s, struct copier *g, const char *method, const char
 	return OK;
 }
 
-static st put_file(struct scope *s, struct copier *g, int level, uint64_t n, unsigned width, span bytes)
+static st put_file(struct scope *s, void *state, int level, uint64_t n, unsigned width, span bytes)
 {
+	struct copier *g = state;
 	struct client_answer answer;
 	TRY(call(s, g, "PUT", audit_tile_path(s, "", level, n, width), "application/octet-stream", bytes, &answer));
 	return client_expect(s, &answer);
 }
 
-static st put_tile(struct scope *s, struct copier *g, unsigned level, uint64_t n, unsigned width)
+static bool is_stopping(void *state)
 {
-	const struct audit_hash *hash;
-	AUTO_SCOPE aside;
-	scope_init(&aside, s->source);
-	st put = audit_log_tile(&aside, g->log, (int)level, n, width, &hash);
-	if (put.code == E_OK)
-		put = put_file(&aside, g, (int)level, n, width, span_of(hash, width * sizeof *hash));
-	return put.code == E_OK ? OK : fail(s, put.code, "%s", aside.message);
-}
-
-/* As many entries as the checkpoint covers, whatever else the file has by now. */
-static st put_bundle(struct scope *s, struct copier *g, uint64_t n, unsigned width)
-{
-	AUTO_BUF bundle;
-	AUTO_SCOPE aside;
-	buf_init(&bundle, AUDIT_BUNDLE_MAX);
-	scope_init(&aside, s->source);
-	st put = audit_log_bundle(&aside, g->log, n, width, &bundle);
-	struct rd r = rd_of(buf_span(&bundle));
-	span leaf;
-	for (unsigned i = 0; put.code == E_OK && i < width; i++)
-		if (!audit_bundle_next(&r, &leaf))
-			put = fail(&aside, E_IO, "entry bundle %llu is cut", (unsigned long long)n);
-	if (put.code == E_OK)
-		put = put_file(&aside, g, AUDIT_ENTRIES, n, width, span_first(buf_span(&bundle), bundle.len - r.rest.len));
-	return put.code == E_OK ? OK : fail(s, put.code, "%s", aside.message);
-}
-
-static bool is_stopping(struct copier *g)
-{
+	struct copier *g = state;
 	(void)pthread_mutex_lock(&g->lock);
 	bool stopping = g->stopping;
 	(void)pthread_mutex_unlock(&g->lock);
 	return stopping;
-}
-
-/* Entries with their hashes, the oldest first. */
-static st push_leaves(struct scope *s, struct copier *g, uint64_t size)
-{
-	for (uint64_t n = g->pushed / AUDIT_TILE_WIDTH; n * AUDIT_TILE_WIDTH < size; n++) {
-		uint64_t left = size - n * AUDIT_TILE_WIDTH;
-		unsigned width = left < AUDIT_TILE_WIDTH ? (unsigned)left : AUDIT_TILE_WIDTH;
-		if (is_stopping(g))
-			return fail(s, E_UNAVAILABLE, "auditd is being stopped");
-		TRY(put_bundle(s, g, n, width));
-		TRY(put_tile(s, g, 0, n, width));
-		if (width == AUDIT_TILE_WIDTH)
-			g->pushed = (n + 1) * AUDIT_TILE_WIDTH;
-	}
-	return OK;
-}
-
-static st push_upper_tiles(struct scope *s, struct copier *g, uint64_t size)
-{
-	for (unsigned level = 1; level < AUDIT_TILE_LEVELS && size >> (8 * level) > 0; level++) {
-		uint64_t hashes = size >> (8 * level), first = g->size >> (8 * level) >> 8;
-		for (uint64_t n = first; n * AUDIT_TILE_WIDTH < hashes; n++) {
-			uint64_t left = hashes - n * AUDIT_TILE_WIDTH;
-			TRY(put_tile(s, g, level, n, left < AUDIT_TILE_WIDTH ? (unsigned)left : AUDIT_TILE_WIDTH));
-		}
-	}
-	return OK;
 }
 
 /* ---- checkpoints ---- */
@@ -153,7 +98,7 @@ static st take_size(struct scope *s, struct copier *g, span text)
 	(void)pthread_mutex_lock(&g->lock);
 	g->size = size;
 	(void)pthread_mutex_unlock(&g->lock);
-	g->pushed = size;
+	g->push.pushed = size;
 	g->asked = true;
 	return OK;
 }
@@ -170,7 +115,7 @@ static st ask_size(struct scope *s, struct copier *g)
 static st write_request(struct scope *s, struct copier *g, uint64_t size, span note, char **out)
 {
 	struct audit_proof *proof = scope_new(s, struct audit_proof);
-	struct audit_source source = { .node = audit_log_node, .state = g->log };
+	struct audit_source source = { .node = audit_log_node, .state = g->push.log };
 	TRY(audit_prove_consistency(s, &source, g->size, size, proof));
 	char *text = scope_printf(s, "old %llu\n", (unsigned long long)g->size);
 	for (size_t i = 0; i < proof->count; i++)
@@ -216,8 +161,7 @@ static st copy_to(struct scope *s, struct copier *g, uint64_t size, span note)
 			"the copy has cosigned %llu records and this log has %llu: leaves were lost; restore the log from the "
 			"copy",
 			(unsigned long long)g->size, (unsigned long long)size);
-	TRY(push_leaves(s, g, size));
-	TRY(push_upper_tiles(s, g, size));
+	TRY(push_files(s, &g->push, g->size, size));
 	return add_checkpoint(s, g, size, note);
 }
 
@@ -346,7 +290,7 @@ static void *copier_main(void *argument)
 static void copier_free(struct copier *g)
 {
 	client_free(g->client);
-	audit_log_close(g->log);
+	audit_log_close(g->push.log);
 	scope_done(&g->kept);
 	(void)pthread_cond_destroy(&g->wake);
 	(void)pthread_mutex_destroy(&g->lock);
@@ -358,6 +302,7 @@ static st copier_new(struct scope *s, struct auditd *a, const struct auditd_copy
 	struct copier *g = heap_alloc(sizeof *g);
 	g->a = a;
 	g->conf = conf;
+	g->push = (struct push){ .put = put_file, .stopping = is_stopping, .state = g, .entries = true };
 	scope_init(&g->kept, NULL);
 	(void)pthread_mutex_init(&g->lock, NULL);
 	(void)pthread_cond_init(&g->wake, NULL);
@@ -373,7 +318,7 @@ static st copier_new(struct scope *s, struct auditd *a, const struct auditd_copy
 	if (made.code == E_OK)
 		made = file_make_directory(s, scope_printf(s, "%s/cosigned", a->conf->log), 0755);
 	if (made.code == E_OK)
-		made = audit_log_open(s, a->conf->log, &g->log);
+		made = audit_log_open(s, a->conf->log, &g->push.log);
 	if (made.code != E_OK) {
 		copier_free(g);
 		return made;

@@ -3,7 +3,6 @@
 #include "file.h"
 #include "log.h"
 #include <stdio.h>
-#include <unistd.h>
 
 /* A note of ours has some hundred octets; what strangers may have added to it need not be kept. */
 #define NOTE_ON_RECORD_MAX 16384
@@ -105,40 +104,12 @@ st copy_keep_tile(struct scope *s, struct copy *c, const struct copy_place *plac
 	return file_replace(s, path, bytes, 0644);
 }
 
-/* Partial ones that the newest tree does not need. */
-static void tidy_level(struct scope *s, const struct copy *c, int level, uint64_t n, unsigned width)
-{
-	char *folder = scope_printf(s, "%s.p", audit_tile_path(s, c->conf->log, level, n, AUDIT_TILE_WIDTH));
-	char **name;
-	size_t count = 0;
-	if (file_list(s, folder, &name, &count).code != E_OK)
-		scope_clear_error(s);
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(name[i], scope_printf(s, "%u", width)) != 0)
-			(void)unlink(scope_printf(s, "%s/%s", folder, name[i]));
-	if (width == 0)
-		(void)rmdir(folder);
-}
-
-static void tidy(const struct copy *c, uint64_t old, uint64_t new)
-{
-	AUTO_SCOPE s;
-	scope_init(&s, NULL);
-	for (unsigned level = 0; level < AUDIT_TILE_LEVELS; level++) {
-		uint64_t was = old >> (8 * level), is = new >> (8 * level);
-		bool full = was >> 8 != is >> 8;
-		tidy_level(&s, c, (int)level, was >> 8, full ? 0 : (unsigned)(is % AUDIT_TILE_WIDTH));
-		if (level == 0)
-			tidy_level(&s, c, AUDIT_ENTRIES, was >> 8, full ? 0 : (unsigned)(is % AUDIT_TILE_WIDTH));
-	}
-}
-
 st copy_keep_note(struct scope *s, struct copy *c, const struct audit_checkpoint *head, span note)
 {
 	uint64_t old = c->head.size;
 	TRY(file_replace(s, note_path(s, c), note, 0644));
 	TRY(set_head(s, c, head, note));
 	c->refused[0] = 0;
-	tidy(c, old, head->size);
+	audit_log_tidy(c->conf->log, old, head->size);
 	return OK;
 }
