@@ -143,6 +143,35 @@ def test_a_reload_changes_writers_and_checkpoints_for_connections_that_are_open(
     assert world.status()["signed"] < world.status()["size"], "no checkpoint within the hour"
 
 
+def test_what_the_log_is_kept_with_is_on_record_and_each_change_of_it(world):
+    """At a reload and while auditd was stopped; a start without a change says no more than itself."""
+    def changes():
+        assert world.settled()
+        return [{name: e["record"].get(name) for name in ("parameter", "from", "to")} for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "log.changed"]
+    world.start_keyd()
+    assert world.start()
+    with open(world.config) as f:
+        text = f.read()
+    assert changes() == []
+    started = next(e["record"] for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "log.started")
+    assert started["parameters"].splitlines() == ["key=log", "checkpoint-interval=100ms", "checkpoint-max-age=60000ms"]
+    assert reload(world, text.replace("60s", "30s") + f"writer = a {os.getuid()}\nwriter = b 4321\n") == "in force"
+    first = [{"parameter": "writer", "from": None, "to": f"a {os.getuid()}, b 4321"}, {"parameter": "checkpoint-max-age", "from": "60000ms", "to": "30000ms"}]
+    assert changes() == first
+    assert reload(world, text.replace("60s", "20s").replace("origin = ", "origin = x")) == "refused"
+    assert changes() == first
+    with open(world.config, "w") as f:
+        f.write(text.replace("60s", "30s") + "publish-directory = public\n")
+    assert world.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert world.start()
+    second = [{"parameter": "publish-directory", "from": None, "to": os.path.join(os.path.dirname(world.config), "public")},
+              {"parameter": "writer", "from": f"a {os.getuid()}, b 4321", "to": None}]
+    assert changes() == first + second
+    assert world.stop() == 0
+    assert world.start()
+    assert changes() == first + second
+
+
 def test_a_reload_that_cannot_be_is_refused_on_record_and_nothing_changes(world):
     world.start_keyd()
     assert world.start()

@@ -228,12 +228,16 @@ st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e)
 
 static st put_started(struct scope *s, struct auditd *a)
 {
+	const char *parameters;
+	TRY(parameters_text(s, a->conf, &parameters));
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_LOG_STARTED);
 	audit_str(&e, "origin", a->conf->origin);
 	audit_number(&e, "size", (int64_t)tail_size(a->tail));
 	audit_str(&e, "version", CHANCERY_VERSION);
-	return auditd_record(s, a, &e);
+	audit_str(&e, "parameters", parameters);
+	TRY(auditd_record(s, a, &e));
+	return parameters_record(s, a, a->conf);
 }
 
 static void put_stopped(struct auditd *a)
@@ -373,11 +377,17 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 	return OK;
 }
 
+/* On record before it is in force. */
 static st take_over(struct scope *s, struct auditd *a, const struct auditd_conf *next)
 {
 	struct writers *writers;
 	TRY(check_same_ground(s, a->conf, next));
 	TRY(writers_new(s, &next->writer, &writers));
+	st recorded = parameters_record(s, a, next);
+	if (recorded.code != E_OK) {
+		writers_free(writers);
+		return recorded;
+	}
 	writers_replace(a, writers);
 	signer_reload(a->signer, next);
 	stamper_reload(a->stamper, next);

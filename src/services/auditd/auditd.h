@@ -102,6 +102,12 @@ void publisher_start(struct publisher *g);
 void publisher_stop(struct publisher *g);
 void publisher_free(struct publisher *g);
 
+/* ---- auditd_parameters ---- */
+/* Lines NAME=VALUE, for the record of the start. */
+st parameters_text(struct scope *s, const struct auditd_conf *conf, const char **out);
+/* What differs from what was recorded last goes on record. */
+st parameters_record(struct scope *s, struct auditd *a, const struct auditd_conf *conf);
+
 /* ---- auditd ---- */
 /* A record of auditd's own. */
 st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e);
