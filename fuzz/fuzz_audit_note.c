@@ -36,5 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (audit_key_parse(&s, bytes, &other).code == E_OK &&
 	    audit_key_parse(&s, span_str(audit_key_text(&s, &other)), &other).code != E_OK)
 		__builtin_trap();
+	scope_clear_error(&s);
+	struct audit_key keys[AUDIT_KEYS_MAX];
+	size_t count = 0;
+	if (audit_keys_parse(&s, bytes, keys, &count).code == E_OK && (count == 0 || count > AUDIT_KEYS_MAX))
+		__builtin_trap();
 	return 0;
 }

@@ -151,6 +151,45 @@ st audit_key_parse(struct scope *s, span text, struct audit_key *out)
 	return OK;
 }
 
+static st parse_key_line(struct scope *s, span line, struct audit_key *out)
+{
+	span rest = line, key = line;
+	uint64_t until = 0;
+	if (cut_at(&rest, ' ', &key)) {
+		if (!span_equal(span_first(rest, 6), SPAN_LITERAL("until ")))
+			return fail(s, E_INPUT,
+				    "behind a log's public key stands nothing, or \"until\" and a number of leaves");
+		TRY(fail_context(s, decimal_parse(s, span_from(rest, 6), UINT64_MAX, &until), "the end of a log's public key"));
+	}
+	if (key.len < line.len && until == 0)
+		return fail(s, E_INPUT, "a log's public key that ended before the first leaf is none");
+	TRY(audit_key_parse(s, key, out));
+	out->until = until;
+	return OK;
+}
+
+st audit_keys_parse(struct scope *s, span text, struct audit_key out[AUDIT_KEYS_MAX], size_t *out_count)
+{
+	size_t count = 0;
+	for (span rest = text, line; rest.len > 0;) {
+		if (!cut_at(&rest, '\n', &line)) {
+			line = rest;
+			rest = (span){ 0 };
+		}
+		if (line.len > 0 && line.data[line.len - 1] == '\r')
+			line.len--;
+		if (line.len == 0)
+			continue;
+		if (count == AUDIT_KEYS_MAX)
+			return fail(s, E_LIMIT, "at most %d keys of a log", AUDIT_KEYS_MAX);
+		TRY(parse_key_line(s, line, &out[count++]));
+	}
+	if (count == 0)
+		return fail(s, E_INPUT, "there is no public key of a log: NAME+id+base64 is expected");
+	*out_count = count;
+	return OK;
+}
+
 char *audit_key_text(struct scope *s, const struct audit_key *key)
 {
 	uint8_t *raw = scope_alloc(s, key->key.len + 1);
@@ -284,9 +323,14 @@ st audit_checkpoint_open(struct scope *s, span note, const struct audit_key *key
 {
 	struct audit_note parts;
 	struct audit_checkpoint c;
+	struct audit_key *fit = scope_alloc(s, (count + 1) * sizeof *fit);
+	size_t fitting = 0;
 	TRY(audit_note_read(s, note, &parts));
-	TRY(audit_note_verify(s, &parts, key, count));
 	TRY(audit_checkpoint_read(s, parts.text, &c));
+	for (size_t i = 0; i < count; i++)
+		if (key[i].until == 0 || c.size <= key[i].until)
+			fit[fitting++] = key[i];
+	TRY(audit_note_verify(s, &parts, fit, fitting));
 	*out = c;
 	return OK;
 }

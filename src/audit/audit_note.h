@@ -16,7 +16,8 @@ struct audit_key {
 	span name;
 	uint8_t id[4];
 	enum audit_key_type type;
-	span key; /* Ed25519 and cosigners, who have no other: 32 octets; ECDSA: SubjectPublicKeyInfo */
+	uint64_t until; /* of a key that was rolled over: it signs checkpoints of at most so many leaves; 0: of any size */
+	span key;       /* Ed25519 and cosigners, who have no other: 32 octets; ECDSA: SubjectPublicKeyInfo */
 };
 /* May this be a key name or an origin? E_INPUT says what one looks like. */
 st audit_name_check(struct scope *s, span name);
@@ -25,6 +26,9 @@ st audit_key_of_spki(struct scope *s, const char *name, span spki, struct audit_
 /* The same for a cosigner: Ed25519 only. */
 st audit_cosigner_of_spki(struct scope *s, const char *name, span spki, struct audit_key *out);
 st audit_key_parse(struct scope *s, span text, struct audit_key *out);
+/* The keys of a log's verifier file: a line each, the newest first, "KEY" or "KEY until LEAVES". */
+#define AUDIT_KEYS_MAX 16
+st audit_keys_parse(struct scope *s, span text, struct audit_key out[AUDIT_KEYS_MAX], size_t *out_count);
 char *audit_key_text(struct scope *s, const struct audit_key *key);
 
 struct audit_note {
@@ -50,5 +54,5 @@ struct audit_checkpoint {
 char *audit_checkpoint_text(struct scope *s, const struct audit_checkpoint *c);
 /* Reads the three lines of a note's text; extension lines are passed over. */
 st audit_checkpoint_read(struct scope *s, span text, struct audit_checkpoint *out);
-/* Reads and verifies a whole signed checkpoint. */
+/* Reads and verifies a whole signed checkpoint: by a key that may sign one of its size. */
 st audit_checkpoint_open(struct scope *s, span note, const struct audit_key *key, size_t count, struct audit_checkpoint *out);

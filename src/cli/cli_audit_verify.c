@@ -34,14 +34,18 @@ static st add_kept(struct scope *s, const struct cli *c, struct anchors *to)
 	return OK;
 }
 
-static st read_key(struct scope *s, const struct cli *c, struct audit_key *out)
+/* A log's keys: the newest, and those that it was rolled over from. */
+struct keys {
+	struct audit_key row[AUDIT_KEYS_MAX];
+	size_t count;
+};
+
+static st read_keys(struct scope *s, const struct cli *c, struct keys *out)
 {
 	const char *path = cli_get_or(c, "key", c->conf.audit_key);
-	span line;
-	TRY(file_read(s, path, 4096, &line));
-	while (line.len > 0 && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
-		line.len--;
-	return fail_context(s, audit_key_parse(s, line, out), "%s", path);
+	span text;
+	TRY(file_read(s, path, 16384, &text));
+	return fail_context(s, audit_keys_parse(s, text, out->row, &out->count), "%s", path);
 }
 
 static json_t *report_json(const struct audit_report *report)
@@ -66,13 +70,13 @@ static json_t *report_json(const struct audit_report *report)
 
 st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out)
 {
-	struct audit_key key;
+	struct keys keys = { .count = 0 };
 	struct anchors anchors = { .count = 0 };
-	TRY(read_key(s, c, &key));
+	TRY(read_keys(s, c, &keys));
 	if (anchored)
 		TRY(add_kept(s, c, &anchors));
 	const struct audit_verify request = {
-		.dir = dir, .key = &key, .key_count = 1, .anchor = anchors.row, .anchor_count = anchors.count
+		.dir = dir, .key = keys.row, .key_count = keys.count, .anchor = anchors.row, .anchor_count = anchors.count
 	};
 	return audit_verify(s, &request, out);
 }
@@ -152,8 +156,8 @@ st cli_audit_verify(struct scope *s, struct cli *c)
 	const char *dir = cli_get(c, "log");
 	if (dir == NULL || cli_get(c, "key") == NULL)
 		TRY(fail_context(s, cli_read_conf(s, c), "without --log DIR and --key FILE"));
-	struct audit_key key;
-	TRY(read_key(s, c, &key));
+	struct keys keys = { .count = 0 };
+	TRY(read_keys(s, c, &keys));
 	struct anchors anchors = { .count = 0 };
 	if (dir == NULL)
 		TRY(add_kept(s, c, &anchors));
@@ -161,8 +165,8 @@ st cli_audit_verify(struct scope *s, struct cli *c)
 	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
 		TRY(add_anchor(s, &anchors, path));
 	struct audit_verify request = { .dir = dir != NULL ? dir : c->conf.audit_log,
-					.key = &key,
-					.key_count = 1,
+					.key = keys.row,
+					.key_count = keys.count,
 					.anchor = anchors.row,
 					.anchor_count = anchors.count };
 	if (cli_get(c, "since") != NULL)

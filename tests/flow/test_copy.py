@@ -13,7 +13,7 @@ import pytest
 import audit_world as aw
 import copy_world as cw
 import keyd_client as kc
-from test_audit import append, record
+from test_audit import append, record, set_keys
 
 
 def pair(directory, **more):
@@ -242,6 +242,28 @@ def test_a_copy_changed_by_hand_is_found(both):
     assert done.returncode == 1 and "first bad record" in done.stdout
     bundle.write_bytes(good)
     assert subprocess.run(verify, capture_output=True, text=True).returncode == 2
+
+
+def test_a_copy_follows_the_logs_key(both):
+    world, copy = both
+    copy.start()
+    spki = world.keyd.client().generate("log-2027", token="log", type="ed25519", purposes=kc.LOG, origin=aw.ORIGIN)["spki"]
+    assert world.start()
+    world.load(1, 300)
+    assert copied(world, copy)
+    set_keys(world, "log-2027", outgoing="log")  # the copy knows the old key alone
+    world.load(1, 10)
+    assert copied(world, copy)
+    end = copy.size()
+    set_keys(world, "log-2027")
+    assert kc.wait_for(lambda: "did not sign" in cw.condition(world.socket)[0]["failure"])
+    assert copy.size() >= end
+    assert copy.stop() == 0
+    keys = copy.directory / "log.vkey"
+    keys.write_text(f"{cw.verifier_key(aw.ORIGIN, 1, spki)}\n{keys.read_text().strip()} until {end + 10}\n")
+    copy.start()
+    assert copied(world, copy)
+    assert aw.verify_log(copy.log, spki) == aw.verify_log(world.log, spki)
 
 
 def test_status_tells_of_copies_and_stamps(both, tmp_path):

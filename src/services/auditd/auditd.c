@@ -33,6 +33,10 @@ static const struct conf_row rows[] = {
 		 .help = "Socket of the log zone's keyd."),
 	CONF_ROW(CONF_STRING, struct auditd_conf, key, "key", .standard = "log",
 		 .help = "Label of the key that signs checkpoints."),
+	CONF_ROW(
+		CONF_STRING, struct auditd_conf, outgoing_key, "outgoing-key", .standard = "",
+		.help = "Label of the key that signed before, after a roll-over: it signs each checkpoint too, until everybody who verifies "
+			"has the new one."),
 	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_interval, "checkpoint-interval", .standard = "1s", .min = 10000,
 		 .max = MOMENT_HOUR, .help = "How often a checkpoint is signed while the log grows.",
 		 .clause = "EN 319 401 REQ-7.9.1-14"),
@@ -305,7 +309,7 @@ static st bring_up(struct scope *s, struct auditd *a)
 		tree_close(tree);
 		return status;
 	}
-	signer_start(a->signer, a->tail, tree, a->indexed);
+	signer_start(a->signer, a, a->tail, tree, a->indexed);
 	TRY(socket_serve(s, a));
 	stamper_start(a->stamper);
 	copiers_start(a->copiers);
@@ -360,6 +364,7 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "origin", same_text(now->origin, next->origin) },
 		{ "keyd-socket", same_text(now->keyd, next->keyd) },
 		{ "key", same_text(now->key, next->key) },
+		{ "outgoing-key", same_text(now->outgoing_key, next->outgoing_key) },
 		{ "stamp-url", same_text(now->stamp_url, next->stamp_url) },
 		{ "stamp-tls-ca", same_text(now->stamp_tls_ca, next->stamp_tls_ca) },
 		{ "stamp-anchor", same_text(now->stamp_anchor, next->stamp_anchor) },

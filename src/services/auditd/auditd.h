@@ -19,7 +19,7 @@ struct auditd_copy_conf {
 };
 
 struct auditd_conf {
-	const char *log, *socket, *group, *keyd, *key, *origin;
+	const char *log, *socket, *group, *keyd, *key, *outgoing_key, *origin;
 	int64_t checkpoint_interval, checkpoint_max_age, max_connections;
 	const char *stamp_url, *stamp_tls_ca, *stamp_anchor;
 	int64_t stamp_interval, stamp_alarm_age, stamp_age_limit;
@@ -58,7 +58,7 @@ uint64_t signer_size(struct signer *g);
 /* Interval and age of checkpoints as this configuration has them, from the next round on. */
 void signer_reload(struct signer *g, const struct auditd_conf *conf);
 /* Go on from the tail that was opened. */
-void signer_start(struct signer *g, struct tail *tail, struct tree *tree, struct indexed *indexed);
+void signer_start(struct signer *g, struct auditd *a, struct tail *tail, struct tree *tree, struct indexed *indexed);
 /* A last round, then ends its thread. */
 void signer_stop(struct signer *g);
 void signer_free(struct signer *g);

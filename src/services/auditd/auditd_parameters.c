@@ -35,6 +35,7 @@ static st write_parameters(struct scope *s, const struct auditd_conf *c, struct 
 {
 	const struct auditd_copy_conf *copy = c->copies.item;
 	put_text(out, "key", c->key);
+	put_text(out, "outgoing-key", c->outgoing_key);
 	put_list(out, "writer", &c->writer);
 	put_duration(s, out, "checkpoint-interval", c->checkpoint_interval);
 	put_duration(s, out, "checkpoint-max-age", c->checkpoint_max_age);

@@ -25,7 +25,8 @@ struct copy {
 	const struct copy_conf *conf;
 	struct audit *audit;
 	struct key_client *keyd;
-	struct audit_key log_key;
+	struct audit_key log_key[AUDIT_KEYS_MAX]; /* of one name */
+	size_t log_keys;
 	struct http_server *server;
 	/* One change at a time; under the lock: */
 	pthread_mutex_t lock;

@@ -21,7 +21,8 @@ static const struct conf_row rows[] = {
 	ROW(CONF_PATH, log, "log-directory", .access = CONF_KEEPS,
 	    .help = "Directory of the copy (tlog-tiles layout); nobody else writes in it.",
 	    .clause = "EN 319 401 REQ-7.9.1-16"),
-	ROW(CONF_PATH, log_key, "log-key", .help = "File with the verifier key of the log that is kept here: NAME+id+base64."),
+	ROW(CONF_PATH, log_key, "log-key",
+	    .help = "File with the verifier key of the log that is kept here, NAME+id+base64; further lines: keys it was rolled over from."),
 	ROW(CONF_PATH, keyd, "keyd-socket", .access = CONF_CONNECTS,
 	    .help = "Socket of this host's keyd that has the cosigning key."),
 	ROW(CONF_STRING, key, "key", .standard = "copy", .help = "Label of the key that cosigns: Ed25519, for log."),
@@ -48,11 +49,13 @@ static const struct conf_schema schema = {
 
 static st read_log_key(struct scope *s, struct copy *c)
 {
-	span line;
-	TRY(file_read(s, c->conf->log_key, 4096, &line));
-	while (line.len > 0 && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
-		line.len--;
-	return fail_context(s, audit_key_parse(s, line, &c->log_key), "%s", c->conf->log_key);
+	span text;
+	TRY(file_read(s, c->conf->log_key, 16384, &text));
+	TRY(fail_context(s, audit_keys_parse(s, text, c->log_key, &c->log_keys), "%s", c->conf->log_key));
+	for (size_t i = 1; i < c->log_keys; i++)
+		if (!span_equal(c->log_key[i].name, c->log_key[0].name))
+			return fail(s, E_CONFIG, "%s has keys of two logs; a copy keeps one", c->conf->log_key);
+	return OK;
 }
 
 static st open_server(struct scope *s, struct copy *c)

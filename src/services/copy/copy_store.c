@@ -28,7 +28,7 @@ st copy_load(struct scope *s, struct copy *c)
 	if (!file_exists(path))
 		return OK;
 	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
-	TRY(fail_context(s, audit_checkpoint_open(s, note, &c->log_key, 1, &head), "%s", path));
+	TRY(fail_context(s, audit_checkpoint_open(s, note, c->log_key, c->log_keys, &head), "%s", path));
 	return set_head(s, c, &head, note);
 }
 
@@ -39,7 +39,7 @@ static st record_refused(struct scope *s, struct copy *c, const char *reason, ui
 	uint64_t index;
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_COPY_REFUSED);
-	audit_text(&e, "log", c->log_key.name);
+	audit_text(&e, "log", c->log_key[0].name);
 	audit_number(&e, "size", (int64_t)size);
 	audit_str(&e, "reason", reason);
 	if (note.len > 0 && note.len <= NOTE_ON_RECORD_MAX)
@@ -57,8 +57,8 @@ void copy_record_refused(struct copy *c, const char *reason, uint64_t size, span
 	(void)snprintf(c->refused, sizeof c->refused, "%s", reason);
 	if (memcmp(c->refused_note, name.data, sizeof c->refused_note) == 0)
 		return;
-	log_put(LOG_LEVEL_ERROR, "ALARM: the log %.*s is refused: %s", (int)c->log_key.name.len,
-		(const char *)c->log_key.name.data, reason);
+	log_put(LOG_LEVEL_ERROR, "ALARM: the log %.*s is refused: %s", (int)c->log_key[0].name.len,
+		(const char *)c->log_key[0].name.data, reason);
 	if (record_refused(&s, c, reason, size, note).code != E_OK)
 		log_failure(&s, "recording that the log was refused");
 	else

@@ -9,9 +9,9 @@ static st open_note(struct scope *s, const struct copy *c, span note, struct aud
 	TRY(audit_note_read(s, note, &parts));
 	TRY(audit_checkpoint_read(s, parts.text, out));
 	//= c2sp tlog-witness "add-checkpoint" an origin that is not known is 404, a signature by no key of it 403
-	if (!span_is(c->log_key.name, out->origin))
+	if (!span_is(c->log_key[0].name, out->origin))
 		return fail(s, E_NOTFOUND, "the log %s is not the one that is kept here", out->origin);
-	if (audit_note_verify(s, &parts, &c->log_key, 1).code != E_OK) {
+	if (audit_checkpoint_open(s, note, c->log_key, c->log_keys, out).code != E_OK) {
 		scope_clear_error(s);
 		return fail(s, E_DENIED, "the key of the log did not sign this checkpoint");
 	}
@@ -43,9 +43,11 @@ static st check_grown(struct scope *s, const struct copy *c, const struct copy_r
 static st check_held(struct scope *s, const struct copy *c, span note)
 {
 	struct audit_report report;
-	const struct audit_verify verify = {
-		.dir = c->conf->log, .key = &c->log_key, .key_count = 1, .since = buf_span(&c->note), .checkpoint = note
-	};
+	const struct audit_verify verify = { .dir = c->conf->log,
+					     .key = c->log_key,
+					     .key_count = c->log_keys,
+					     .since = buf_span(&c->note),
+					     .checkpoint = note };
 	TRY(audit_verify(s, &verify, &report));
 	if (report.verdict == AUDIT_UNSOUND)
 		return fail(s, E_CRYPTO, "what is held here does not make that tree: %s", report.problem);
