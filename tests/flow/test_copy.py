@@ -60,6 +60,7 @@ def test_the_log_is_copied_and_cosigned_while_it_grows(both):
         world.load(4, 300)
         assert copied(world, copy)
         holds_all(world, copy)
+    assert (copy.log / "cosigner").read_text() == cw.verifier_key(cw.NAME, 4, copy.spki) + "\n"
     # No partial tile but those of the newest tree is left there.
     size = copy.size()
     widths = {int(path.name) for path in copy.log.glob("tile/**/*.p/*")}

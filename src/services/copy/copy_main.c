@@ -58,6 +58,17 @@ static st read_log_key(struct scope *s, struct copy *c)
 	return OK;
 }
 
+/* For who is to verify its cosignatures. */
+static st write_own_key(struct scope *s, const struct copy *c)
+{
+	struct key_info info;
+	struct audit_key key;
+	TRY(key_find(s, c->keyd, c->conf->key, &info));
+	TRY(audit_cosigner_of_spki(s, c->conf->name, info.spki, &key));
+	return file_replace(s, scope_printf(s, "%s/cosigner", c->conf->log),
+			    span_str(scope_printf(s, "%s\n", audit_key_text(s, &key))), 0644);
+}
+
 static st open_server(struct scope *s, struct copy *c)
 {
 	const struct http_settings settings = {
@@ -90,6 +101,7 @@ static st assemble(struct scope *s, struct copy *c)
 	TRY(copy_load(s, c));
 	TRY(audit_open(s, &audit, &c->audit));
 	c->keyd = key_client_new(conf->keyd);
+	TRY(write_own_key(s, c));
 	TRY(daemon_record_start(s, c->audit));
 	return open_server(s, c);
 }
