@@ -15,6 +15,8 @@ import copy_world as cw
 import keyd_client as kc
 from test_audit import append, record, set_keys
 
+LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
+
 
 def pair(directory, **more):
     world = aw.World()
@@ -56,8 +58,8 @@ def test_the_log_is_copied_and_cosigned_while_it_grows(both):
     world, copy = both
     copy.start()
     assert world.start()
-    for _ in range(3):
-        world.load(4, 300)
+    for _ in range(3 if LONG else 2):
+        world.load(4, 100)
         assert copied(world, copy)
         holds_all(world, copy)
     assert (copy.log / "cosigner").read_text() == cw.verifier_key(cw.NAME, 4, copy.spki) + "\n"
@@ -85,9 +87,9 @@ def test_a_copy_that_was_away_gets_what_it_lacks_in_order(tmp_path):
         copy.start()
         assert copied(world, copy)
         # Killed at any time, it goes on from what it has; so does auditd.
-        for victim in ("copy", "auditd", "copy"):
-            load = world.load(2, 2000, wait=False)
-            time.sleep(0.15)
+        for victim in ("copy", "auditd") * (5 if LONG else 1):
+            load = world.load(2, 2000 if LONG else 400, wait=False)
+            time.sleep(0.1)
             if victim == "copy":
                 copy.kill()
                 copy.start()
