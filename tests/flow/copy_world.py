@@ -43,7 +43,8 @@ def cosigned(note, spki, name=NAME):
 class Copy:
     tls_certificate = TsaWorld.tls_certificate
 
-    def __init__(self, directory, log_spki):
+    def __init__(self, directory, log_spki, build=None):
+        self.program = os.path.join(build, "src", "chancery-copy") if build else program("chancery-copy")
         self.directory = pathlib.Path(directory)
         self.management = Authority(9, "management", "TEST Management")
         self.tls_keys, self.daemon, self.port = {}, None, free_port()
@@ -70,8 +71,8 @@ class Copy:
         return (f"[copy second]\nurl = https://127.0.0.1:{self.port}\ntls-certificate = {d}/auditd.pem\ntls-key = {d}/auditd.key\n"
                 f"tls-ca = {d}/management-ca.pem\ncosigner = {verifier_key(NAME, 4, self.spki)}\ninterval = 50ms\nalarm-age = {alarm}\n")
 
-    def start(self):
-        self.daemon = Daemon([program("chancery-copy"), "--config", str(self.directory / "copy.conf")], self.directory, "copy")
+    def start(self, prefix=()):
+        self.daemon = Daemon([*prefix, self.program, "--config", str(self.directory / "copy.conf")], self.directory, "copy")
 
     def stop(self):
         daemon, self.daemon = self.daemon, None

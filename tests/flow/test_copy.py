@@ -14,6 +14,7 @@ import audit_world as aw
 import copy_world as cw
 import keyd_client as kc
 from test_audit import append, record, set_keys
+from test_audit_kill import FAILPOINTS, needs_failpoints
 
 LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
 
@@ -157,6 +158,35 @@ def test_another_history_is_refused_and_on_record_there(both, tmp_path, records)
     late = [e["record"] for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "copy.late"]
     assert late
     assert copy.request("GET", "/healthz")[0] == 503
+
+
+@needs_failpoints
+def test_a_copy_killed_between_cosigning_and_keeping_goes_on(tmp_path):
+    """keyd's head is further than what the copy kept, time and again."""
+    world = aw.World()
+    world.start_keyd()
+    copy = cw.Copy(tmp_path, world.spki, FAILPOINTS)
+    with open(world.config, "a") as f:
+        f.write(copy.conf())
+    try:
+        assert world.start()
+        for n in (1, 2, 1):
+            copy.start(["env", f"CHANCERY_FAILPOINT=copy.cosigned:{n}"])
+            for _ in range(n):
+                world.load(1, 40)
+                world.settled()
+                time.sleep(0.2)
+            assert copy.daemon.process.wait(20) == -signal.SIGKILL
+            client = copy.keyd.client()
+            head = client.log_head("copy")[0]
+            assert not (copy.log / "checkpoint").exists() or head > int(cw.note_of(copy.log).splitlines()[1])
+        copy.start()
+        assert copied(world, copy)
+        holds_all(world, copy)
+        assert b"copy.refused" not in copy.records()
+    finally:
+        world.remove()
+        copy.close()
 
 
 def prove(leaves, old, new):

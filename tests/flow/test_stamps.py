@@ -14,6 +14,7 @@ import keyd_client as kc
 import stamp_world as sw
 import tsa_world
 from test_audit import append, record, reload
+from test_audit_kill import FAILPOINTS, needs_failpoints
 
 CERTIFICATE = '"zone":"ca","key":"k","algorithm":"a","digest":"d","issuer_key":"00","serial":"01","not_after":"2026-01-02T03:04:05.000006Z","tbs":"AAAA"'
 CRL = ('"zone":"ca","key":"k","algorithm":"a","digest":"d","issuer_key":"00","number":1,"entries":0,"this_update":"2026-01-02T03:04:05.000006Z",'
@@ -259,6 +260,26 @@ def test_log_and_authority_do_not_wait_for_each_other(own):
     assert code == 2 and report["time-stamps verified"].startswith(f"{len(stamps)}, ")
     # Behind the newest stamp are records of stamping only (two, when an attempt failed behind its record).
     assert {e["record"]["event"] for e in aw.verify_log(world.log, world.spki)[stamps[-1]:]} == {"sign.time_stamp"}
+
+
+@needs_failpoints
+def test_a_token_lost_by_a_kill_is_asked_for_again(authority):
+    world = aw.World(build=FAILPOINTS, extra=sw.conf(authority.url, authority.directory / "root.pem"))
+    world.start_keyd()
+    try:
+        for n in (1, 2):
+            world.start(environment={"CHANCERY_FAILPOINT": f"auditd.stamped:{n}"})
+            for _ in range(n):
+                append(kc.Client(world.socket), record())
+                time.sleep(0.3)
+            assert world.process.wait(20) == -signal.SIGKILL
+        asked = authority.asked
+        assert world.start()
+        assert stamped(world) and authority.asked > asked
+        code, report = world.verify("--stamp-anchor", str(authority.directory / "root.pem"))
+        assert code == 2 and report["records under no time-stamp"] == 0
+    finally:
+        world.remove()
 
 
 def change(path, place=-1):
