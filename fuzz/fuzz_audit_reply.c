@@ -1,6 +1,7 @@
 /*
  * Replies of auditd: a peer on a socket answers whatever is asked with these bytes. The first octet chooses what is asked: a commit, the
- * condition, leaves, the import of a journal, the records of class control, a proof of consistency.
+ * condition, leaves, the import of a journal, the records of class control, a proof of consistency, the condition of time-stamps and of
+ * copies.
  */
 #include "audit_client.h"
 #include "audit_local.h"
@@ -8,8 +9,8 @@
 #include "fuzz_peer.h"
 #include "log.h"
 
-static const uint16_t kinds[] = { AUDIT_KIND_APPEND, AUDIT_KIND_READ,    AUDIT_KIND_STATUS,
-				  AUDIT_KIND_IMPORT, AUDIT_KIND_CONTROL, AUDIT_KIND_CONSISTENCY };
+static const uint16_t kinds[] = { AUDIT_KIND_APPEND,  AUDIT_KIND_READ,        AUDIT_KIND_STATUS, AUDIT_KIND_IMPORT,
+				  AUDIT_KIND_CONTROL, AUDIT_KIND_CONSISTENCY, AUDIT_KIND_STAMPS, AUDIT_KIND_COPIES };
 static const char *peer;
 static struct audit *audit;
 
@@ -91,6 +92,29 @@ static void consistency(struct scope *s, span reply)
 		check(s->message[0] != 0);
 }
 
+static void stamps(struct scope *s, span reply)
+{
+	struct audit_stamps got;
+	if (audit_stamps_get(s, peer, &got).code == E_OK)
+		check(got.condition < AUDIT_STAMPS_CONDITIONS && strlen(got.failure) + 37 == reply.len);
+	else
+		check(s->message[0] != 0);
+}
+
+static void copies(struct scope *s, span reply)
+{
+	struct audit_copy copy[AUDIT_COPIES_MAX];
+	size_t count, total = 2;
+	if (audit_copies_get(s, peer, copy, &count).code != E_OK) {
+		check(s->message[0] != 0);
+		return;
+	}
+	check(count <= AUDIT_COPIES_MAX);
+	for (size_t i = 0; i < count; i++)
+		total += 25 + strlen(copy[i].name) + strlen(copy[i].failure);
+	check(total == reply.len);
+}
+
 static void set_up(struct scope *s)
 {
 	log_init("fuzz", LOG_LEVEL_ERROR);
@@ -112,7 +136,8 @@ static void set_up(struct scope *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const asks[])(struct scope *, span) = { commit, status, leaves, import, controls, consistency };
+	static void (*const asks[])(struct scope *, span) = { commit,   status,      leaves, import,
+							      controls, consistency, stamps, copies };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (peer == NULL)

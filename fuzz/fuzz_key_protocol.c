@@ -77,6 +77,15 @@ static st checkpoint_request(struct scope *s, struct rd *r, struct wr *w)
 	return OK;
 }
 
+static st cosign_request(struct scope *s, struct rd *r, struct wr *w)
+{
+	struct key_checkpoint_request v;
+	TRY(key_cosign_request_read(s, r, &v));
+	check(v.cosigner != NULL && strlen(v.cosigner) < sizeof((struct key_limits *)0)->origin);
+	key_cosign_request_write(w, &v);
+	return OK;
+}
+
 static st token_request(struct scope *s, struct rd *r, struct wr *w)
 {
 	struct key_token_request v;
@@ -154,8 +163,9 @@ static st execution(struct scope *s, struct rd *r, struct wr *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static st (*const again[])(struct scope *, struct rd *, struct wr *) = {
-		info,  status, sign_request,   sign_outcome, stream_request, checkpoint_request, token_request,
-		label, entry,  change_request, challenge,    opening,        execution,          strays
+		info,          status, sign_request,  sign_outcome,   stream_request, checkpoint_request,
+		token_request, label,  entry,         change_request, challenge,      opening,
+		execution,     strays, cosign_request
 	};
 	if (size < 1 || data[0] >= sizeof again / sizeof again[0])
 		return 0;

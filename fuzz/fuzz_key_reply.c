@@ -5,10 +5,11 @@
 #include "fuzz_peer.h"
 #include "key_protocol.h"
 
-static const uint16_t kinds[] = { KEY_KIND_STATUS,     KEY_KIND_LIST,         KEY_KIND_FIND,       KEY_KIND_GENERATE,
-				  KEY_KIND_SIGN,       KEY_KIND_STREAM_BEGIN, KEY_KIND_STREAM_END, KEY_KIND_LOG_HEAD,
-				  KEY_KIND_CHECKPOINT, KEY_KIND_TOKEN_CREATE, KEY_KIND_ENTRY,      KEY_KIND_CHANGE,
-				  KEY_KIND_CHALLENGE,  KEY_KIND_OPEN,         KEY_KIND_EXECUTE,    KEY_KIND_STRAYS };
+static const uint16_t kinds[] = { KEY_KIND_STATUS,     KEY_KIND_LIST,         KEY_KIND_FIND,         KEY_KIND_GENERATE,
+				  KEY_KIND_SIGN,       KEY_KIND_STREAM_BEGIN, KEY_KIND_STREAM_END,   KEY_KIND_LOG_HEAD,
+				  KEY_KIND_CHECKPOINT, KEY_KIND_COSIGN,       KEY_KIND_TOKEN_CREATE, KEY_KIND_ENTRY,
+				  KEY_KIND_CHANGE,     KEY_KIND_CHALLENGE,    KEY_KIND_OPEN,         KEY_KIND_EXECUTE,
+				  KEY_KIND_STRAYS };
 
 static void ask_descriptions(struct scope *s, struct key_client *c)
 {
@@ -68,6 +69,8 @@ static void ask_log(struct scope *s, struct key_client *c)
 	(void)key_log_head(s, c, "a", &size, root).code;
 	scope_clear_error(s);
 	(void)key_sign_checkpoint(s, c, "a", "log.test/a", 1, root, (span){ 0 }, &signature).code;
+	scope_clear_error(s);
+	(void)key_cosign_checkpoint(s, c, "a", "copy.test/a", "log.test/a", 1, root, (span){ 0 }, &signature).code;
 }
 
 static void ask_operations(struct scope *s, struct key_client *c)

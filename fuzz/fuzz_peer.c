@@ -2,7 +2,7 @@
 #include "fuzz_directory.h"
 #include "wire.h"
 
-#define KINDS_MAX 16
+#define KINDS_MAX 32
 
 static span answer;
 

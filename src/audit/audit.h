@@ -17,8 +17,9 @@ enum audit_code {
 #undef EVENT
 	AUDIT_CODE_COUNT
 };
-/* `class` of an event: what auditd refuses when checkpoints are overdue (AUDIT_ISSUANCE), what it keeps an index of (AUDIT_CONTROL). */
-enum audit_class { AUDIT_ISSUANCE, AUDIT_OPERATION, AUDIT_SYSTEM, AUDIT_CONTROL };
+/* `class` of an event: what auditd refuses when checkpoints are overdue (AUDIT_ISSUANCE and AUDIT_SIGNATURE) or their time-stamps are
+ * (AUDIT_ISSUANCE), what it keeps an index of (AUDIT_CONTROL). */
+enum audit_class { AUDIT_ISSUANCE, AUDIT_SIGNATURE, AUDIT_OPERATION, AUDIT_SYSTEM, AUDIT_CONTROL };
 struct audit_row {
 	const char *name;
 	enum audit_class class;

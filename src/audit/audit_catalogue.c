@@ -13,8 +13,11 @@ static const struct class_row {
 	const char *name;
 	const char *text;
 } classes[] = {
-	[AUDIT_ISSUANCE] = { "issuance", "Refused when the newest checkpoint is overdue: nothing is issued under a log that "
-					 "nobody signs." },
+	[AUDIT_ISSUANCE] = { "issuance", "Refused when the newest checkpoint, or its time-stamp where one is asked for, is "
+					 "overdue: nothing is issued under a log that nobody signs and stamps." },
+	[AUDIT_SIGNATURE] = { "signature",
+			      "Refused when the newest checkpoint is overdue, and never for want of a time-stamp: a "
+			      "time-stamp needs its own record, and status goes on." },
 	[AUDIT_OPERATION] = { "operation", "What people and services did." },
 	[AUDIT_SYSTEM] = { "system", "Start, stop and condition of the system itself." },
 	[AUDIT_CONTROL] = { "control",

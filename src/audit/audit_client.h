@@ -17,5 +17,30 @@ struct audit_status {
 	span checkpoint;         /* the signed note */
 };
 st audit_status_get(struct scope *s, const char *socket, struct audit_status *out);
+enum audit_stamp_condition {
+	AUDIT_STAMPS_NONE, /* no authority is configured */
+	AUDIT_STAMPS_WELL,
+	AUDIT_STAMPS_LATE,    /* alarmed */
+	AUDIT_STAMPS_OVERDUE, /* nothing is issued */
+	AUDIT_STAMPS_CONDITIONS
+};
+struct audit_stamps {
+	enum audit_stamp_condition condition;
+	uint64_t size;       /* leaves under the newest time-stamped checkpoint */
+	int64_t gen_time;    /* in its token; 0: none yet */
+	int64_t waiting;     /* microseconds that the oldest leaf not under one has waited; records of stamping do not count */
+	int64_t limit;       /* at which issuance stops */
+	const char *failure; /* of the last attempt; empty */
+};
+st audit_stamps_get(struct scope *s, const char *socket, struct audit_stamps *out);
+#define AUDIT_COPIES_MAX 16
+struct audit_copy {
+	const char *name;
+	uint64_t size;  /* leaves that it has cosigned */
+	int64_t behind; /* microseconds since it lacks what is under a checkpoint; 0: it has all */
+	bool late;      /* alarmed */
+	const char *failure;
+};
+st audit_copies_get(struct scope *s, const char *socket, struct audit_copy out[AUDIT_COPIES_MAX], size_t *out_count);
 /* Brings the records of an off-line journal into the log; those that are there already (by id) are counted, not repeated. */
 st audit_import(struct scope *s, const char *socket, const char *journal, uint64_t *out_new, uint64_t *out_known);

@@ -293,3 +293,33 @@ st audit_log_each(struct scope *s, struct audit_log *log, uint64_t from, audit_e
 		TRY(walk_segment(s, &segment[i], &w));
 	return OK;
 }
+
+/* ---- partial tiles that are needed no more ---- */
+
+//= c2sp tlog-tiles "Partial Tiles" partial ones may be deleted once the full one is there, or a wider one
+static void tidy_level(struct scope *s, const char *dir, int level, uint64_t n, unsigned width)
+{
+	char *folder = scope_printf(s, "%s.p", audit_tile_path(s, dir, level, n, AUDIT_TILE_WIDTH));
+	char **name;
+	size_t count = 0;
+	if (file_list(s, folder, &name, &count).code != E_OK)
+		scope_clear_error(s);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(name[i], scope_printf(s, "%u", width)) != 0)
+			(void)unlink(scope_printf(s, "%s/%s", folder, name[i]));
+	if (width == 0)
+		(void)rmdir(folder);
+}
+
+void audit_log_tidy(const char *dir, uint64_t old, uint64_t new)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (unsigned level = 0; level < AUDIT_TILE_LEVELS; level++) {
+		uint64_t was = old >> (8 * level), is = new >> (8 * level);
+		unsigned width = was >> 8 == is >> 8 ? (unsigned)(is % AUDIT_TILE_WIDTH) : 0;
+		tidy_level(&s, dir, (int)level, was >> 8, width);
+		if (level == 0)
+			tidy_level(&s, dir, AUDIT_ENTRIES, was >> 8, width);
+	}
+}

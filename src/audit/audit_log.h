@@ -33,6 +33,9 @@ st audit_log_bundle(struct scope *s, const struct audit_log *log, uint64_t n, un
 /* Next leaf of a bundle; false at its end or when it is cut (then r->bad). */
 bool audit_bundle_next(struct rd *r, span *out_leaf);
 
+/* Remove partial tiles and bundles at `dir` that a tree of `old` leaves had and one of `new` leaves does not need. As well as it can be done. */
+void audit_log_tidy(const char *dir, uint64_t old, uint64_t new);
+
 /* The files of the tail in order. `*out` is empty when there is no tail directory. */
 struct audit_segment {
 	uint64_t first;

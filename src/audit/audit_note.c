@@ -11,6 +11,7 @@ DEFINE_AUTO(EVP_MD_CTX, EVP_MD_CTX_free)
 
 #define ED25519_LEN 32
 #define KEY_ID_LEN  4
+#define TIME_LEN    8 /* of a cosignature */
 
 static const uint8_t dash[] = { 0xe2, 0x80, 0x94, ' ' }; /* U+2014 and a space begin a signature line */
 
@@ -35,8 +36,8 @@ static void set_key_id(struct audit_key *key)
 	struct digest d;
 	digest_start(&d, DIGEST_SHA256);
 	//= c2sp signed-note "Signature types" the id of an ECDSA key is the hash of its SubjectPublicKeyInfo alone
-	if (key->type == AUDIT_KEY_ED25519) {
-		uint8_t between[2] = { '\n', AUDIT_KEY_ED25519 };
+	if (key->type != AUDIT_KEY_ECDSA) {
+		uint8_t between[2] = { '\n', (uint8_t)key->type };
 		digest_add(&d, key->name);
 		digest_add(&d, SPAN_ARRAY(between));
 	}
@@ -48,7 +49,7 @@ static void set_key_id(struct audit_key *key)
 static EVP_PKEY *pkey_of(const struct audit_key *key)
 {
 	const uint8_t *at = key->key.data;
-	if (key->type == AUDIT_KEY_ED25519)
+	if (key->type != AUDIT_KEY_ECDSA)
 		return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key->key.data, key->key.len);
 	EVP_PKEY *pkey = d2i_PUBKEY(NULL, &at, (long)key->key.len);
 	if (pkey != NULL && (at != key->key.data + key->key.len || EVP_PKEY_get_base_id(pkey) != EVP_PKEY_EC)) {
@@ -72,7 +73,7 @@ static st check_curve(struct scope *s, const EVP_PKEY *pkey)
 
 static st check_key(struct scope *s, const struct audit_key *key)
 {
-	if (key->type == AUDIT_KEY_ED25519 && key->key.len != ED25519_LEN)
+	if (key->type != AUDIT_KEY_ECDSA && key->key.len != ED25519_LEN)
 		return fail(s, E_CRYPTO, "an Ed25519 key has 32 octets, not %zu", key->key.len);
 	AUTO(EVP_PKEY) *pkey = pkey_of(key);
 	if (pkey == NULL)
@@ -105,6 +106,18 @@ st audit_key_of_spki(struct scope *s, const char *name, span spki, struct audit_
 	return OK;
 }
 
+st audit_cosigner_of_spki(struct scope *s, const char *name, span spki, struct audit_key *out)
+{
+	struct audit_key key;
+	TRY(audit_key_of_spki(s, name, spki, &key));
+	if (key.type != AUDIT_KEY_ED25519)
+		return fail(s, E_CRYPTO, "a cosigner's key is Ed25519 (c2sp tlog-cosignature)");
+	key.type = AUDIT_KEY_COSIGNER;
+	set_key_id(&key);
+	*out = key;
+	return OK;
+}
+
 static bool cut_at(span *rest, uint8_t mark, span *out)
 {
 	const uint8_t *found = rest->len == 0 ? NULL : memchr(rest->data, mark, rest->len);
@@ -124,8 +137,9 @@ st audit_key_parse(struct scope *s, span text, struct audit_key *out)
 	TRY(audit_name_check(s, key.name));
 	TRY(fail_context(s, hex_parse(s, id, &id), "id in a log's public key"));
 	TRY(fail_context(s, base64_parse(s, rest, &raw), "a log's public key"));
-	if (raw.len < 2 || (raw.data[0] != AUDIT_KEY_ED25519 && raw.data[0] != AUDIT_KEY_ECDSA))
-		return fail(s, E_INPUT, "a log's public key is of type 1 (Ed25519) or 2 (ECDSA)");
+	if (raw.len < 2 ||
+	    (raw.data[0] != AUDIT_KEY_ED25519 && raw.data[0] != AUDIT_KEY_ECDSA && raw.data[0] != AUDIT_KEY_COSIGNER))
+		return fail(s, E_INPUT, "a log's public key is of type 1 (Ed25519), 2 (ECDSA) or 4 (a cosigner's)");
 	key.type = (enum audit_key_type)raw.data[0];
 	key.key = span_from(raw, 1);
 	TRY(check_key(s, &key));
@@ -134,6 +148,45 @@ st audit_key_parse(struct scope *s, span text, struct audit_key *out)
 		return fail(s, E_INPUT, "a log's public key does not have the id written before it: it was copied wrongly");
 	*out = key;
 	out->name = scope_copy(s, key.name);
+	return OK;
+}
+
+static st parse_key_line(struct scope *s, span line, struct audit_key *out)
+{
+	span rest = line, key = line;
+	uint64_t until = 0;
+	if (cut_at(&rest, ' ', &key)) {
+		if (!span_equal(span_first(rest, 6), SPAN_LITERAL("until ")))
+			return fail(s, E_INPUT,
+				    "behind a log's public key stands nothing, or \"until\" and a number of leaves");
+		TRY(fail_context(s, decimal_parse(s, span_from(rest, 6), UINT64_MAX, &until), "the end of a log's public key"));
+	}
+	if (key.len < line.len && until == 0)
+		return fail(s, E_INPUT, "a log's public key that ended before the first leaf is none");
+	TRY(audit_key_parse(s, key, out));
+	out->until = until;
+	return OK;
+}
+
+st audit_keys_parse(struct scope *s, span text, struct audit_key out[AUDIT_KEYS_MAX], size_t *out_count)
+{
+	size_t count = 0;
+	for (span rest = text, line; rest.len > 0;) {
+		if (!cut_at(&rest, '\n', &line)) {
+			line = rest;
+			rest = (span){ 0 };
+		}
+		if (line.len > 0 && line.data[line.len - 1] == '\r')
+			line.len--;
+		if (line.len == 0)
+			continue;
+		if (count == AUDIT_KEYS_MAX)
+			return fail(s, E_LIMIT, "at most %d keys of a log", AUDIT_KEYS_MAX);
+		TRY(parse_key_line(s, line, &out[count++]));
+	}
+	if (count == 0)
+		return fail(s, E_INPUT, "there is no public key of a log: NAME+id+base64 is expected");
+	*out_count = count;
 	return OK;
 }
 
@@ -171,8 +224,27 @@ st audit_note_read(struct scope *s, span note, struct audit_note *out)
 	return OK;
 }
 
-static bool verify(const struct audit_key *key, span text, span signature)
+char *audit_cosigned_text(struct scope *s, uint64_t seconds, span note_text)
 {
+	return scope_printf(s, "cosignature/v1\ntime %llu\n%.*s", (unsigned long long)seconds, (int)note_text.len,
+			    (const char *)note_text.data);
+}
+
+/* c2sp tlog-cosignature, "Format": the time stands before the signature, and in what is signed. */
+static bool take_time(struct scope *s, span *text, span *signature)
+{
+	uint64_t seconds = 0;
+	for (size_t i = 0; i < TIME_LEN && i < signature->len; i++)
+		seconds = seconds << 8 | signature->data[i];
+	*text = span_str(audit_cosigned_text(s, seconds, *text));
+	*signature = span_from(*signature, TIME_LEN);
+	return seconds <= INT64_MAX;
+}
+
+static bool verify(struct scope *s, const struct audit_key *key, span text, span signature)
+{
+	if (key->type == AUDIT_KEY_COSIGNER && !take_time(s, &text, &signature))
+		return false;
 	AUTO(EVP_PKEY) *pkey = pkey_of(key);
 	AUTO(EVP_MD_CTX) *context = EVP_MD_CTX_new();
 	if (pkey == NULL || context == NULL)
@@ -209,7 +281,7 @@ st audit_note_verify(struct scope *s, const struct audit_note *note, const struc
 			if (!span_equal(name, key[i].name) ||
 			    !span_equal(span_first(payload, KEY_ID_LEN), SPAN_ARRAY(key[i].id)))
 				continue;
-			if (!verify(&key[i], note->text, span_from(payload, KEY_ID_LEN)))
+			if (!verify(s, &key[i], note->text, span_from(payload, KEY_ID_LEN)))
 				return fail(s, E_CRYPTO, "the signature of %.*s on this note is wrong", (int)name.len,
 					    (const char *)name.data);
 			verified = true;
@@ -256,9 +328,14 @@ st audit_checkpoint_open(struct scope *s, span note, const struct audit_key *key
 {
 	struct audit_note parts;
 	struct audit_checkpoint c;
+	struct audit_key *fit = scope_alloc(s, (count + 1) * sizeof *fit);
+	size_t fitting = 0;
 	TRY(audit_note_read(s, note, &parts));
-	TRY(audit_note_verify(s, &parts, key, count));
 	TRY(audit_checkpoint_read(s, parts.text, &c));
+	for (size_t i = 0; i < count; i++)
+		if (key[i].until == 0 || c.size <= key[i].until)
+			fit[fitting++] = key[i];
+	TRY(audit_note_verify(s, &parts, fit, fitting));
 	*out = c;
 	return OK;
 }

@@ -11,6 +11,11 @@
  *          then per leaf u64 index, u32 length, leaf.
  * consistency  request: u64 size of an older tree. Reply: u32 length, the newest checkpoint (empty: there is none yet); u32 length, the
  *          proof that its tree extends the older one, hashes one after the other (empty also when the older one is larger).
+ * stamps   reply: u8 condition (audit_stamp_condition); u64 leaves under the newest time-stamped checkpoint, i64 the time in its token (0:
+ *          none yet), i64 microseconds that the oldest leaf not under one has waited, i64 microseconds at which issuance stops, u32 length,
+ *          why the last attempt failed (empty: it did not).
+ * copies   reply: u16 count, then per copy: u32 length, its name; u64 leaves under the checkpoint it has cosigned, i64 microseconds that it
+ *          has been behind (0: it is not), u8 1 when that is alarmed, u32 length, why the last attempt failed (empty: it did not).
  * import   as append, for records of an off-line journal; only for administrators.
  */
 #pragma once
@@ -23,7 +28,9 @@ enum audit_kind {
 	AUDIT_KIND_STATUS = 3,
 	AUDIT_KIND_IMPORT = 4,
 	AUDIT_KIND_CONTROL = 5,
-	AUDIT_KIND_CONSISTENCY = 6
+	AUDIT_KIND_CONSISTENCY = 6,
+	AUDIT_KIND_STAMPS = 7,
+	AUDIT_KIND_COPIES = 8
 };
 #define AUDIT_ID_LEN 16
 /* What one leaf, its length and the numbers around it may take of a reply. */

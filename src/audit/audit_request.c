@@ -102,6 +102,50 @@ st audit_status_get(struct scope *s, const char *socket, struct audit_status *ou
 	return OK;
 }
 
+st audit_stamps_get(struct scope *s, const char *socket, struct audit_stamps *out)
+{
+	AUTO(wire_client) *c = NULL;
+	AUTO_BUF none;
+	buf_init(&none, 1);
+	span reply;
+	TRY(wire_connect(s, socket, TIMEOUT_MS, &c));
+	TRY(call(s, c, AUDIT_KIND_STAMPS, &none, &reply));
+	struct rd r = rd_of(reply);
+	uint8_t condition = rd_u8(&r);
+	struct audit_stamps got = { .condition = (enum audit_stamp_condition)condition };
+	r.bad |= condition >= AUDIT_STAMPS_CONDITIONS;
+	got.size = rd_u64(&r);
+	got.gen_time = rd_i64(&r);
+	got.waiting = rd_i64(&r);
+	got.limit = rd_i64(&r);
+	got.failure = rd_str(s, &r, SCOPE_MESSAGE_MAX);
+	TRY(rd_end(s, &r, "auditd's reply"));
+	*out = got;
+	return OK;
+}
+
+st audit_copies_get(struct scope *s, const char *socket, struct audit_copy out[AUDIT_COPIES_MAX], size_t *out_count)
+{
+	AUTO(wire_client) *c = NULL;
+	AUTO_BUF none;
+	buf_init(&none, 1);
+	span reply;
+	TRY(wire_connect(s, socket, TIMEOUT_MS, &c));
+	TRY(call(s, c, AUDIT_KIND_COPIES, &none, &reply));
+	struct rd r = rd_of(reply);
+	uint16_t count = rd_u16(&r);
+	for (uint16_t i = 0; i < count && i < AUDIT_COPIES_MAX; i++) {
+		out[i].name = rd_str(s, &r, AUDIT_NAME_MAX);
+		out[i].size = rd_u64(&r);
+		out[i].behind = rd_i64(&r);
+		out[i].late = rd_bool(&r);
+		out[i].failure = rd_str(s, &r, SCOPE_MESSAGE_MAX);
+	}
+	TRY(rd_end(s, &r, "auditd's reply"));
+	*out_count = count;
+	return OK;
+}
+
 /* ---- import ---- */
 
 struct import {

@@ -65,6 +65,8 @@ static st open_signed(struct scope *s, struct check *c, const char *what, span n
 static st open_checkpoint(struct scope *s, struct check *c)
 {
 	span note;
+	if (c->request->checkpoint.len > 0)
+		return open_signed(s, c, "checkpoint", c->request->checkpoint, &c->report->checkpoint);
 	st status = audit_log_checkpoint(s, c->log, &note);
 	if (status.code == E_NOTFOUND) {
 		scope_clear_error(s);

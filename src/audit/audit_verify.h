@@ -26,10 +26,11 @@ struct audit_verify {
 	/* Read them before calling: a daemon may get a newer one while this runs. */
 	const struct audit_anchor *anchor;
 	size_t anchor_count;
-	span since; /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
 	/* Called for each record that is sound by itself, in the order of the log, those of the tail too; NULL: nobody is. */
 	void (*visit)(void *state, const struct audit_envelope *envelope, span leaf);
 	void *state;
+	span checkpoint; /* the one to hold the log to; empty: the one in `dir` */
+	span since;      /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
 };
 
 struct audit_report {

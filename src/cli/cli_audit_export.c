@@ -10,13 +10,15 @@
 #include "digest.h"
 #include "file.h"
 #include "moment.h"
+#include "stamp.h"
 #include "text.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define CATALOGUE_MAX ((size_t)1 << 20)
-#define README_MAX    16384
+#define CATALOGUE_MAX    ((size_t)1 << 20)
+#define README_MAX       16384
+#define STAMP_ANCHOR_MAX ((size_t)1 << 20)
 
 struct export
 {
@@ -114,7 +116,8 @@ static st copy_anchors(struct scope *s, const struct cli_audit_source *source, c
 		span end = span_of(path, (size_t)((strrchr(path, '/') == NULL ? path : strrchr(path, '/')) - path));
 		const uint8_t *slash = end.len == 0 ? NULL : memrchr(end.data, '/', end.len);
 		span who = slash == NULL ? end : span_from(end, (size_t)(slash - end.data) + 1);
-		TRY(fail_context(s, audit_checkpoint_open(s, source->anchor[i].note, &source->key, 1, &kept), "%s", path));
+		TRY(fail_context(s, audit_checkpoint_open(s, source->anchor[i].note, source->key, source->keys, &kept), "%s",
+				 path));
 		if (kept.size > size)
 			continue;
 		TRY(put_file(s, scope_printf(s, "%s/%zu-%.*s", to, i + 1, (int)who.len, (const char *)who.data),
@@ -123,6 +126,27 @@ static st copy_anchors(struct scope *s, const struct cli_audit_source *source, c
 	}
 	*out_count = count;
 	return OK;
+}
+
+struct stamps {
+	const char *from, *to;
+	uint64_t size;
+};
+
+static st copy_stamp(struct scope *s, void *state, uint64_t size)
+{
+	const struct stamps *all = state;
+	span note, token;
+	if (size > all->size)
+		return OK;
+	TRY(stamp_read(s, all->from, size, &note, &token));
+	return stamp_put(s, all->to, size, note, token);
+}
+
+static st copy_stamps(struct scope *s, const struct cli_audit_source *source, const char *to, uint64_t size)
+{
+	struct stamps all = { .from = source->log, .to = to, .size = size };
+	return stamp_walk(s, source->log, copy_stamp, &all);
 }
 
 static st put_catalogue(struct scope *s, const char *path)
@@ -142,6 +166,8 @@ static const char readme[] =
 	"  log/checkpoint   how many records there are and the root of the tree over them, signed by the log's key (c2sp.org/tlog-checkpoint)\n"
 	"  log/tile/        the records (entries) and the hashes over them (c2sp.org/tlog-tiles; the tree is that of RFC 6962)\n"
 	"  log.vkey         the public key of the log\n"
+	"  log/stamp/       checkpoints with RFC 3161 tokens over them, when an authority stamped them: openssl ts -verify reads them, too\n"
+	"  stamp-anchor.pem the certificate that these tokens must lead to; better, bring your own: --stamp-anchor FILE\n"
 	"  anchors/         checkpoints that %llu of the provider's daemons kept: the log must continue each of them\n"
 	"  founding         %s\n"
 	"  events.md        what the events are, and their fields\n"
@@ -176,7 +202,7 @@ static st put_readme(struct scope *s, const struct cli_audit_source *source, con
 	return put_file(
 		s, path,
 		span_str(scope_printf(s, readme, c->origin, (unsigned long long)c->size, moment_text(scope_now(s), when),
-				      (unsigned long long)anchors, what, audit_key_digest(s, &source->key), digest)));
+				      (unsigned long long)anchors, what, audit_key_digest(s, &source->key[0]), digest)));
 }
 
 static st put_beside(struct scope *s, const struct cli_audit_source *source, const struct audit_checkpoint *c, const char *to)
@@ -186,6 +212,9 @@ static st put_beside(struct scope *s, const struct cli_audit_source *source, con
 	TRY(copy_anchors(s, source, scope_printf(s, "%s/anchors", to), c->size, &anchors));
 	if (source->founding != NULL)
 		TRY(copy_small(s, source->founding, scope_printf(s, "%s/founding", to), CONTROL_TEXT_MAX));
+	if (source->stamp_anchor != NULL)
+		TRY(copy_small(s, source->stamp_anchor, scope_printf(s, "%s/stamp-anchor.pem", to), STAMP_ANCHOR_MAX));
+	TRY(copy_stamps(s, source, scope_printf(s, "%s/log", to), c->size));
 	TRY(put_catalogue(s, scope_printf(s, "%s/events.md", to)));
 	return put_readme(s, source, c, anchors, scope_printf(s, "%s/README.txt", to));
 }
@@ -215,7 +244,7 @@ static st export_log(struct scope *s, struct export *x, const struct cli_audit_s
 {
 	span note;
 	TRY(audit_log_checkpoint(s, x->log, &note));
-	TRY(fail_context(s, audit_checkpoint_open(s, note, &source->key, 1, out), "checkpoint of the log"));
+	TRY(fail_context(s, audit_checkpoint_open(s, note, source->key, source->keys, out), "checkpoint of the log"));
 	TRY(file_make_directory(s, x->to, 0755));
 	TRY(copy_log(s, x, note, out->size));
 	return put_beside(s, source, out, to);
@@ -246,6 +275,6 @@ st cli_audit_export(struct scope *s, struct cli *c)
 		TRY(record_export(s, c, to, checkpoint.size));
 	return cli_print(s, c,
 			 json_pack("{s:s, s:s, s:I, s:s, s:s}", "export", to, "origin", checkpoint.origin, "records",
-				   (json_int_t)checkpoint.size, "key sha256", audit_key_digest(s, &source.key), "next",
+				   (json_int_t)checkpoint.size, "key sha256", audit_key_digest(s, &source.key[0]), "next",
 				   scope_printf(s, "chancery audit verify %s", to)));
 }

@@ -34,7 +34,7 @@ static st too_long(struct scope *s, bool written)
 }
 
 /* Verified before it is handed out: who gets it should not find out that it is wrong. */
-static st prove_inclusion(struct scope *s, struct proving *p, const struct audit_key *key, uint64_t index)
+static st prove_inclusion(struct scope *s, struct proving *p, const struct cli_audit_source *keys, uint64_t index)
 {
 	struct audit_source source = { .node = audit_log_node, .state = p->log };
 	struct audit_inclusion *i = scope_new(s, struct audit_inclusion);
@@ -46,20 +46,20 @@ static st prove_inclusion(struct scope *s, struct proving *p, const struct audit
 	TRY(audit_log_each_bundled(s, p->log, index, take_leaf, &w));
 	*i = (struct audit_inclusion){ .index = index, .leaf = w.leaf, .note = p->note };
 	TRY(audit_prove_inclusion(s, &source, index, p->checkpoint.size, &i->path));
-	TRY(fail_context(s, audit_inclusion_verify(s, i, i->leaf, key, 1, &got),
+	TRY(fail_context(s, audit_inclusion_verify(s, i, i->leaf, keys->key, keys->keys, &got),
 			 "record %llu and the tiles do not fit the checkpoint, see `chancery audit verify`",
 			 (unsigned long long)index));
 	return too_long(s, audit_inclusion_write(s, i, &p->out));
 }
 
-static st prove_consistency(struct scope *s, struct proving *p, const struct audit_key *key, const char *path)
+static st prove_consistency(struct scope *s, struct proving *p, const struct cli_audit_source *keys, const char *path)
 {
 	struct audit_source source = { .node = audit_log_node, .state = p->log };
 	struct audit_proof *proof = scope_new(s, struct audit_proof);
 	struct audit_checkpoint older;
 	span note;
 	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
-	TRY(fail_context(s, audit_checkpoint_open(s, note, key, 1, &older), "%s", path));
+	TRY(fail_context(s, audit_checkpoint_open(s, note, keys->key, keys->keys, &older), "%s", path));
 	TRY(audit_prove_consistency(s, &source, older.size, p->checkpoint.size, proof));
 	TRY(fail_context(s,
 			 audit_verify_consistency(s, span_of(proof->hash, proof->count * sizeof proof->hash[0]), older.size,
@@ -73,15 +73,16 @@ static st prove_what(struct scope *s, const struct cli *c, const struct cli_audi
 	const char *since = cli_get(c, "since"), *record = cli_get(c, "record");
 	uint64_t index;
 	TRY(audit_log_checkpoint(s, p->log, &p->note));
-	TRY(fail_context(s, audit_checkpoint_open(s, p->note, &source->key, 1, &p->checkpoint), "checkpoint of the log"));
+	TRY(fail_context(s, audit_checkpoint_open(s, p->note, source->key, source->keys, &p->checkpoint),
+			 "checkpoint of the log"));
 	if ((since == NULL) == (record == NULL))
 		return fail(s, E_INPUT,
 			    "say what is to be proved: --record N, that it is in the log, or --since CHECKPOINT, that the log "
 			    "continues that one");
 	if (since != NULL)
-		return prove_consistency(s, p, &source->key, since);
+		return prove_consistency(s, p, source, since);
 	TRY(cli_get_number(s, c, "record", 0, UINT64_MAX, &index));
-	return prove_inclusion(s, p, &source->key, index);
+	return prove_inclusion(s, p, source, index);
 }
 
 st cli_audit_prove(struct scope *s, struct cli *c)
@@ -111,7 +112,8 @@ static json_t *leaf_json(span leaf)
 st cli_audit_check_proof(struct scope *s, struct cli *c)
 {
 	span text, leaf;
-	struct audit_key key;
+	struct audit_key key[AUDIT_KEYS_MAX];
+	size_t keys;
 	struct audit_inclusion *p = scope_new(s, struct audit_inclusion);
 	struct audit_checkpoint checkpoint;
 	const char *path = cli_get(c, "key"), *given = cli_get(c, "leaf");
@@ -119,7 +121,7 @@ st cli_audit_check_proof(struct scope *s, struct cli *c)
 		TRY(fail_context(s, cli_read_conf(s, c), "without --key FILE"));
 		path = c->conf.audit_key;
 	}
-	TRY(cli_audit_read_key(s, path, &key));
+	TRY(cli_audit_read_keys(s, path, key, &keys));
 	TRY(file_read(s, c->argument[0], AUDIT_PROOF_TEXT_MAX, &text));
 	TRY(fail_context(s, audit_inclusion_read(s, text, p), "%s", c->argument[0]));
 	leaf = p->leaf;
@@ -127,10 +129,10 @@ st cli_audit_check_proof(struct scope *s, struct cli *c)
 		TRY(file_read(s, given, AUDIT_LEAF_MAX, &leaf));
 	if (leaf.len == 0)
 		return fail(s, E_INPUT, "the proof does not bring its record along; give it: --leaf FILE");
-	TRY(audit_inclusion_verify(s, p, leaf, &key, 1, &checkpoint));
+	TRY(audit_inclusion_verify(s, p, leaf, key, keys, &checkpoint));
 	return cli_print(s, c,
 			 json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "verdict", "the record is in the log", "origin",
 				   checkpoint.origin, "record", (json_int_t)p->index, "records under the checkpoint",
-				   (json_int_t)checkpoint.size, "key sha256", audit_key_digest(s, &key), "leaf",
+				   (json_int_t)checkpoint.size, "key sha256", audit_key_digest(s, &key[0]), "leaf",
 				   leaf_json(leaf)));
 }

@@ -1,15 +1,13 @@
 #include "cli_audit_source.h"
 #include "file.h"
 
-#define KEY_FILE_MAX 4096
+#define KEY_FILE_MAX 16384
 
-st cli_audit_read_key(struct scope *s, const char *path, struct audit_key *out)
+st cli_audit_read_keys(struct scope *s, const char *path, struct audit_key out[AUDIT_KEYS_MAX], size_t *out_count)
 {
-	span line;
-	TRY(file_read(s, path, KEY_FILE_MAX, &line));
-	while (line.len > 0 && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
-		line.len--;
-	return fail_context(s, audit_key_parse(s, line, out), "%s", path);
+	span text;
+	TRY(file_read(s, path, KEY_FILE_MAX, &text));
+	return fail_context(s, audit_keys_parse(s, text, out, out_count), "%s", path);
 }
 
 static st add_anchor(struct scope *s, struct cli_audit_source *to, const char *path, bool came_along)
@@ -56,6 +54,7 @@ static st find_in_folder(struct scope *s, const char *folder, struct cli_audit_s
 	out->log = scope_printf(s, "%s/log", folder);
 	out->key_path = scope_printf(s, "%s/log.vkey", folder);
 	out->founding = if_there(scope_printf(s, "%s/founding", folder));
+	out->stamp_anchor = if_there(scope_printf(s, "%s/stamp-anchor.pem", folder));
 	if (!file_exists(out->log))
 		return fail(s, E_NOTFOUND, "%s is no export: it has no log/; `chancery audit export` writes one", folder);
 	return kept_in(s, scope_printf(s, "%s/anchors", folder), out);
@@ -72,6 +71,7 @@ static st find_here(struct scope *s, struct cli *c, struct cli_audit_source *out
 	if (copy)
 		return OK;
 	out->founding = if_there(c->conf.founding);
+	out->stamp_anchor = if_there(c->conf.stamp_anchor);
 	return cli_audit_kept(s, c, out);
 }
 
@@ -83,7 +83,8 @@ st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli
 	out->log = cli_get_or(c, "log", out->log);
 	out->key_path = cli_get_or(c, "key", out->key_path);
 	out->founding = cli_get_or(c, "founding", out->founding);
+	out->stamp_anchor = cli_get_or(c, "stamp-anchor", out->stamp_anchor);
 	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
 		TRY(add_anchor(s, out, path, false));
-	return cli_audit_read_key(s, out->key_path, &out->key);
+	return cli_audit_read_keys(s, out->key_path, out->key, &out->keys);
 }

@@ -3,15 +3,17 @@
 #include "cli_audit_source.h"
 #include "cli_report.h"
 #include "file.h"
+#include "stamp.h"
+#include <stdio.h>
 
 st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out)
 {
 	struct cli_audit_source source = { .log = dir };
-	TRY(cli_audit_read_key(s, c->conf.audit_key, &source.key));
+	TRY(cli_audit_read_keys(s, c->conf.audit_key, source.key, &source.keys));
 	if (anchored)
 		TRY(cli_audit_kept(s, c, &source));
 	const struct audit_verify request = {
-		.dir = dir, .key = &source.key, .key_count = 1, .anchor = source.anchor, .anchor_count = source.anchors
+		.dir = dir, .key = source.key, .key_count = source.keys, .anchor = source.anchor, .anchor_count = source.anchors
 	};
 	return audit_verify(s, &request, out);
 }
@@ -31,6 +33,44 @@ static st open_judge(struct scope *s, const struct cli *c, const struct cli_audi
 	return OK;
 }
 
+/* ---- time-stamps ---- */
+
+/* Before the log is read: what was stamped then must be in it. */
+static st newest_stamp(struct scope *s, const char *log, uint64_t *out)
+{
+	*out = 0;
+	st found = stamp_newest(s, log, out);
+	if (found.code != E_NOTFOUND)
+		return found;
+	scope_clear_error(s);
+	return OK;
+}
+
+/* A bad stamp is a finding like any other; it has no record of its own. */
+static st verify_stamps(struct scope *s, const struct cli_audit_source *source, uint64_t last, struct audit_report *found,
+			struct stamp_report *out)
+{
+	struct stamp_trust *trust = NULL;
+	if (found->verdict == AUDIT_UNSOUND)
+		return OK;
+	if (source->stamp_anchor != NULL)
+		TRY(stamp_trust_open(s, source->stamp_anchor, &trust));
+	const struct stamp_check request = { .dir = source->log,
+					     .key = source->key,
+					     .key_count = source->keys,
+					     .trust = trust,
+					     .size = found->checkpoint.size,
+					     .last = last };
+	st checked = stamp_check_log(s, &request, out);
+	stamp_trust_close(trust);
+	TRY(checked);
+	if (out->problem[0] != 0) {
+		found->verdict = AUDIT_UNSOUND;
+		(void)snprintf(found->problem, sizeof found->problem, "%.*s", SCOPE_MESSAGE_MAX - 1, out->problem);
+	}
+	return OK;
+}
+
 st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *source, struct report *report,
 		 json_t **out_words)
 {
@@ -38,8 +78,8 @@ st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *
 	const char *why_not = NULL;
 	TRY(open_judge(s, c, source, &judge, &why_not));
 	struct audit_verify request = { .dir = source->log,
-					.key = &source->key,
-					.key_count = 1,
+					.key = source->key,
+					.key_count = source->keys,
 					.anchor = source->anchor,
 					.anchor_count = source->anchors,
 					.visit = judge == NULL ? NULL : cli_judge_record,
@@ -53,12 +93,19 @@ st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *
 		TRY(file_read(s, cli_get(c, "since"), AUDIT_NOTE_MAX, &request.since));
 	struct audit_report found;
 	struct cli_judgement judgement;
+	struct stamp_report stamps = { .found = 0 };
+	uint64_t last;
+	TRY(newest_stamp(s, source->log, &last));
 	TRY(audit_verify(s, &request, &found));
+	TRY(verify_stamps(s, source, last, &found, &stamps));
 	bool judged = judge != NULL && found.verdict != AUDIT_UNSOUND;
 	if (judged)
 		TRY(cli_judge_end(judge, &judgement));
 	const struct cli_verification v = { .report = &found,
-					    .key = &source->key,
+					    .key = source->key,
+					    .keys = source->keys,
+					    .stamps = &stamps,
+					    .stamps_trusted = source->stamp_anchor != NULL,
 					    .has_since = request.since.len > 0,
 					    .judgement = judged ? &judgement : NULL,
 					    .not_judged = why_not };

@@ -44,6 +44,15 @@ static void say_anchors(json_t *list, const struct audit_report *r)
 		    r->came_along);
 }
 
+static void say_stamps(struct scope *s, json_t *list, const struct stamp_report *stamps)
+{
+	if (stamps->verified > 0)
+		say(list,
+		    "%llu time-stamps over checkpoints: each token is good, leads to the certificate that was named, and is over a checkpoint of "
+		    "this log; by the newest, %llu records were there on %s",
+		    (unsigned long long)stamps->verified, (unsigned long long)stamps->newest, text_of(s, stamps->gen_time));
+}
+
 static void say_operations(struct scope *s, json_t *list, const struct cli_judgement *j)
 {
 	say(list,
@@ -66,6 +75,7 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 	if (v->has_since)
 		say(list, "the log continues the tree of %llu records that was verified earlier", (unsigned long long)r->from);
 	say_anchors(list, r);
+	say_stamps(s, list, v->stamps);
 	if (r->tail > 0)
 		say(list, "%llu records behind the checkpoint are whole, in order and of the right form",
 		    (unsigned long long)r->tail);
@@ -100,6 +110,40 @@ static void say_tail(json_t *list, const struct audit_report *r)
 			  "is on record");
 }
 
+//= tsps#5.4.4 what no time-stamp covers
+static void say_unstamped(json_t *list, const struct cli_verification *v)
+{
+	uint64_t size = v->report->checkpoint.size;
+	if (v->stamps->found > 0 && !v->stamps_trusted)
+		say(list,
+		    "the %llu time-stamps that are there: name the certificates that they must lead to, --stamp-anchor FILE",
+		    (unsigned long long)v->stamps->found);
+	if (v->stamps->verified == 0)
+		say(list, "when the records were written: their times are those of the provider's clock");
+	else if (v->stamps->newest < size)
+		say(list,
+		    "when records %llu to %llu were written: no time-stamp covers them, their times are those of the provider's clock",
+		    (unsigned long long)v->stamps->newest, (unsigned long long)size - 1);
+	if (v->stamps->verified > 0)
+		say(list, "whether a certificate of the time-stamping authority was revoked");
+}
+
+static void add_stamps(struct scope *s, json_t *out, const struct cli_verification *v)
+{
+	const struct stamp_report *stamps = v->stamps;
+	const char *text = scope_printf(s, "%llu, the newest of %s over %llu records", (unsigned long long)stamps->verified,
+					text_of(s, stamps->gen_time), (unsigned long long)stamps->newest);
+	if (stamps->found == 0)
+		text = "none: nothing but the log's own key says when its records were there";
+	else if (!v->stamps_trusted)
+		text = scope_printf(s, "none of %llu: no anchor is named (--stamp-anchor FILE)",
+				    (unsigned long long)stamps->found);
+	(void)json_object_set_new(out, "time-stamps verified", json_string(text));
+	if (stamps->verified > 0)
+		(void)json_object_set_new(out, "records under no time-stamp",
+					  json_integer((json_int_t)(v->report->checkpoint.size - stamps->newest)));
+}
+
 static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 {
 	const struct audit_report *r = v->report;
@@ -114,13 +158,13 @@ static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 	say_tail(list, r);
 	if (v->judgement == NULL)
 		say(list, "whether critical operations had their approvals: %s", v->not_judged);
-	say(list, "whether this key is the provider's: compare its SHA-256, %s, with one that came to you another way",
-	    audit_key_digest(s, v->key));
+	for (size_t i = 0; i < v->keys; i++)
+		say(list, "whether this key is the provider's: compare its SHA-256, %s, with one that came to you another way",
+		    audit_key_digest(s, &v->key[i]));
 	if (v->judgement != NULL)
 		say(list, "whether the founding document is the provider's: compare its SHA-256, %s, in the same way",
 		    hex_text(s, SPAN_ARRAY(v->judgement->founding)));
-	//= tsps#5.4.4 what no time-stamp covers
-	say(list, "when the records were written: their times are those of the provider's clock");
+	say_unstamped(list, v);
 	say(list, "what was never put on record: a log shows what its writers put into it");
 	return list;
 }
@@ -173,6 +217,8 @@ json_t *cli_audit_words(struct scope *s, const struct cli_verification *v)
 	(void)json_object_set_new(out, "read from record", json_integer((json_int_t)r->from));
 	(void)json_object_set_new(out, "records behind it", json_integer((json_int_t)r->tail));
 	(void)json_object_set_new(out, "anchors that agree", json_integer((json_int_t)r->anchors));
+	if (r->verdict != AUDIT_UNSOUND)
+		add_stamps(s, out, v);
 	if (v->judgement != NULL && r->verdict != AUDIT_UNSOUND) {
 		(void)json_object_set_new(out, "operations carried out", json_integer((json_int_t)v->judgement->executed));
 		(void)json_object_set_new(out, "operations refused", json_integer((json_int_t)v->judgement->refused));

@@ -4,10 +4,14 @@
 #pragma once
 #include "audit_verify.h"
 #include "cli_judge.h"
+#include "stamp.h"
 
 struct cli_verification {
 	const struct audit_report *report;
-	const struct audit_key *key;
+	const struct audit_key *key; /* the newest first */
+	size_t keys;
+	const struct stamp_report *stamps;
+	bool stamps_trusted; /* certificates were named that they must lead to */
 	bool has_since;
 	const struct cli_judgement *judgement; /* NULL: operations were not judged, because */
 	const char *not_judged;

@@ -10,6 +10,7 @@
 #include "cli_audit.h"
 #include "cli_nouns.h"
 #include "file.h"
+#include "stamp.h"
 #include "text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -180,6 +181,7 @@ static st backup(struct scope *s, struct cli *c)
 		TRY(cli_copy_file(s, c->conf.audit_key, scope_printf(s, "%s/log.vkey", to)));
 	uint64_t records;
 	TRY(records_of(s, log, &records));
+	TRY(stamp_remove_above(s, log, records)); /* made while the tiles were copied */
 	TRY(record_backup(s, c, to, records));
 	json_t *out = json_pack("{s:s, s:I}", "backup", to, "log records", (json_int_t)records);
 	if (database != NULL)

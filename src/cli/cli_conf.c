@@ -30,6 +30,9 @@ static const struct conf_row head_rows[] = {
 	    .help = "Verifier key of the audit log's checkpoints."),
 	ROW(CONF_PATHS, anchors, "anchor", .standard = "",
 	    .help = "File in which a daemon keeps the last checkpoint it was acknowledged under; `audit verify` holds the log to it."),
+	ROW(CONF_PATH, stamp_anchor, "stamp-anchor", .standard = "../certificates/root.pem",
+	    .help = "Certificates, PEM, that the time-stamps of checkpoints must lead to; where the file is not, `audit verify` says "
+		    "that it did not verify them."),
 	ROW(CONF_PATH, database, "database", .standard = "../state/ca/ca.db",
 	    .help = "Database of the ca, for backup and restore."),
 	ROW(CONF_PATH, founding, "founding", .standard = "../founding",

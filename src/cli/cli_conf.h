@@ -36,6 +36,7 @@ struct cli_conf {
 	const char *audit_log;                /* directory of the tiles */
 	const char *audit_key;                /* public key of the log, verifier line file */
 	struct conf_list anchors;             /* files in which daemons keep the last checkpoint */
+	const char *stamp_anchor;             /* certificates that time-stamps of checkpoints lead to */
 	const char *database;                 /* of the ca, for backup and restore */
 	const char *founding, *founding_hash; /* of the register of persons */
 	const char *people;                   /* directory with the names of persons */

@@ -130,6 +130,9 @@ static st write_auditd(struct scope *s, const struct cli *c, const struct cli_in
 	    "# Sole writer of the audit log.\nsocket = ../run/auditd.sock\nlog-directory = ../state/auditd/log\n"
 	    "origin = %s\nkeyd-socket = ../run/keyd-log.sock\nkey = log\nfounding-journal = ../state/founding.journal\n",
 	    cli_init_origin(want));
+	if (want->test) /* elsewhere the authority is somebody else's, and the operator's to choose */
+		put(&out, "stamp-url = http://%s:%u/tsa\nstamp-anchor = ../certificates/root.pem\n", want->host,
+		    want->tsa_http);
 	for (size_t i = 0; cli_init_zones[i] != NULL; i++)
 		put(&out, "founding-journal = ../state/keyd-%s/journal\n", cli_init_zones[i]);
 	put(&out, "founding-journal = ../state/root-ca/journal\nfounding-journal = ../state/ca/journal\n");

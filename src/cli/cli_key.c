@@ -190,6 +190,10 @@ static st generate(struct scope *s, struct cli *c)
 	TRY(cli_get_number(s, c, "rate", 0, 1000000, &rate));
 	want.limits.validity_days = (uint32_t)days;
 	want.limits.rate = (uint32_t)rate;
+	const char *origin = cli_get_or(c, "origin", "");
+	if (strlen(origin) >= sizeof want.limits.origin)
+		return fail(s, E_LIMIT, "--origin has at most %zu characters", sizeof want.limits.origin - 1);
+	(void)snprintf(want.limits.origin, sizeof want.limits.origin, "%s", origin);
 	TRY(parse_end(s, cli_get(c, "usage-ends"), &want.usage_ends));
 	if (cli_get(c, "new-token") != NULL)
 		TRY(cli_found_token(s, c, cli_get(c, "zone"), token, NULL));
@@ -249,6 +253,7 @@ static const struct cli_option generate_options[] = {
 	  .help = "ec-p256 (default), ec-p384, ec-p521, ec-brainpoolp512r1, rsa-3072, rsa-4096, ed25519" },
 	{ .name = "backup", .value = "KIND", .help = "none (default) or wrapped; cannot be changed later" },
 	{ .name = "validity-days", .value = "N", .help = "longest validity it may sign" },
+	{ .name = "origin", .value = "NAME", .help = "log: the only audit log whose checkpoints it signs" },
 	{ .name = "rate", .value = "N", .help = "most signatures per second" },
 	{ .name = "usage-ends", .value = "DATE", .help = "from this day on (UTC) it signs nothing; cannot be changed later" },
 };

@@ -1,6 +1,8 @@
 /* `chancery status`: one screen. Whatever does not answer is a line that says so, never a failure of the command; the exit code
  * tells whether everything is well. */
+#include "audit_client.h"
 #include "cli_api.h"
+#include "cli_audit.h"
 #include "cli_cert.h"
 #include "cli_crl.h"
 #include "cli_key.h"
@@ -227,6 +229,60 @@ static void add_audit_head(struct scope *s, const struct cli *c, json_t *out, bo
 	(void)json_object_set_new(out, "audit head", json_string(text));
 }
 
+/* What auditd says of the time-stamps over its checkpoints. */
+static void add_stamps(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	struct audit_stamps stamps;
+	const char *socket, *text;
+	st got = cli_audit_socket(s, c, &socket);
+	if (got.code == E_OK)
+		got = audit_stamps_get(s, socket, &stamps);
+	if (got.code != E_OK) {
+		text = scope_printf(s, "NOT KNOWN: %s", s->message);
+	} else if (stamps.condition == AUDIT_STAMPS_NONE) {
+		text = "none: auditd.conf names no authority (stamp-url)";
+	} else {
+		const char *newest = stamps.gen_time == 0 ? "none yet"
+							  : scope_printf(s, "%llu records, %s", (unsigned long long)stamps.size,
+									 cli_age(s, stamps.gen_time));
+		static const char *const marks[] = { [AUDIT_STAMPS_WELL] = "",
+						     [AUDIT_STAMPS_LATE] = "LATE: ",
+						     [AUDIT_STAMPS_OVERDUE] = "OVERDUE, nothing is issued: " };
+		text = scope_printf(s, "%s%s%s%s", marks[stamps.condition], newest, stamps.failure[0] == 0 ? "" : "; ",
+				    stamps.failure);
+	}
+	*well = *well && got.code == E_OK && stamps.condition < AUDIT_STAMPS_LATE;
+	scope_clear_error(s);
+	(void)json_object_set_new(out, "audit time-stamp", json_string(text));
+}
+
+/* How far each second place of the log is. */
+static void add_copies(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	struct audit_copy copy[AUDIT_COPIES_MAX];
+	struct audit_status log;
+	const char *socket;
+	size_t count = 0;
+	bool known = cli_audit_socket(s, c, &socket).code == E_OK && audit_status_get(s, socket, &log).code == E_OK &&
+		     audit_copies_get(s, socket, copy, &count).code == E_OK;
+	scope_clear_error(s); /* that auditd does not answer is told above */
+	json_t *rows = json_array();
+	for (size_t i = 0; known && i < count; i++) {
+		uint64_t backlog = log.size > copy[i].size ? log.size - copy[i].size : 0;
+		*well = *well && !copy[i].late;
+		(void)json_array_append_new(rows, json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "copy", copy[i].name, "state",
+							    copy[i].late         ? "LATE"
+							    : copy[i].behind > 0 ? "behind"
+										 : "cosigned",
+							    "records", (json_int_t)copy[i].size, "backlog", (json_int_t)backlog,
+							    "seconds behind", (json_int_t)(copy[i].behind / MOMENT_SECOND),
+							    "reason", copy[i].failure));
+	}
+	if (count > 0)
+		(void)json_object_set(out, "copies of the log", rows);
+	json_decref(rows);
+}
+
 static const char *condition(const struct key_entry *e)
 {
 	bool signs = e->state == KEY_GENERATED || e->state == KEY_ACTIVE;
@@ -399,6 +455,8 @@ static st status(struct scope *s, struct cli *c)
 	add_crl(s, c, out, &well);
 	add_ocsp(s, c, out, &well);
 	add_audit_head(s, c, out, &well);
+	add_stamps(s, c, out, &well);
+	add_copies(s, c, out, &well);
 	(void)json_object_set_new(out, "daemons", rows);
 	AUTO(json_t) *duties = json_array();
 	add_keys(s, c, out, duties);

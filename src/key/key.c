@@ -284,12 +284,29 @@ st key_log_head(struct scope *s, struct key_client *c, const char *label, uint64
 	return OK;
 }
 
-st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size,
-		       const uint8_t root[32], span proof, span *out_signature)
+/* Name and proof are bounded by what reads them. */
+static st sign_checkpoint(struct scope *s, struct key_client *c, enum key_kind kind,
+			  const struct key_checkpoint_request *request, span *out_signature)
 {
 	AUTO_BUF body = { .cap = 8192 };
 	struct wr w = wr_into(&body);
-	const struct key_checkpoint_request request = { label, origin, size, span_of(root, 32), proof };
-	key_checkpoint_request_write(&w, &request);
-	return call(s, c, KEY_KIND_CHECKPOINT, &w, out_signature);
+	if (kind == KEY_KIND_COSIGN)
+		key_cosign_request_write(&w, request);
+	else
+		key_checkpoint_request_write(&w, request);
+	return call(s, c, kind, &w, out_signature);
+}
+
+st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size,
+		       const uint8_t root[32], span proof, span *out_signature)
+{
+	const struct key_checkpoint_request request = { label, origin, size, span_of(root, 32), proof, NULL };
+	return sign_checkpoint(s, c, KEY_KIND_CHECKPOINT, &request, out_signature);
+}
+
+st key_cosign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *cosigner, const char *origin,
+			 uint64_t size, const uint8_t root[32], span proof, span *out_signature)
+{
+	const struct key_checkpoint_request request = { label, origin, size, span_of(root, 32), proof, cosigner };
+	return sign_checkpoint(s, c, KEY_KIND_COSIGN, &request, out_signature);
 }

@@ -165,6 +165,10 @@ void key_stream_drop(struct key_stream *stream);
 st key_log_head(struct scope *s, struct key_client *c, const char *label, uint64_t *out_size, uint8_t out_root[32]);
 st key_sign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *origin, uint64_t size,
 		       const uint8_t root[32], span proof, span *out_signature);
+/* The same by a cosigner of this name, who says that the log of this origin only grew (c2sp.org/tlog-cosignature): an Ed25519 key, held to the
+ * heads it signed before. The payload has keyd's time between key id and signature. */
+st key_cosign_checkpoint(struct scope *s, struct key_client *c, const char *label, const char *cosigner, const char *origin,
+			 uint64_t size, const uint8_t root[32], span proof, span *out_signature);
 
 /* ---- operations with quorum (docs/dev/operations.md) ---- */
 #define KEY_SHARES_MAX 16

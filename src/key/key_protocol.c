@@ -397,7 +397,7 @@ void key_checkpoint_request_write(struct wr *w, const struct key_checkpoint_requ
 
 st key_checkpoint_request_read(struct scope *s, struct rd *r, struct key_checkpoint_request *out)
 {
-	struct key_checkpoint_request v;
+	struct key_checkpoint_request v = { .cosigner = NULL };
 	v.label = rd_str(s, r, KEY_LABEL_MAX);
 	v.origin = rd_str(s, r, sizeof((struct key_limits *)0)->origin - 1);
 	v.size = rd_u64(r);
@@ -405,6 +405,22 @@ st key_checkpoint_request_read(struct scope *s, struct rd *r, struct key_checkpo
 	v.proof = rd_bytes(r, KEY_PROOF_MAX);
 	TRY(rd_end(s, r, "a request to sign a checkpoint"));
 	TRY(key_label_check(s, v.label));
+	*out = v;
+	return OK;
+}
+
+void key_cosign_request_write(struct wr *w, const struct key_checkpoint_request *v)
+{
+	wr_str(w, v->cosigner);
+	key_checkpoint_request_write(w, v);
+}
+
+st key_cosign_request_read(struct scope *s, struct rd *r, struct key_checkpoint_request *out)
+{
+	struct key_checkpoint_request v;
+	const char *cosigner = rd_str(s, r, sizeof((struct key_limits *)0)->origin - 1);
+	TRY(key_checkpoint_request_read(s, r, &v));
+	v.cosigner = cosigner;
 	*out = v;
 	return OK;
 }

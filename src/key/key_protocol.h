@@ -23,6 +23,7 @@ enum key_kind {
 	KEY_KIND_OPEN = 0x0131,         /* an operation / struct key_opening */
 	KEY_KIND_EXECUTE = 0x0132,      /* struct key_execution / words */
 	KEY_KIND_CHECKPOINT = 0x0121,   /* struct key_checkpoint_request / payload of the signature line */
+	KEY_KIND_COSIGN = 0x0122,       /* the cosigner's name, struct key_checkpoint_request / payload of the signature line */
 };
 
 #define KEY_NAME_DER_MAX 4096u /* an issuer's Name */
@@ -64,6 +65,7 @@ struct key_checkpoint_request {
 	uint64_t size;
 	span root; /* 32 octets */
 	span proof;
+	const char *cosigner; /* its name; NULL: the log signs itself */
 };
 struct key_token_request {
 	const char *token;
@@ -98,6 +100,8 @@ void key_stream_request_write(struct wr *w, const struct key_stream_request *v);
 st key_stream_request_read(struct scope *s, struct rd *r, struct key_stream_request *out);
 void key_checkpoint_request_write(struct wr *w, const struct key_checkpoint_request *v);
 st key_checkpoint_request_read(struct scope *s, struct rd *r, struct key_checkpoint_request *out);
+void key_cosign_request_write(struct wr *w, const struct key_checkpoint_request *v);
+st key_cosign_request_read(struct scope *s, struct rd *r, struct key_checkpoint_request *out);
 void key_token_request_write(struct wr *w, const struct key_token_request *v);
 st key_token_request_read(struct scope *s, struct rd *r, struct key_token_request *out);
 st key_label_read(struct scope *s, struct rd *r, const char **out);

@@ -1,12 +1,29 @@
 #include "pki_time_stamp.h"
 
+/* rsaEncryption, parameters NULL. */
+static const uint8_t rsa_encryption[] = { 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
+					  0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00 };
+
+/* Many makers name the key's algorithm alone; the digest is that of the SignerInfo then. */
+//= rfc3370#3.2 rsaEncryption in a SignerInfo stands for PKCS #1 v1.5 with the message digest algorithm
+static const struct alg_signature *algorithm_of(const struct pki_time_stamp_response *response)
+{
+	if (!span_equal(response->signature_identifier, SPAN_ARRAY(rsa_encryption)))
+		return alg_signature_of_identifier(response->signature_identifier);
+	const struct alg_signature *row;
+	for (size_t i = 0; (row = alg_signature_at(i)) != NULL; i++)
+		if (row->family == ALG_RSA && !row->pss && row->digest == response->digest)
+			return row;
+	return NULL;
+}
+
 //= rfc3161#2.4.2 the signer's certificate is the one ESSCertID names
 //= rfc5652#5.6 the message digest is recalculated, and the signature checked over the DER of the signed attributes
 st pki_time_stamp_verify(struct scope *s, const struct pki_time_stamp_response *response, span signer_certificate,
 			 const struct pki_key *key)
 {
 	uint8_t hash[DIGEST_MAX];
-	const struct alg_signature *algorithm = alg_signature_of_identifier(response->signature_identifier);
+	const struct alg_signature *algorithm = algorithm_of(response);
 	if (algorithm == NULL || algorithm->digest == DIGEST_NONE || algorithm->digest != response->digest)
 		return fail(s, E_CRYPTO,
 			    "the token is signed with an algorithm not known here, or not with the digest it names");

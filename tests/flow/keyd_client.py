@@ -9,7 +9,7 @@ import tempfile
 import time
 
 STATUS, LIST, FIND, TOKEN_CREATE, GENERATE, ENTRY, CHANGE, STRAYS = 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106, 0x107
-SIGN, STREAM_BEGIN, STREAM_DATA, STREAM_END, LOG_HEAD, CHECKPOINT = 0x110, 0x112, 0x113, 0x114, 0x120, 0x121
+SIGN, STREAM_BEGIN, STREAM_DATA, STREAM_END, LOG_HEAD, CHECKPOINT, COSIGN = 0x110, 0x112, 0x113, 0x114, 0x120, 0x121, 0x122
 CERTIFICATE, CRL, OCSP, TIME_STAMP, LOG, IDENTITY, REQUEST = 1, 2, 4, 8, 16, 32, 64
 
 BUILD = os.environ.get("CHANCERY_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
@@ -200,6 +200,9 @@ class Client:
 
     def checkpoint(self, label, origin, size, root, proof=b""):
         return self.call(CHECKPOINT, counted(label) + counted(origin) + u64(size) + root + counted(proof))
+
+    def cosign(self, label, cosigner, origin, size, root, proof=b""):
+        return self.call(COSIGN, counted(cosigner) + counted(label) + counted(origin) + u64(size) + root + counted(proof))
 
 
 class Keyd:

@@ -12,6 +12,7 @@ import uuid
 import pytest
 
 import audit_world as aw
+import copy_world
 import keyd_client as kc
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -103,6 +104,77 @@ def test_issuance_stops_when_checkpoints_are_overdue_and_resumes(world):
     assert isinstance(append(client, record("sign.request", SIGN))[0], int)
 
 
+def note_lines(world):
+    with open(os.path.join(world.log, "checkpoint"), encoding="utf-8") as f:
+        text, signatures = f.read().rsplit("\n\n", 1)
+    return (text + "\n").encode(), signatures.splitlines()
+
+
+def set_keys(world, key, outgoing=None):
+    """auditd is stopped, and started with these."""
+    assert world.stop() == 0
+    with open(world.config) as f:
+        lines = [line for line in f.read().splitlines() if not line.startswith(("key = ", "outgoing-key = "))]
+    with open(world.config, "w") as f:
+        f.write("\n".join([f"key = {key}"] + ([f"outgoing-key = {outgoing}"] if outgoing else []) + lines) + "\n")
+    assert world.start()
+
+
+def test_the_logs_key_is_rolled_over_and_what_the_old_one_signed_stays_verifiable(world, tmp_path):
+    def verdict(keys, *options):
+        path = tmp_path / "log.vkey"
+        path.write_text("\n".join(keys) + "\n")
+        done = subprocess.run([world.build + "/src/chancery", "audit", "verify", "--json", "--log", world.log, "--key", str(path), *options], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+    world.start_keyd()
+    client = world.keyd.client()
+    spki = client.generate("log-2027", token="log", type="ed25519", purposes=kc.LOG, origin=aw.ORIGIN)["spki"]
+    old, new = copy_world.verifier_key(aw.ORIGIN, 1, world.spki), copy_world.verifier_key(aw.ORIGIN, 1, spki)
+    assert world.start()
+    world.load(1, 300)
+    assert world.settled()
+    anchor = tmp_path / "anchor"
+    shutil.copy(os.path.join(world.log, "checkpoint"), anchor)
+    signed_before = world.status()["signed"]
+    # Both sign while everybody who verifies learns of the new one.
+    set_keys(world, "log-2027", outgoing="log")
+    world.load(1, 300)
+    assert world.settled()
+    text, lines = note_lines(world)
+    assert len(lines) == 2
+    aw.verify_note(text, lines[0], aw.ORIGIN, spki)
+    aw.verify_note(text, lines[1], aw.ORIGIN, world.spki)
+    for keys in ([old], [new], [new, old]):
+        assert verdict(keys)[0] == 2, keys
+    changed, = [e for e in aw.verify_log(world.log, spki) if e["record"]["event"] == "log.key_changed"]
+    assert (changed["record"]["from"], changed["record"]["to"], changed["record"]["size"]) == (old, new, signed_before + 1)  # with log.stopped
+    both = tmp_path / "both"
+    shutil.copy(os.path.join(world.log, "checkpoint"), both)
+    end = world.status()["signed"]
+    # Then the new one alone.
+    set_keys(world, "log-2027")
+    world.load(1, 10)
+    assert world.settled()
+    assert len(note_lines(world)[1]) == 1
+    aw.verify_log(world.log, spki)
+    assert verdict([old])[0] == 1
+    assert verdict([new])[0] == 2
+    code, said = verdict([new], "--anchor", str(anchor))
+    assert code == 1 and "no key that is trusted here" in said
+    assert verdict([new], "--anchor", str(both))[0] == 0
+    assert verdict([new, f"{old} until {end}"], "--anchor", str(anchor), "--anchor", str(both))[0] == 0
+    # Beyond its end the old key signs for nobody: who has stolen it can go no further.
+    code, said = verdict([new, f"{old} until {signed_before - 1}"], "--anchor", str(anchor))
+    assert code == 1 and "no key that is trusted here" in said
+    for wrong in ([f"{old} since 1"], [f"{old} until 0"], [f"{old} until -1"], [""]):
+        assert verdict(wrong)[0] not in (0, 1, 2), wrong
+    # A start with the same key changes nothing.
+    assert world.stop() == 0
+    assert world.start()
+    assert world.settled()
+    assert len([e for e in aw.verify_log(world.log, spki) if e["record"]["event"] == "log.key_changed"]) == 1
+
+
 def reload(world, text):
     """SIGHUP with this configuration; the outcome as it stands on record."""
     with open(world.config, "w") as f:
@@ -141,6 +213,35 @@ def test_a_reload_changes_writers_and_checkpoints_for_connections_that_are_open(
     append(kc.Client(world.socket), record())
     time.sleep(0.5)
     assert world.status()["signed"] < world.status()["size"], "no checkpoint within the hour"
+
+
+def test_what_the_log_is_kept_with_is_on_record_and_each_change_of_it(world):
+    """At a reload and while auditd was stopped; a start without a change says no more than itself."""
+    def changes():
+        assert world.settled()
+        return [{name: e["record"].get(name) for name in ("parameter", "from", "to")} for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "log.changed"]
+    world.start_keyd()
+    assert world.start()
+    with open(world.config) as f:
+        text = f.read()
+    assert changes() == []
+    started = next(e["record"] for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "log.started")
+    assert started["parameters"].splitlines() == ["key=log", "checkpoint-interval=100ms", "checkpoint-max-age=60000ms"]
+    assert reload(world, text.replace("60s", "30s") + f"writer = a {os.getuid()}\nwriter = b 4321\n") == "in force"
+    first = [{"parameter": "writer", "from": None, "to": f"a {os.getuid()}, b 4321"}, {"parameter": "checkpoint-max-age", "from": "60000ms", "to": "30000ms"}]
+    assert changes() == first
+    assert reload(world, text.replace("60s", "20s").replace("origin = ", "origin = x")) == "refused"
+    assert changes() == first
+    with open(world.config, "w") as f:
+        f.write(text.replace("60s", "30s") + "publish-directory = public\n")
+    assert world.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert world.start()
+    second = [{"parameter": "publish-directory", "from": None, "to": os.path.join(os.path.dirname(world.config), "public")},
+              {"parameter": "writer", "from": f"a {os.getuid()}, b 4321", "to": None}]
+    assert changes() == first + second
+    assert world.stop() == 0
+    assert world.start()
+    assert changes() == first + second
 
 
 def test_a_reload_that_cannot_be_is_refused_on_record_and_nothing_changes(world):

@@ -134,6 +134,18 @@ def test_everything_is_on_record_and_the_record_is_sound(provider):
     assert founded[0]["record"]["event"] == "provider.founded"
 
 
+def test_checkpoints_are_stamped_by_the_providers_own_authority(provider):
+    def verified():
+        report = json.loads(provider.call("--json", "audit", "verify").stdout)
+        return report["verdict"] == "sound" and report["time-stamps verified"][0].isdigit()
+    within(30, verified)
+    said = provider.json("status")["audit time-stamp"]
+    assert re.fullmatch(r"\d+ records, .*ago", said), said
+    checkpoint = sorted(provider.home.glob("state/auditd/log/stamp/**/*.checkpoint"))[-1]
+    done = run("openssl", "ts", "-verify", "-token_in", "-in", checkpoint.with_suffix(".token"), "-data", checkpoint, "-CAfile", provider.certificate("root"))
+    assert "Verification: OK" in done.stdout, done.stderr
+
+
 def test_verify_finds_a_changed_record(provider):
     log = provider.work / "log"
     shutil.rmtree(log, ignore_errors=True)

@@ -20,10 +20,11 @@ PLANTED = ROOT / "tests" / "layers" / "planted"
 # External libraries a program may need, beside the C library, libcrypto and libseccomp.
 LIBRARIES = {
     "chancery-keyd": ["jansson"],
-    "chancery-auditd": ["jansson"],
+    "chancery-auditd": ["curl", "jansson"],
     "chancery-ca": ["ssl", "event", "curl", "sqlite3", "pq", "jansson"],
     "chancery-va": ["ssl", "event", "lmdb", "jansson"],
     "chancery-tsa": ["ssl", "event", "jansson"],
+    "chancery-copy": ["ssl", "event", "jansson"],
     "chancery": ["curl", "jansson"],
     "chancery-token": [],
 }
@@ -144,8 +145,8 @@ class Layers:
 
     def a_module_cannot_include_what_its_row_does_not_name(self):
         cases = [("der", "store.h", "alg.h"), ("services/keyd", "http.h", "hsm.h"), ("services/keyd", "store.h", "pki_key.h"),
-                 ("services/va", "store.h", "http.h"), ("services/tsa", "hsm.h", "key.h"), ("services/ca", "hsm.h", "store.h"),
-                 ("cli", "hsm.h", "client.h"), ("services/auditd", "client.h", "audit.h"), ("base", "conf.h", "scope.h"),
+                 ("services/va", "store.h", "http.h"), ("services/tsa", "hsm.h", "key.h"), ("services/copy", "client.h", "http.h"), ("services/copy", "hsm.h", "key.h"), ("services/ca", "hsm.h", "store.h"),
+                 ("cli", "hsm.h", "client.h"), ("services/auditd", "http.h", "client.h"), ("services/auditd", "store.h", "stamp.h"), ("base", "conf.h", "scope.h"),
                  ("token", "http.h", "hsm.h"), ("token", "client.h", "control_share.h"), ("token", "wire_frame.h", "sandbox.h")]
         for module, forbidden, allowed in cases:
             if module == "der":
@@ -203,9 +204,9 @@ class Layers:
             assert subprocess.run([str(target), "free"]).returncode == 0
             assert subprocess.run([str(target), "sandbox"]).returncode == 1
 
-    def only_ca_va_and_tsa_may_use_the_network(self):
-        """What the services say to daemon_main; keyd and auditd must not ask for internet sockets."""
-        for service, expected in (("keyd", False), ("auditd", False), ("ca", True), ("va", True), ("tsa", True)):
+    def only_ca_va_tsa_and_copy_may_use_the_network(self):
+        """What the services say to daemon_main; keyd and auditd get internet sockets only where their configuration names an address."""
+        for service, expected in (("keyd", False), ("auditd", False), ("ca", True), ("va", True), ("tsa", True), ("copy", True)):
             text = "".join(p.read_text() for p in (ROOT / "src" / "services" / service).glob("*.c"))
             assert bool(re.search(r"\.may_connect_internet = true", text)) == expected, service
 

@@ -33,6 +33,10 @@ static const struct conf_row rows[] = {
 		 .help = "Socket of the log zone's keyd."),
 	CONF_ROW(CONF_STRING, struct auditd_conf, key, "key", .standard = "log",
 		 .help = "Label of the key that signs checkpoints."),
+	CONF_ROW(
+		CONF_STRING, struct auditd_conf, outgoing_key, "outgoing-key", .standard = "",
+		.help = "Label of the key that signed before, after a roll-over: it signs each checkpoint too, until everybody who verifies "
+			"has the new one."),
 	CONF_ROW(CONF_DURATION, struct auditd_conf, checkpoint_interval, "checkpoint-interval", .standard = "1s", .min = 10000,
 		 .max = MOMENT_HOUR, .help = "How often a checkpoint is signed while the log grows.",
 		 .clause = "EN 319 401 REQ-7.9.1-14"),
@@ -40,10 +44,53 @@ static const struct conf_row rows[] = {
 		 .min = MOMENT_SECOND / 10, .max = MOMENT_DAY,
 		 .help = "When a record has waited so long for a signed checkpoint, issuance is refused; an alarm goes out at "
 			 "half of it."),
+	CONF_ROW(CONF_STRING, struct auditd_conf, stamp_url, "stamp-url", .standard = "",
+		 .help = "Time-stamping authority that stamps checkpoints, http:// or https://; left out, none are stamped and "
+			 "auditd can open no Internet socket.",
+		 .clause = "EN 319 401 REQ-7.9.1-15"),
+	CONF_ROW(
+		CONF_PATH, struct auditd_conf, stamp_tls_ca, "stamp-tls-ca", .standard = "",
+		.help = "Certificate that the server of an https:// stamp-url must lead to; left out, those of the system hold."),
+	CONF_ROW(CONF_PATH, struct auditd_conf, stamp_anchor, "stamp-anchor", .standard = "",
+		 .help = "Certificates, PEM, one of which the signer of each token must lead to; needed with stamp-url.",
+		 .clause = "RFC 3161 2.3"),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, stamp_interval, "stamp-interval", .standard = "1m", .min = 100000,
+		 .max = MOMENT_DAY,
+		 .help = "A checkpoint is stamped so often, when there are records behind the last one stamped; those of the "
+			 "stamping itself do not count."),
+	CONF_ROW(
+		CONF_DURATION, struct auditd_conf, stamp_alarm_age, "stamp-alarm-age", .standard = "10m",
+		.min = MOMENT_SECOND / 10, .max = 366 * MOMENT_DAY,
+		.help = "When a record has waited so long for a time-stamped checkpoint, there is an alarm and a record of it."),
+	CONF_ROW(CONF_DURATION, struct auditd_conf, stamp_age_limit, "stamp-age-limit", .standard = "6h",
+		 .min = MOMENT_SECOND / 10, .max = 366 * MOMENT_DAY,
+		 .help = "When it has waited so long, no certificate is issued; time-stamps, CRLs and OCSP answers go on."),
+	CONF_ROW(
+		CONF_PATH, struct auditd_conf, publish, "publish-directory", .access = CONF_KEEPS, .standard = "",
+		.help = "Folder where the tiles and the newest checkpoint stand as static files for a web server (C2SP tlog-tiles); left "
+			"out, they are not published."),
+	CONF_ROW(CONF_BOOLEAN, struct auditd_conf, publish_entries, "publish-entries", .standard = "no",
+		 .help = "Publish the entry bundles too: the records themselves, for everybody who can read the folder."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
 		 .help = "Journal of the founding, repeated: its records become the first leaves of a new log."),
+};
+static const struct conf_row copy_rows[] = {
+	CONF_ROW(CONF_STRING, struct auditd_copy_conf, url, "url", .help = "Where a chancery-copy listens, https://HOST:PORT."),
+	CONF_ROW(CONF_PATH, struct auditd_copy_conf, tls_certificate, "tls-certificate",
+		 .help = "auditd's own TLS certificate, PEM."),
+	CONF_ROW(CONF_PATH, struct auditd_copy_conf, tls_key, "tls-key", .help = "Its private key, PEM, mode 0600."),
+	CONF_ROW(CONF_PATH, struct auditd_copy_conf, tls_ca, "tls-ca",
+		 .help = "Certificate that the copy's certificate must lead to, PEM."),
+	CONF_ROW(CONF_STRING, struct auditd_copy_conf, cosigner, "cosigner",
+		 .help = "Verifier key of the copy, NAME+id+base64: what it answers is verified by it.",
+		 .clause = "C2SP tlog-cosignature"),
+	CONF_ROW(CONF_DURATION, struct auditd_copy_conf, interval, "interval", .standard = "1s", .min = 10000,
+		 .max = MOMENT_HOUR, .help = "How often the newest checkpoint, with all under it, is copied."),
+	CONF_ROW(CONF_DURATION, struct auditd_copy_conf, alarm_age, "alarm-age", .standard = "10m", .min = MOMENT_SECOND / 10,
+		 .max = 366 * MOMENT_DAY,
+		 .help = "When the copy has lacked records for so long, there is an alarm and a record of it."),
 };
 static const struct conf_section sections[] = {
 	{ .name = "",
@@ -51,9 +98,16 @@ static const struct conf_section sections[] = {
 	  .rows = rows,
 	  .row_count = sizeof rows / sizeof rows[0],
 	  .help = "The audit log." },
+	{ .name = "copy",
+	  .many = true,
+	  .size = sizeof(struct auditd_copy_conf),
+	  .offset = offsetof(struct auditd_conf, copies),
+	  .rows = copy_rows,
+	  .row_count = sizeof copy_rows / sizeof copy_rows[0],
+	  .help = "A second place of the log, which cosigns what it holds." },
 };
 static const struct conf_schema schema = {
-	.service = "auditd", .sections = sections, .section_count = 1, .size = sizeof(struct auditd_conf)
+	.service = "auditd", .sections = sections, .section_count = 2, .size = sizeof(struct auditd_conf)
 };
 
 /* Sole writer: who holds this lock. */
@@ -161,7 +215,7 @@ static st found(struct scope *s, struct auditd *a)
 	return OK;
 }
 
-static st put_own_record(struct scope *s, struct auditd *a, struct audit_event *e)
+st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e)
 {
 	AUTO_BUF json;
 	buf_init(&json, AUDIT_LEAF_MAX);
@@ -178,12 +232,16 @@ static st put_own_record(struct scope *s, struct auditd *a, struct audit_event *
 
 static st put_started(struct scope *s, struct auditd *a)
 {
+	const char *parameters;
+	TRY(parameters_text(s, a->conf, &parameters));
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_LOG_STARTED);
 	audit_str(&e, "origin", a->conf->origin);
 	audit_number(&e, "size", (int64_t)tail_size(a->tail));
 	audit_str(&e, "version", CHANCERY_VERSION);
-	return put_own_record(s, a, &e);
+	audit_str(&e, "parameters", parameters);
+	TRY(auditd_record(s, a, &e));
+	return parameters_record(s, a, a->conf);
 }
 
 static void put_stopped(struct auditd *a)
@@ -193,18 +251,24 @@ static void put_stopped(struct auditd *a)
 	AUTO_EVENT e;
 	audit_begin(&e, &s, AUDIT_LOG_STOPPED);
 	audit_number(&e, "size", (int64_t)tail_size(a->tail));
-	if (put_own_record(&s, a, &e).code != E_OK)
+	if (auditd_record(&s, a, &e).code != E_OK)
 		log_failure(&s, "recording the stop");
 }
 
 static void stop(void *state)
 {
 	struct auditd *a = state;
+	publisher_stop(a->publisher);
+	copiers_stop(a->copiers);
+	stamper_stop(a->stamper);
 	if (a->server != NULL) {
 		wire_server_stop(a->server, STOP_GRACE_MS);
 		put_stopped(a);
 	}
 	signer_stop(a->signer);
+	stamper_free(a->stamper);
+	copiers_free(a->copiers);
+	publisher_free(a->publisher);
 	signer_free(a->signer);
 	tail_close(a->tail);
 	indexed_close(a->indexed);
@@ -233,12 +297,24 @@ static st bring_up(struct scope *s, struct auditd *a)
 		status = imported_incoming(s, a->imported, a->tail, a->conf->log);
 	if (status.code == E_OK)
 		status = put_started(s, a);
+	if (status.code == E_OK)
+		status = stamper_new(s, a, &a->stamper);
+	if (status.code == E_OK)
+		status = copiers_new(s, a, &a->copiers);
+	if (status.code == E_OK)
+		status = publisher_new(s, a, &a->publisher);
+	if (status.code == E_OK && a->stamper != NULL)
+		status = stamper_resume(s, a->stamper);
 	if (status.code != E_OK) {
 		tree_close(tree);
 		return status;
 	}
-	signer_start(a->signer, a->tail, tree, a->indexed);
-	return socket_serve(s, a);
+	signer_start(a->signer, a, a->tail, tree, a->indexed);
+	TRY(socket_serve(s, a));
+	stamper_start(a->stamper);
+	copiers_start(a->copiers);
+	publisher_start(a->publisher);
+	return OK;
 }
 
 static st start(struct scope *s, const void *conf, void **out_state)
@@ -262,6 +338,20 @@ static bool same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static bool same_copies(const struct auditd_conf *now, const struct auditd_conf *next)
+{
+	const struct auditd_copy_conf *a = now->copies.item, *b = next->copies.item;
+	if (now->copies.count != next->copies.count)
+		return false;
+	for (size_t i = 0; i < now->copies.count; i++)
+		if (!same_text(a[i].label, b[i].label) || !same_text(a[i].url, b[i].url) ||
+		    !same_text(a[i].cosigner, b[i].cosigner) || !same_text(a[i].tls_certificate, b[i].tls_certificate) ||
+		    !same_text(a[i].tls_key, b[i].tls_key) || !same_text(a[i].tls_ca, b[i].tls_ca) ||
+		    a[i].interval != b[i].interval || a[i].alarm_age != b[i].alarm_age)
+			return false;
+	return true;
+}
+
 static st check_same_ground(struct scope *s, const struct auditd_conf *now, const struct auditd_conf *next)
 {
 	const struct {
@@ -274,24 +364,38 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "origin", same_text(now->origin, next->origin) },
 		{ "keyd-socket", same_text(now->keyd, next->keyd) },
 		{ "key", same_text(now->key, next->key) },
+		{ "outgoing-key", same_text(now->outgoing_key, next->outgoing_key) },
+		{ "stamp-url", same_text(now->stamp_url, next->stamp_url) },
+		{ "stamp-tls-ca", same_text(now->stamp_tls_ca, next->stamp_tls_ca) },
+		{ "stamp-anchor", same_text(now->stamp_anchor, next->stamp_anchor) },
+		{ "[copy]", same_copies(now, next) },
+		{ "publish-directory", same_text(now->publish, next->publish) },
+		{ "publish-entries", now->publish_entries == next->publish_entries },
 		{ "connections", now->max_connections == next->max_connections },
 	};
 	for (size_t i = 0; i < sizeof ground / sizeof ground[0]; i++)
 		if (!ground[i].same)
 			return fail(s, E_STATE,
-				    "%s cannot change while auditd runs: restart it; writer, checkpoint-interval and "
-				    "checkpoint-max-age can",
+				    "%s cannot change while auditd runs: restart it; writer, checkpoint-interval, "
+				    "checkpoint-max-age, stamp-interval, stamp-alarm-age and stamp-age-limit can",
 				    ground[i].name);
 	return OK;
 }
 
+/* On record before it is in force. */
 static st take_over(struct scope *s, struct auditd *a, const struct auditd_conf *next)
 {
 	struct writers *writers;
 	TRY(check_same_ground(s, a->conf, next));
 	TRY(writers_new(s, &next->writer, &writers));
+	st recorded = parameters_record(s, a, next);
+	if (recorded.code != E_OK) {
+		writers_free(writers);
+		return recorded;
+	}
 	writers_replace(a, writers);
 	signer_reload(a->signer, next);
+	stamper_reload(a->stamper, next);
 	a->conf = next;
 	return OK;
 }
@@ -302,7 +406,7 @@ static void put_reloaded(struct auditd *a, const char *outcome)
 	scope_init(&s, NULL);
 	AUTO_EVENT e;
 	daemon_event_reload(&s, &e, outcome);
-	if (put_own_record(&s, a, &e).code != E_OK)
+	if (auditd_record(&s, a, &e).code != E_OK)
 		log_failure(&s, "recording that the configuration was read again");
 }
 
@@ -314,6 +418,13 @@ static st reload(struct scope *s, void *state, const void *conf)
 	return taken;
 }
 
+/* Sockets of the Internet only for the authority and the copies that the configuration names. */
+static bool needs_internet(const void *conf)
+{
+	const struct auditd_conf *c = conf;
+	return c->stamp_url != NULL || c->copies.count > 0;
+}
+
 static const struct daemon auditd = {
 	.name = "auditd",
 	.summary = "sole writer of the audit log: makes records durable, numbers them, has checkpoints signed",
@@ -321,6 +432,7 @@ static const struct daemon auditd = {
 	.start = start,
 	.reload = reload,
 	.stop = stop,
+	.needs_internet = needs_internet,
 };
 
 int auditd_main(int argc, char **argv);

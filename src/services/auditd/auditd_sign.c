@@ -23,8 +23,10 @@ struct signer {
 	struct tree *tree;
 	struct indexed *indexed;
 	struct audit_log *log;
+	struct auditd *a;
 	/* This thread's own: */
 	struct key_client *keyd;
+	bool key_known; /* that it is the one that signed before, or the change is on record */
 	bool head_known;
 	uint64_t head_size; /* what keyd signed last */
 	int64_t complained;
@@ -148,16 +150,53 @@ static void reopen_tree(struct signer *g)
 	g->tree = fresh;
 }
 
+/* ---- the key ---- */
+
+static st find_key(struct scope *s, struct signer *g, const char *label, struct audit_key *out)
+{
+	struct key_info info;
+	TRY(key_find(s, g->keyd, label, &info));
+	return audit_key_of_spki(s, conf_of(g)->origin, info.spki, out);
+}
+
+static st record_key_change(struct scope *s, struct signer *g, span from, const char *to)
+{
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_LOG_KEY_CHANGED);
+	audit_text(&e, "from", from);
+	audit_str(&e, "to", to);
+	audit_number(&e, "size", (int64_t)signer_size(g));
+	return auditd_record(s, g->a, &e);
+}
+
+/* On record before the new key signs its first checkpoint, which so covers the record. The file has the key that signs. */
+static st know_key(struct scope *s, struct signer *g)
+{
+	struct audit_key key;
+	span file;
+	const char *path = scope_printf(s, "%s/key", conf_of(g)->log);
+	TRY(find_key(s, g, conf_of(g)->key, &key));
+	const char *line = scope_printf(s, "%s\n", audit_key_text(s, &key));
+	st known = file_read(s, path, 4096, &file);
+	if (known.code != E_OK && known.code != E_NOTFOUND)
+		return known;
+	scope_clear_error(s);
+	if (known.code == E_OK && !span_is(file, line))
+		TRY(record_key_change(s, g, span_first(file, file.len > 0 ? file.len - 1 : 0), audit_key_text(s, &key)));
+	if (known.code != E_OK || !span_is(file, line))
+		TRY(file_replace(s, path, span_str(line), 0644));
+	g->key_known = true;
+	return OK;
+}
+
 /* ---- signing ---- */
 
 /* The signature is checked before anybody sees it: a checkpoint that does not verify would make the whole log doubtful. */
-static st check_note(struct scope *s, struct signer *g, span note)
+static st check_note(struct scope *s, struct signer *g, const char *label, span note)
 {
-	struct key_info info;
 	struct audit_key key;
 	struct audit_checkpoint c;
-	TRY(key_find(s, g->keyd, conf_of(g)->key, &info));
-	TRY(audit_key_of_spki(s, conf_of(g)->origin, info.spki, &key));
+	TRY(find_key(s, g, label, &key));
 	return audit_checkpoint_open(s, note, &key, 1, &c);
 }
 
@@ -181,6 +220,22 @@ static st prove_from_head(struct scope *s, struct signer *g, uint64_t size, span
 	return OK;
 }
 
+/* The key of before is held to the heads that it signed, like the other. */
+static st sign_outgoing(struct scope *s, struct signer *g, const struct audit_checkpoint *c, char **note)
+{
+	const char *label = conf_of(g)->outgoing_key;
+	struct audit_source source = { .node = audit_log_node, .state = g->log };
+	struct audit_proof *proof = scope_new(s, struct audit_proof);
+	uint8_t root[AUDIT_HASH_LEN];
+	uint64_t head;
+	span payload;
+	TRY(key_log_head(s, g->keyd, label, &head, root));
+	TRY(audit_prove_consistency(s, &source, head, c->size, proof));
+	TRY(key_sign_checkpoint(s, g->keyd, label, c->origin, c->size, c->root.octets, audit_proof_span(proof), &payload));
+	*note = scope_printf(s, "%s%s", *note, audit_note_signature_line(s, c->origin, payload));
+	return check_note(s, g, label, span_str(*note));
+}
+
 static st sign(struct scope *s, struct signer *g, uint64_t size)
 {
 	struct audit_checkpoint c = { .size = size, .root = tree_root(g->tree) };
@@ -191,7 +246,9 @@ static st sign(struct scope *s, struct signer *g, uint64_t size)
 	g->head_size = size;
 	FAILPOINT("auditd.signed");
 	char *note = scope_printf(s, "%s\n%s", audit_checkpoint_text(s, &c), audit_note_signature_line(s, c.origin, payload));
-	TRY(check_note(s, g, span_str(note)));
+	TRY(check_note(s, g, conf_of(g)->key, span_str(note)));
+	if (conf_of(g)->outgoing_key != NULL)
+		TRY(fail_context(s, sign_outgoing(s, g, &c, &note), "outgoing-key"));
 	TRY(file_replace(s, g->path, span_str(note), 0644));
 	FAILPOINT("auditd.checkpoint-written");
 	(void)pthread_mutex_lock(&g->lock);
@@ -233,6 +290,10 @@ static void one_round(struct signer *g)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
+	bool may_sign = g->key_known || know_key(&s, g).code == E_OK;
+	if (!may_sign)
+		complain(g, &s, "finding the key of the audit log");
+	scope_clear_error(&s);
 	uint64_t size = tree_size(g->tree);
 	int64_t taken = moment_monotonic();
 	if (tail_size(g->tail) > size && integrate(&s, g, &size, &taken).code != E_OK) {
@@ -240,7 +301,7 @@ static void one_round(struct signer *g)
 		reopen_tree(g);
 		return;
 	}
-	if (size == signer_size(g))
+	if (size == signer_size(g) || !may_sign)
 		return;
 	if (sign(&s, g, size).code != E_OK) {
 		g->head_known = false;
@@ -268,8 +329,9 @@ static void *signer_main(void *argument)
 	return NULL;
 }
 
-void signer_start(struct signer *g, struct tail *tail, struct tree *tree, struct indexed *indexed)
+void signer_start(struct signer *g, struct auditd *a, struct tail *tail, struct tree *tree, struct indexed *indexed)
 {
+	g->a = a;
 	g->indexed = indexed;
 	g->tail = tail;
 	g->tree = tree;

@@ -180,8 +180,11 @@ static void close_session(struct wire_peer *peer)
 static void check_record(struct scope *s, const struct auditd *a, struct tail_record *r, bool may_be_refused)
 {
 	st status = frame_record_check(s, r);
-	if (status.code == E_OK && may_be_refused && r->class == AUDIT_ISSUANCE)
+	if (status.code == E_OK && may_be_refused && (r->class == AUDIT_ISSUANCE || r->class == AUDIT_SIGNATURE))
 		status = signer_check(s, a->signer);
+	if (status.code == E_OK && may_be_refused && r->class == AUDIT_ISSUANCE)
+		status = stamper_check(s, a->stamper);
+	r->of_stamp = status.code == E_OK && r->class == AUDIT_SIGNATURE && stamper_asked_for(a->stamper, r);
 	r->code = status.code;
 	if (status.code == E_OK)
 		return;
@@ -411,6 +414,22 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 	return OK;
 }
 
+static st handle_stamps(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	const struct auditd *a = peer->service;
+	TRY(rd_end(s, body, "a request for the condition of time-stamps"));
+	stamper_write(a->stamper, reply);
+	return wr_end(s, reply);
+}
+
+static st handle_copies(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	const struct auditd *a = peer->service;
+	TRY(rd_end(s, body, "a request for the condition of copies"));
+	copiers_write(a->copiers, reply);
+	return wr_end(s, reply);
+}
+
 static const struct wire_route routes[] = {
 	{ .kind = AUDIT_KIND_APPEND,
 	  .name = "append",
@@ -425,6 +444,8 @@ static const struct wire_route routes[] = {
 	  .permit = may_read,
 	  .handle = handle_consistency },
 	{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .permit = may_read, .handle = handle_status },
+	{ .kind = AUDIT_KIND_STAMPS, .name = "stamps", .max_body = 0, .permit = may_read, .handle = handle_stamps },
+	{ .kind = AUDIT_KIND_COPIES, .name = "copies", .max_body = 0, .permit = may_read, .handle = handle_copies },
 	{ .kind = AUDIT_KIND_IMPORT,
 	  .name = "import",
 	  .max_body = WIRE_BODY_MAX,

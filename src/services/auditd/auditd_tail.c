@@ -55,6 +55,10 @@ struct tail {
 	size_t room;
 	uint64_t base, size, signed_size;
 	int64_t waiting_since; /* of the oldest leaf not under a checkpoint, 0: none */
+	/* The same for time-stamped checkpoints; records of stamping do not count. Nothing that counts lies before `unstamped` or behind
+	 * `unstamped_end`. */
+	int64_t unstamped_since;
+	uint64_t unstamped, unstamped_end;
 	struct ids *ids;
 	struct indexed *indexed;
 	/* The leader's own: */
@@ -157,6 +161,13 @@ static void know_fresh(struct tail *t, const struct tail_record *r)
 	ids_add(t->ids, r->id, r->index);
 	if (r->class == AUDIT_CONTROL)
 		indexed_add(t->indexed, r->index);
+	if (r->of_stamp)
+		return;
+	t->unstamped_end = r->index + 1;
+	if (t->unstamped_since != 0)
+		return;
+	t->unstamped_since = moment_monotonic();
+	t->unstamped = r->index;
 }
 
 /* Under the lock, after the sync: the group is part of the log. */
@@ -349,6 +360,31 @@ void tail_was_waiting(struct tail *t, int64_t us)
 {
 	(void)pthread_mutex_lock(&t->lock);
 	t->waiting_since = moment_monotonic() - us;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+int64_t tail_unstamped(struct tail *t, uint64_t *out_from)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	*out_from = t->unstamped;
+	int64_t waiting = t->unstamped_since == 0 ? 0 : moment_monotonic() - t->unstamped_since;
+	(void)pthread_mutex_unlock(&t->lock);
+	return waiting;
+}
+
+void tail_stamped(struct tail *t, uint64_t size, int64_t taken)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	t->unstamped_since = t->unstamped_end > size ? taken : 0;
+	t->unstamped = size;
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void tail_was_unstamped(struct tail *t, int64_t us)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	t->unstamped_since = moment_monotonic() - us;
+	t->unstamped_end = t->size;
 	(void)pthread_mutex_unlock(&t->lock);
 }
 

@@ -13,6 +13,7 @@ struct tail_record {
 	const uint8_t *id;
 	span json;
 	enum audit_class class;
+	bool of_stamp; /* made by the time-stamping of a checkpoint: it calls for no time-stamp */
 	enum code code;
 	const char *message; /* in the scope given to tail_append */
 	uint64_t index;
@@ -45,6 +46,14 @@ int64_t tail_waiting(struct tail *t);
 void tail_signed(struct tail *t, uint64_t signed_size, int64_t taken);
 /* At start: the oldest unsigned leaf has waited so long already. */
 void tail_was_waiting(struct tail *t, int64_t us);
+
+/* Microseconds (monotonic) since the oldest leaf that is under no time-stamped checkpoint was written, records of stamping left out; 0:
+ * there is none. It lies at *out_from or behind. */
+int64_t tail_unstamped(struct tail *t, uint64_t *out_from);
+/* Leaves below this are under a time-stamped checkpoint; `taken` is when that was signed. */
+void tail_stamped(struct tail *t, uint64_t size, int64_t taken);
+/* At start: the oldest leaf under none has waited so long already. */
+void tail_was_unstamped(struct tail *t, int64_t us);
 
 /* ---- for the integrator, one thread ---- */
 /* Begin a new segment: all leaves below *out_size are in closed ones, which nobody writes to any more. */

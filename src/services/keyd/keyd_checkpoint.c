@@ -1,7 +1,7 @@
 /*
  * keyd_checkpoint.c - tree heads of the audit log. keyd keeps the last head it signed and signs a next one only with the proof
  * that it continues that one: whoever has taken auditd over cannot have two histories signed. Checkpoints need no record:
- * they are one.
+ * they are one. A cosigner's key, which says of somebody's log that it only grew, is held to the same.
  */
 #include "keyd.h"
 #include "audit_note.h"
@@ -101,40 +101,68 @@ static st check_consistent(struct scope *s, const struct head *old, const struct
 	return fail(s, E_DENIED, "the proof does not show that this tree continues the one signed last (RFC 6962 2.1.2)");
 }
 
+/* What is signed, and what stands before the signature in its line. */
+struct signed_text {
+	span text;
+	uint8_t before[4 + 8];
+	size_t before_len;
+};
+
+static st write_text(struct scope *s, const struct keyd_key *k, const struct audit_checkpoint *checkpoint, const char *cosigner,
+		     struct signed_text *out)
+{
+	struct audit_key key;
+	out->text = span_str(audit_checkpoint_text(s, checkpoint));
+	if (cosigner == NULL)
+		TRY(audit_key_of_spki(s, checkpoint->origin, k->info.spki, &key));
+	else
+		TRY(audit_cosigner_of_spki(s, cosigner, k->info.spki, &key));
+	memcpy(out->before, key.id, sizeof key.id);
+	out->before_len = sizeof key.id;
+	if (cosigner == NULL)
+		return OK;
+	//= c2sp tlog-cosignature "Format" the time in seconds, in 8 octets, stands behind the key id
+	uint64_t seconds = (uint64_t)(scope_now(s) / MOMENT_SECOND);
+	out->text = span_str(audit_cosigned_text(s, seconds, out->text));
+	for (int i = 0; i < 8; i++)
+		out->before[out->before_len++] = (uint8_t)(seconds >> (56 - 8 * i));
+	return OK;
+}
+
 static st sign_text(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint,
-		    span *out_payload)
+		    const char *cosigner, span *out_payload)
 {
 	const struct alg_signature *algorithm = alg_signature_default(k->info.type);
 	TRY(alg_policy_check(s, k->info.type, algorithm, ALG_USE_LOG, false, scope_now(s)));
-	struct audit_key note_key;
-	TRY(audit_key_of_spki(s, checkpoint->origin, k->info.spki, &note_key));
-	span text = span_str(audit_checkpoint_text(s, checkpoint));
+	struct signed_text what;
+	TRY(write_text(s, k, checkpoint, cosigner, &what));
+	span text = what.text;
 	uint8_t digest[DIGEST_MAX];
 	span input = algorithm->digest == DIGEST_NONE ? text : digest_of(algorithm->digest, text, digest);
 	struct hsm_key *hsm;
 	span signature;
 	TRY(keyd_hsm_key(s, d, k, &hsm));
 	TRY(hsm_sign(s, hsm, algorithm, input, &signature));
-	uint8_t *payload = scope_alloc(s, sizeof note_key.id + signature.len);
-	memcpy(payload, note_key.id, sizeof note_key.id);
-	memcpy(payload + sizeof note_key.id, signature.data, signature.len);
-	*out_payload = span_of(payload, sizeof note_key.id + signature.len);
+	uint8_t *payload = scope_alloc(s, what.before_len + signature.len);
+	memcpy(payload, what.before, what.before_len);
+	memcpy(payload + what.before_len, signature.data, signature.len);
+	*out_payload = span_of(payload, what.before_len + signature.len);
 	return OK;
 }
 
 /* One at a time for each key: the head that is kept is the one that was signed last, or about to be. */
-static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint, span proof,
-		    span *out_payload)
+static st sign_next(struct scope *s, struct keyd *d, struct keyd_key *k, const struct audit_checkpoint *checkpoint,
+		    const struct key_checkpoint_request *request, span *out_payload)
 {
 	struct head old, new = { .size = checkpoint->size, .root = checkpoint->root };
 	TRY(read_head(s, d->conf, k->info.label, &old));
-	TRY(check_consistent(s, &old, &new, proof));
+	TRY(check_consistent(s, &old, &new, request->proof));
 	TRY(keyd_check_rate(s, k));
 	TRY(keyd_life_checkpoint(s, d, k));
 	if (new.size != old.size)
 		TRY(keep_head(s, d, k->info.label, &new));
 	FAILPOINT("keyd.recorded");
-	TRY(sign_text(s, d, k, checkpoint, out_payload));
+	TRY(sign_text(s, d, k, checkpoint, request->cosigner, out_payload));
 	FAILPOINT("keyd.signed");
 	return OK;
 }
@@ -154,7 +182,7 @@ st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct
 	memcpy(checkpoint.root.octets, request->root.data, AUDIT_HASH_LEN);
 	TRY(keyd_life_begin(s, d, k, KEY_FOR_LOG));
 	(void)pthread_mutex_lock(&k->ocsp.lock);
-	st status = sign_next(s, d, k, &checkpoint, request->proof, out_payload);
+	st status = sign_next(s, d, k, &checkpoint, request, out_payload);
 	(void)pthread_mutex_unlock(&k->ocsp.lock);
 	keyd_life_end(k);
 	if (status.code == E_OK)

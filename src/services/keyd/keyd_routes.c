@@ -299,13 +299,26 @@ static st handle_log_head(struct scope *s, struct wire_peer *peer, struct rd *bo
 	return OK;
 }
 
+static st sign_checkpoint(struct scope *s, struct wire_peer *peer, const struct key_checkpoint_request *request,
+			  struct wr *reply)
+{
+	span payload = { 0 };
+	st status = keyd_sign_checkpoint(s, peer->service, peer->uid, request, &payload);
+	return answer(s, peer->service, request->label, KEY_FOR_LOG, status, payload, reply);
+}
+
 static st handle_checkpoint(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
 {
 	struct key_checkpoint_request request;
 	TRY(key_checkpoint_request_read(s, body, &request));
-	span payload = { 0 };
-	st status = keyd_sign_checkpoint(s, peer->service, peer->uid, &request, &payload);
-	return answer(s, peer->service, request.label, KEY_FOR_LOG, status, payload, reply);
+	return sign_checkpoint(s, peer, &request, reply);
+}
+
+static st handle_cosign(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	struct key_checkpoint_request request;
+	TRY(key_cosign_request_read(s, body, &request));
+	return sign_checkpoint(s, peer, &request, reply);
 }
 
 /* ---- operations with quorum ---- */
@@ -372,6 +385,7 @@ static const struct wire_route routes[] = {
 	  .handle = handle_execute },
 	{ .kind = KEY_KIND_LOG_HEAD, .name = "log head", .max_body = 256, .handle = handle_log_head },
 	{ .kind = KEY_KIND_CHECKPOINT, .name = "sign a checkpoint", .max_body = 8192, .handle = handle_checkpoint },
+	{ .kind = KEY_KIND_COSIGN, .name = "cosign a checkpoint", .max_body = 8192, .handle = handle_cosign },
 };
 
 const struct wire_service keyd_service = {

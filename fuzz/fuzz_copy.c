@@ -1,0 +1,35 @@
+/* What comes to the second place of a log: the path of a tile, a request to cosign. The first octet chooses. */
+#include "copy.h"
+#include "fuzz.h"
+
+static void place(struct scope *s, span bytes)
+{
+	struct copy_place read;
+	if (copy_place_read(s, bytes, &read).code != E_OK) {
+		check(s->message[0] != 0);
+		return;
+	}
+	check(read.level >= AUDIT_ENTRIES && read.level < AUDIT_TILE_LEVELS && read.width > 0 &&
+	      read.width <= AUDIT_TILE_WIDTH);
+	check(span_is(bytes, audit_tile_path(s, "", read.level, read.n, read.width) + strlen("/tile/")));
+}
+
+static void request(struct scope *s, span bytes)
+{
+	struct copy_request read;
+	if (copy_request_read(s, bytes, &read).code != E_OK) {
+		check(s->message[0] != 0);
+		return;
+	}
+	check(read.proof.len % AUDIT_HASH_LEN == 0 && read.proof.len <= 63 * (size_t)AUDIT_HASH_LEN);
+	check(read.note.len > 0 && lies_inside(read.note, bytes) && read.old <= INT64_MAX);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (size > 0)
+		(data[0] == 'p' ? place : request)(&s, span_of(data + 1, size - 1));
+	return 0;
+}

@@ -1,0 +1,75 @@
+/*
+ * copy.h - the second place of an audit log: takes tiles, entry bundles and checkpoints from auditd, which dials (mutual TLS), keeps what it
+ * has for good, and cosigns a checkpoint when it holds every record under it and the tree only grew (c2sp.org/tlog-witness,
+ * c2sp.org/tlog-cosignature). Its directory is a log like the other: static files that `chancery audit verify --log` reads.
+ *
+ * It has no way to the log's host and no key: keyd of its own host cosigns, held to the heads it cosigned before.
+ */
+#pragma once
+#include "audit.h"
+#include "audit_log.h"
+#include "conf.h"
+#include "http.h"
+#include "key.h"
+#include <pthread.h>
+
+struct copy_conf {
+	const char *listen, *tls_certificate, *tls_key, *tls_ca, *peer_role;
+	const char *log, *log_key;
+	const char *keyd, *key, *name;
+	const char *audit_socket, *audit_journal;
+	int64_t idle;
+};
+
+struct copy {
+	const struct copy_conf *conf;
+	struct audit *audit;
+	struct key_client *keyd;
+	struct audit_key log_key[AUDIT_KEYS_MAX]; /* of one name */
+	size_t log_keys;
+	struct http_server *server;
+	/* One change at a time; under the lock: */
+	pthread_mutex_t lock;
+	struct audit_checkpoint head; /* cosigned last; size 0: none yet */
+	struct buf note;              /* it, with its signatures */
+	char refused[SCOPE_MESSAGE_MAX];
+	uint8_t refused_note[32]; /* SHA-256 of the one put on record last */
+};
+
+/* ---- copy_read: what comes from outside ---- */
+
+/* A file below DIR/tile. */
+struct copy_place {
+	int level; /* or AUDIT_ENTRIES */
+	uint64_t n;
+	unsigned width;
+};
+/* "0/x001/234.p/7", "entries/000": E_INPUT for any other text. */
+st copy_place_read(struct scope *s, span path, struct copy_place *out);
+
+/* A request to cosign. */
+struct copy_request {
+	uint64_t old;
+	span proof; /* hashes one after the other */
+	span note;
+};
+st copy_request_read(struct scope *s, span body, struct copy_request *out);
+
+/* ---- copy_store ---- */
+/* What was cosigned last, verified. */
+st copy_load(struct scope *s, struct copy *c);
+/* Durable when it returns; the same bytes again are fine, others are a fork: E_CONFLICT, on record. With the lock. */
+st copy_keep_tile(struct scope *s, struct copy *c, const struct copy_place *place, span bytes);
+/* This is the newest one now. With the lock. */
+st copy_keep_note(struct scope *s, struct copy *c, const struct audit_checkpoint *head, span note);
+/* On record, with what was refused, once. With the lock. */
+void copy_record_refused(struct copy *c, const char *reason, uint64_t size, span note);
+
+/* ---- copy_witness ---- */
+/* The cosignature's line; *out_stale: `old` is not what is held here. With the lock. */
+st copy_cosign(struct scope *s, struct copy *c, const struct copy_request *request, bool *out_stale, const char **out_line);
+
+/* ---- copy_http ---- */
+extern const struct http_route copy_routes[];
+extern const size_t copy_route_count;
+st copy_permit(struct scope *s, const struct http_request *request, const struct http_route *route);

@@ -1,0 +1,72 @@
+#include "stamp.h"
+#include <stdio.h>
+
+struct checking {
+	const struct stamp_check *request;
+	struct stamp_report *report;
+	struct audit_log *log;
+};
+
+/* The stamped note is a signed checkpoint of the tree that the tiles have. */
+static st check_note(struct scope *s, const struct checking *c, uint64_t size, span note)
+{
+	const struct stamp_check *q = c->request;
+	struct audit_source source = { .node = audit_log_node, .state = c->log };
+	struct audit_checkpoint checkpoint;
+	struct audit_hash root;
+	TRY(audit_checkpoint_open(s, note, q->key, q->key_count, &checkpoint));
+	if (checkpoint.size != size)
+		return fail(s, E_CRYPTO, "the checkpoint in it is of %llu records", (unsigned long long)checkpoint.size);
+	if (size > q->size)
+		return fail(s, E_CRYPTO,
+			    "the log had that many signed records then, now it has %llu: it was cut or rolled back",
+			    (unsigned long long)q->size);
+	TRY(audit_source_root(s, &source, size, &root));
+	if (!audit_hash_equal(&root, &checkpoint.root))
+		return fail(s, E_CRYPTO, "the log is not the one that was stamped: one of its records below %llu differs",
+			    (unsigned long long)size);
+	return OK;
+}
+
+static st check_stamp(struct scope *s, struct checking *c, uint64_t size)
+{
+	span note, token;
+	int64_t gen_time;
+	TRY(stamp_read(s, c->request->dir, size, &note, &token));
+	TRY(check_note(s, c, size, note));
+	if (c->request->trust == NULL)
+		return OK;
+	TRY(stamp_verify(s, c->request->trust, note, token, &gen_time));
+	c->report->verified++;
+	c->report->newest = size;
+	c->report->gen_time = gen_time;
+	return OK;
+}
+
+/* What the files are to blame for is a finding, the first of which is told; trouble of the machine is a failure. */
+static st take_stamp(struct scope *s, void *state, uint64_t size)
+{
+	struct checking *c = state;
+	if (size > c->request->last)
+		return OK;
+	AUTO_SCOPE aside;
+	scope_init(&aside, s->source);
+	c->report->found++;
+	st checked = check_stamp(&aside, c, size);
+	if (checked.code == E_IO)
+		return fail(s, checked.code, "%s", aside.message);
+	if (checked.code != E_OK && c->report->problem[0] == 0)
+		(void)snprintf(c->report->problem, sizeof c->report->problem, "the time-stamp of %llu records: %s",
+			       (unsigned long long)size, aside.message);
+	return OK;
+}
+
+st stamp_check_log(struct scope *s, const struct stamp_check *request, struct stamp_report *out)
+{
+	*out = (struct stamp_report){ .found = 0 };
+	struct checking c = { .request = request, .report = out };
+	TRY(audit_log_open(s, request->dir, &c.log));
+	st walked = stamp_walk(s, request->dir, take_stamp, &c);
+	audit_log_close(c.log);
+	return walked;
+}
