@@ -5,7 +5,7 @@ people keep them. The verdict must be NOT SOUND, name what was done, and give th
 last checkpoint that still agrees. In plain ./check the log has 3,000 records, with CHANCERY_LONG=1 a million. The table is printed (-s) and written to
 build/tamper.txt. Rows on what has its own files (the tail, the real keyd, the database) stand behind the table.
 
-A row for a stamp that was changed, and one for a copy alone that was changed, belong here as soon as stamps and copies exist."""
+A stamp that was changed is found by test_stamps.py, a copy alone that was changed by test_copy.py, which have the authority and the second place for it."""
 import functools
 import os
 import shutil

@@ -4,13 +4,13 @@
  */
 #include "audit_client.h"
 #include "auditd.h"
+#include "auditd_pacer.h"
 #include "auditd_push.h"
 #include "client.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
 #include "text.h"
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,8 +26,7 @@ struct copier {
 	char *cosigner_key; /* as text, which `cosigner` points into */
 	struct scope kept;
 	char *path; /* of the cosigned checkpoint */
-	pthread_t thread;
-	bool running;
+	struct pacer pace;
 	/* This thread's own: */
 	struct client *client;
 	struct push push;
@@ -36,9 +35,6 @@ struct copier {
 	bool refused, warned;
 	int64_t complained;
 	/* Under the lock: */
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping;
 	uint64_t size; /* leaves under the cosigned checkpoint */
 	int64_t since; /* monotonic: it is behind since then; 0: it is not */
 	char failure[SCOPE_MESSAGE_MAX];
@@ -81,10 +77,7 @@ static st put_file(struct scope *s, void *state, int level, uint64_t n, unsigned
 static bool is_stopping(void *state)
 {
 	struct copier *g = state;
-	(void)pthread_mutex_lock(&g->lock);
-	bool stopping = g->stopping;
-	(void)pthread_mutex_unlock(&g->lock);
-	return stopping;
+	return pacer_is_stopping(&g->pace);
 }
 
 /* ---- checkpoints ---- */
@@ -95,9 +88,9 @@ static st take_size(struct scope *s, struct copier *g, span text)
 	if (text.len > 0 && text.data[text.len - 1] == '\n')
 		text.len--;
 	TRY(fail_context(s, decimal_parse(s, text, INT64_MAX, &size), "the size that %s says", g->conf->url));
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	g->size = size;
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 	g->push.pushed = size;
 	g->asked = true;
 	return OK;
@@ -145,9 +138,9 @@ static st add_checkpoint(struct scope *s, struct copier *g, uint64_t size, span 
 		return take_size(s, g, answer.body); /* the next round goes on from there */
 	TRY(client_expect(s, &answer));
 	TRY(keep_cosignature(s, g, note, answer.body));
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	g->size = size;
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 	return OK;
 }
 
@@ -169,20 +162,20 @@ static st copy_to(struct scope *s, struct copier *g, uint64_t size, span note)
 
 static void set_since(struct copier *g, bool behind)
 {
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	if (!behind)
 		g->since = 0;
 	else if (g->since == 0)
 		g->since = moment_monotonic();
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 }
 
 static void keep_failure(struct copier *g, st status, const struct scope *s)
 {
 	bool failed = status.code != E_OK;
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	(void)snprintf(g->failure, sizeof g->failure, "%s", failed ? s->message : "");
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 	g->failures = failed ? g->failures + 1 : 0;
 	g->refused = status.code == E_CRYPTO || status.code == E_CONFLICT;
 	int64_t now = moment_monotonic();
@@ -213,9 +206,9 @@ static void one_round(struct copier *g)
 
 static int64_t behind(struct copier *g)
 {
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	int64_t us = g->since == 0 ? 0 : moment_monotonic() - g->since;
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 	return us;
 }
 
@@ -257,27 +250,16 @@ static void watch(struct copier *g)
 		log_put(LOG_LEVEL_NOTICE, "the log is copied to %s again", g->conf->label);
 		record_resumed(&s, g);
 	}
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	g->warned = late;
-	(void)pthread_mutex_unlock(&g->lock);
-}
-
-static bool pause_for(struct copier *g, int64_t us)
-{
-	int64_t until = moment_monotonic() + us;
-	(void)pthread_mutex_lock(&g->lock);
-	if (!g->stopping)
-		(void)moment_wait(&g->wake, &g->lock, until);
-	bool go_on = !g->stopping;
-	(void)pthread_mutex_unlock(&g->lock);
-	return go_on;
+	(void)pthread_mutex_unlock(&g->pace.lock);
 }
 
 static void *copier_main(void *argument)
 {
 	struct copier *g = argument;
 	int64_t pause = g->conf->interval;
-	while (pause_for(g, pause)) {
+	while (pacer_pause(&g->pace, pause)) {
 		one_round(g);
 		watch(g);
 		pause = g->failures > 0 && g->conf->interval * 4 < PAUSE_MAX_US ? g->conf->interval * 4 : g->conf->interval;
@@ -292,8 +274,7 @@ static void copier_free(struct copier *g)
 	client_free(g->client);
 	audit_log_close(g->push.log);
 	scope_done(&g->kept);
-	(void)pthread_cond_destroy(&g->wake);
-	(void)pthread_mutex_destroy(&g->lock);
+	pacer_free(&g->pace);
 	free(g);
 }
 
@@ -304,8 +285,7 @@ static st copier_new(struct scope *s, struct auditd *a, const struct auditd_copy
 	g->conf = conf;
 	g->push = (struct push){ .put = put_file, .stopping = is_stopping, .state = g, .entries = true };
 	scope_init(&g->kept, NULL);
-	(void)pthread_mutex_init(&g->lock, NULL);
-	(void)pthread_cond_init(&g->wake, NULL);
+	pacer_init(&g->pace);
 	g->cosigner_key = scope_printf(&g->kept, "%s", conf->cosigner);
 	g->path = scope_printf(&g->kept, "%s/cosigned/%s", a->conf->log, conf->label);
 	st made = audit_key_parse(&g->kept, span_str(g->cosigner_key), &g->cosigner);
@@ -342,25 +322,14 @@ st copiers_new(struct scope *s, struct auditd *a, struct copiers **out)
 
 void copiers_start(struct copiers *all)
 {
-	for (size_t i = 0; i < all->count; i++) {
-		if (pthread_create(&all->one[i]->thread, NULL, copier_main, all->one[i]) != 0)
-			log_die("no thread to copy the log");
-		all->one[i]->running = true;
-	}
+	for (size_t i = 0; i < all->count; i++)
+		pacer_start(&all->one[i]->pace, "copy the log", copier_main, all->one[i]);
 }
 
 void copiers_stop(struct copiers *all)
 {
-	for (size_t i = 0; all != NULL && i < all->count; i++) {
-		struct copier *g = all->one[i];
-		(void)pthread_mutex_lock(&g->lock);
-		g->stopping = true;
-		(void)pthread_cond_signal(&g->wake);
-		(void)pthread_mutex_unlock(&g->lock);
-		if (g->running)
-			(void)pthread_join(g->thread, NULL);
-		g->running = false;
-	}
+	for (size_t i = 0; all != NULL && i < all->count; i++)
+		pacer_stop(&all->one[i]->pace);
 }
 
 void copiers_free(struct copiers *all)
@@ -379,12 +348,12 @@ void copiers_write(struct copiers *all, struct wr *reply)
 	for (size_t i = 0; i < all->count; i++) {
 		struct copier *g = all->one[i];
 		int64_t us = behind(g);
-		(void)pthread_mutex_lock(&g->lock);
+		(void)pthread_mutex_lock(&g->pace.lock);
 		wr_str(reply, g->conf->label);
 		wr_u64(reply, g->size);
 		wr_i64(reply, us);
 		wr_u8(reply, g->warned ? 1 : 0);
 		wr_str(reply, g->failure);
-		(void)pthread_mutex_unlock(&g->lock);
+		(void)pthread_mutex_unlock(&g->pace.lock);
 	}
 }

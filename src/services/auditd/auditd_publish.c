@@ -3,13 +3,13 @@
  * checkpoint covers; a file that is there does not change, but for the checkpoint, which comes last.
  */
 #include "auditd.h"
+#include "auditd_pacer.h"
 #include "auditd_push.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,11 +25,7 @@ struct publisher {
 	uint64_t size; /* leaves under the published checkpoint */
 	bool known;
 	int64_t complained;
-	pthread_t thread;
-	bool running;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping;
+	struct pacer pace;
 };
 
 /* ---- files: written beside and renamed; one sync for all of them comes before the checkpoint ---- */
@@ -60,10 +56,7 @@ static st put_file(struct scope *s, void *state, int level, uint64_t n, unsigned
 static bool is_stopping(void *state)
 {
 	struct publisher *g = state;
-	(void)pthread_mutex_lock(&g->lock);
-	bool stopping = g->stopping;
-	(void)pthread_mutex_unlock(&g->lock);
-	return stopping;
+	return pacer_is_stopping(&g->pace);
 }
 
 /* ---- what is there already ---- */
@@ -131,16 +124,9 @@ static void one_round(struct publisher *g)
 static void *publisher_main(void *argument)
 {
 	struct publisher *g = argument;
-	bool go_on = true;
-	while (go_on) {
+	do
 		one_round(g);
-		int64_t until = moment_monotonic() + g->conf->checkpoint_interval;
-		(void)pthread_mutex_lock(&g->lock);
-		if (!g->stopping)
-			(void)moment_wait(&g->wake, &g->lock, until);
-		go_on = !g->stopping;
-		(void)pthread_mutex_unlock(&g->lock);
-	}
+	while (pacer_pause(&g->pace, g->conf->checkpoint_interval));
 	return NULL;
 }
 
@@ -151,8 +137,7 @@ st publisher_new(struct scope *s, struct auditd *a, struct publisher **out)
 	struct publisher *g = heap_alloc(sizeof *g);
 	*g = (struct publisher){ .a = a, .conf = a->conf, .folder = -1 };
 	g->push = (struct push){ .put = put_file, .stopping = is_stopping, .state = g, .entries = a->conf->publish_entries };
-	(void)pthread_mutex_init(&g->lock, NULL);
-	(void)pthread_cond_init(&g->wake, NULL);
+	pacer_init(&g->pace);
 	*out = g;
 	TRY(file_make_directory(s, a->conf->publish, 0755));
 	g->folder = open(a->conf->publish, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -165,21 +150,13 @@ void publisher_start(struct publisher *g)
 {
 	if (g == NULL)
 		return;
-	if (pthread_create(&g->thread, NULL, publisher_main, g) != 0)
-		log_die("no thread to publish the log");
-	g->running = true;
+	pacer_start(&g->pace, "publish the log", publisher_main, g);
 }
 
 void publisher_stop(struct publisher *g)
 {
-	if (g == NULL || !g->running)
-		return;
-	(void)pthread_mutex_lock(&g->lock);
-	g->stopping = true;
-	(void)pthread_cond_signal(&g->wake);
-	(void)pthread_mutex_unlock(&g->lock);
-	(void)pthread_join(g->thread, NULL);
-	g->running = false;
+	if (g != NULL)
+		pacer_stop(&g->pace);
 }
 
 void publisher_free(struct publisher *g)
@@ -189,7 +166,6 @@ void publisher_free(struct publisher *g)
 	audit_log_close(g->push.log);
 	fd_auto(&g->folder);
 	free(g->made);
-	(void)pthread_cond_destroy(&g->wake);
-	(void)pthread_mutex_destroy(&g->lock);
+	pacer_free(&g->pace);
 	free(g);
 }

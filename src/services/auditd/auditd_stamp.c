@@ -4,12 +4,12 @@
  */
 #include "audit_client.h"
 #include "auditd.h"
+#include "auditd_pacer.h"
 #include "client.h"
 #include "failpoint.h"
 #include "log.h"
 #include "moment.h"
 #include "stamp.h"
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,16 +22,12 @@ struct stamper {
 	struct auditd *a;
 	const struct auditd_conf *conf; /* a reload puts a newer one there */
 	struct stamp_trust *trust;
-	pthread_t thread;
-	bool running;
+	struct pacer pace;
 	/* This thread's own: */
 	unsigned failures; /* in a row */
 	int64_t complained;
 	bool warned;
 	/* Under the lock: */
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping;
 	atomic_bool asking;
 	struct buf asked; /* the note that a token is being asked for */
 	uint64_t size;    /* leaves under the newest stamped checkpoint */
@@ -49,9 +45,7 @@ void stamper_reload(struct stamper *g, const struct auditd_conf *conf)
 	if (g == NULL)
 		return;
 	__atomic_store_n(&g->conf, conf, __ATOMIC_RELEASE);
-	(void)pthread_mutex_lock(&g->lock);
-	(void)pthread_cond_signal(&g->wake);
-	(void)pthread_mutex_unlock(&g->lock);
+	pacer_wake(&g->pace);
 }
 
 /* ---- at start ---- */
@@ -78,8 +72,7 @@ st stamper_new(struct scope *s, struct auditd *a, struct stamper **out)
 	g->conf = a->conf;
 	g->trust = trust;
 	buf_init(&g->asked, AUDIT_NOTE_MAX);
-	(void)pthread_mutex_init(&g->lock, NULL);
-	(void)pthread_cond_init(&g->wake, NULL);
+	pacer_init(&g->pace);
 	*out = g;
 	return OK;
 }
@@ -156,20 +149,20 @@ bool stamper_asked_for(struct stamper *g, const struct tail_record *record)
 	scope_init(&s, NULL);
 	if (g == NULL || !atomic_load(&g->asking))
 		return false;
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	span note = scope_copy(&s, buf_span(&g->asked));
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 	return audit_record_read(&s, record->json, &r).code == E_OK && is_record_over(&s, &r, note);
 }
 
 static void set_asked(struct stamper *g, span note)
 {
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	buf_clear(&g->asked);
 	if (!buf_append(&g->asked, note))
 		log_die("a checkpoint does not fit its buffer");
 	atomic_store(&g->asking, note.len > 0);
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 }
 
 static st ask(struct scope *s, struct stamper *g, span query, struct client_answer *out)
@@ -206,10 +199,10 @@ static st stamp(struct scope *s, struct stamper *g, uint64_t size, span note)
 	TRY(stamp_answer(s, g->trust, note, SPAN_ARRAY(nonce), answer.body, &token, &gen_time));
 	FAILPOINT("auditd.stamped");
 	TRY(stamp_put(s, conf_of(g)->log, size, note, token));
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	g->size = size;
 	g->gen_time = gen_time;
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 	return OK;
 }
 
@@ -235,9 +228,9 @@ static st one_attempt(struct scope *s, struct stamper *g)
 
 static void keep_failure(struct stamper *g, const char *message)
 {
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	(void)snprintf(g->failure, sizeof g->failure, "%s", message);
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 }
 
 /* Once may be a restart of the authority. */
@@ -309,23 +302,11 @@ static void watch_age(struct stamper *g)
 	g->warned = late;
 }
 
-/* False when it is to end. */
-static bool pause_for(struct stamper *g, int64_t us)
-{
-	int64_t until = moment_monotonic() + us;
-	(void)pthread_mutex_lock(&g->lock);
-	if (!g->stopping)
-		(void)moment_wait(&g->wake, &g->lock, until);
-	bool go_on = !g->stopping;
-	(void)pthread_mutex_unlock(&g->lock);
-	return go_on;
-}
-
 static void *stamper_main(void *argument)
 {
 	struct stamper *g = argument;
 	int64_t interval = conf_of(g)->stamp_interval, pause = interval < RETRY_US ? interval : RETRY_US;
-	while (pause_for(g, pause)) {
+	while (pacer_pause(&g->pace, pause)) {
 		one_round(g);
 		watch_age(g);
 		interval = conf_of(g)->stamp_interval;
@@ -339,21 +320,13 @@ void stamper_start(struct stamper *g)
 {
 	if (g == NULL)
 		return;
-	if (pthread_create(&g->thread, NULL, stamper_main, g) != 0)
-		log_die("no thread to have checkpoints time-stamped");
-	g->running = true;
+	pacer_start(&g->pace, "have checkpoints time-stamped", stamper_main, g);
 }
 
 void stamper_stop(struct stamper *g)
 {
-	if (g == NULL || !g->running)
-		return;
-	(void)pthread_mutex_lock(&g->lock);
-	g->stopping = true;
-	(void)pthread_cond_signal(&g->wake);
-	(void)pthread_mutex_unlock(&g->lock);
-	(void)pthread_join(g->thread, NULL);
-	g->running = false;
+	if (g != NULL)
+		pacer_stop(&g->pace);
 }
 
 void stamper_free(struct stamper *g)
@@ -362,8 +335,7 @@ void stamper_free(struct stamper *g)
 		return;
 	stamp_trust_close(g->trust);
 	buf_free(&g->asked);
-	(void)pthread_cond_destroy(&g->wake);
-	(void)pthread_mutex_destroy(&g->lock);
+	pacer_free(&g->pace);
 	free(g);
 }
 
@@ -399,12 +371,12 @@ void stamper_write(struct stamper *g, struct wr *reply)
 		return;
 	}
 	int64_t waiting = waiting_of(g);
-	(void)pthread_mutex_lock(&g->lock);
+	(void)pthread_mutex_lock(&g->pace.lock);
 	wr_u8(reply, (uint8_t)condition(g, waiting));
 	wr_u64(reply, g->size);
 	wr_i64(reply, g->gen_time);
 	wr_i64(reply, waiting);
 	wr_i64(reply, conf_of(g)->stamp_age_limit);
 	wr_str(reply, g->failure);
-	(void)pthread_mutex_unlock(&g->lock);
+	(void)pthread_mutex_unlock(&g->pace.lock);
 }
