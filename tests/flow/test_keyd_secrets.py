@@ -1,11 +1,18 @@
 """Where the activation data of a key group can be found in the memory of the processes: nowhere while the group is locked, in keyd alone while
 it is active. Every readable mapping of every process is searched, as root can."""
 import base64
+import contextlib
 import os
+import signal
+import threading
+import time
 
 import control_texts as ct
 import keyd_client as kc
+import keyd_contents as kd
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from softhsm_files import private_values
 from test_keyd_operations import GOOD, World
 
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="reads the memory of other processes: root"),
@@ -122,6 +129,67 @@ def test_the_pin_of_a_group_is_in_memory_only_while_it_is_active_and_only_in_key
     page = min(pages)
     write(world.keyd.process.pid, page, MARKER)
     assert ("marker", page) in [(what, address) for what, address, _ in search(world.keyd.process.pid, {"marker": MARKER})]
+
+
+def scalar_of(world, pin):
+    """The private scalar of the group's key, as it is written and as the words of libcrypto's numbers lie in memory."""
+    from_files = private_values(os.path.join(world.keyd.directory, "state", "tokens"), pin)
+    scalar = from_files["issuing"].rjust(32, b"\0")
+    public = ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1()).public_key()
+    with contextlib.closing(world.keyd.client()) as client:
+        assert ct.spki(public) == client.find("issuing")["spki"], "it is the scalar of this very key"
+    return {"scalar": scalar, "scalar, in words": scalar[::-1]}
+
+
+def sign(world):
+    with contextlib.closing(world.keyd.client()) as client:
+        client.sign("issuing", kc.REQUEST, "ecdsa-sha256", kd.request(client.find("issuing")["spki"]))
+
+
+def while_it_signs(world, needles):
+    """Found in keyd, or another, at some moments between which it signs: SoftHSM decrypts the scalar for each signature, and wipes it."""
+    found, stop = [], threading.Event()
+
+    def work():
+        while not stop.is_set():
+            sign(world)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(0.05)
+        kc.pause(world.keyd.process)
+        found += everywhere(world, needles)
+        world.keyd.process.send_signal(signal.SIGCONT)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_the_private_scalar_is_in_no_memory_while_the_group_is_locked_and_in_keyd_alone_while_it_signs(world):
+    world.create_group()
+    world.activate()
+    world.generate()
+    data = activation_data(world)
+    needles = scalar_of(world, data["PIN"])
+    page = min(address for who, _, address, name in everywhere(world, {"PIN": data["PIN"]}) if who == "keyd" and name == "")
+    found = while_it_signs(world, needles)
+    for who, what, address, name in found:
+        print(f"active: {what} in {who} at {address:#x} {name}")
+    assert {who for who, *_ in found} <= {"keyd"}
+    proposal = world.propose("group.deactivate", ("group", "issuing"), ("reason", "test"))
+    world.execute(world.provider.operation(proposal, [("p3", "pki-operator"), ("p4", "pki-administrator")]))
+    left = everywhere(world, needles)
+    for who, what, address, name in left:
+        print(f"locked again: {what} in {who} at {address:#x} {name}")
+    assert left == [], "remnants"
+    for what, needle in needles.items():  # it would be found
+        write(world.keyd.process.pid, page, needle)
+        assert [(who, found, address) for who, found, address, _ in everywhere(world, needles)] == [("keyd", what, page)]
+    world.keyd.stop()
+    world.keyd.start()
+    assert everywhere(world, needles) == [], "locked after a restart"
 
 
 def test_an_exchange_of_custodians_leaves_neither_shares_nor_the_pin_of_before(world):
