@@ -185,3 +185,24 @@ def test_the_log_key_signed_heads_of_this_log_only(site, zones):
         assert rest == "" and base64.b64decode(root) == site.log.root(int(size))
     sizes = [int(size) for _, size, _, _ in heads]
     assert sizes == sorted(sizes) and sizes[-1] == site.log.size
+
+
+# ---- at last ----
+
+#= control#limits a key of the founding does what its operation says, although that stands in the log before the register that judges it
+def test_a_key_of_the_founding_whose_file_was_changed_signs_nothing(site):
+    path = site.home / "state" / "keyd-ca" / "keys" / "issuing"
+    good = path.read_bytes()
+    purposes = good.index(b"ec-p256") + len(b"ec-p256")
+    assert good[purposes:purposes + 4] == bytes([0, 0, 0, 1 | 2 | 64]), "certificate, CRL, request"
+    path.write_bytes(good[:purposes + 3] + bytes([1 | 2 | 4 | 64]) + good[purposes + 4:])
+    site.start()
+    site.check("op", "activate")
+    refused = site.call("cert", "issue", "--profile", "ncp-plus-n", "--csr", site.request("mallory"))
+    assert refused.returncode != 0 and "not described as it was approved" in refused.stderr, refused.stderr
+    site.stop()
+    path.write_bytes(good)
+    site.start()
+    site.check("op", "activate")
+    assert "passed over" not in (site.home / "log" / "keyd-ca.log").read_text()
+    site.issue("bob")

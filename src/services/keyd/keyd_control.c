@@ -80,6 +80,12 @@ st keyd_control_start(struct scope *s, struct keyd *d)
 	return keyd_hold_deactivated(s, d);
 }
 
+static void forget_late(struct keyd_late *late)
+{
+	free(late->file);
+	free(late->instance);
+}
+
 void keyd_control_stop(struct keyd *d)
 {
 	if (d->control == NULL)
@@ -87,6 +93,9 @@ void keyd_control_stop(struct keyd *d)
 	control_register_free(d->control->persons);
 	keyd_forget_opened(&d->control->opened);
 	free(d->control->reshare);
+	for (size_t i = 0; i < d->control->lates; i++)
+		forget_late(&d->control->late[i]);
+	free(d->control->late);
 	(void)pthread_mutex_destroy(&d->control->lock);
 	(void)pthread_mutex_destroy(&d->control->permitting);
 	free(d->control);
@@ -94,13 +103,6 @@ void keyd_control_stop(struct keyd *d)
 }
 
 /* ---- reading on in the log ---- */
-
-static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
-{
-	span file;
-	TRY(audit_field_base64(s, &envelope->record, "file", &file));
-	return control_register_apply(s, d->control->persons, file, audit_envelope_time(envelope));
-}
 
 /* What of the operations of a zone matters to all its keyds. */
 static const struct {
@@ -111,20 +113,81 @@ static const struct {
 	{ "group.reshare", keyd_note_reshare },
 };
 
-/* Judged as at the time of its record: who may write records may not thereby approve. */
-static st note_approved(struct scope *s, struct keyd *d, const struct audit_envelope *envelope, span instance)
+/* Judged as at the time of its record: who may write records may not thereby approve. `*out_late`: the register has not come so far. */
+static st judge(struct scope *s, struct keyd *d, span file, const char *instance, int64_t at, bool *out_late)
 {
-	span file;
 	struct control_signed *o = scope_new(s, struct control_signed);
-	bool here = span_is(instance, d->control->instance);
-	TRY(audit_field_base64(s, &envelope->record, "file", &file));
+	bool here = strcmp(instance, d->control->instance) == 0;
+	*out_late = false;
 	TRY(control_signed_read(s, file, o));
 	for (size_t i = 0; i < sizeof noted / sizeof noted[0]; i++) {
 		if (strcmp(o->proposal.operation->name, noted[i].operation) != 0)
 			continue;
-		TRY(control_check(s, d->control->persons, o, scope_cstr(s, instance), audit_envelope_time(envelope)));
+		*out_late = o->proposal.entries > control_register_head(d->control->persons).entries;
+		if (*out_late)
+			return OK;
+		TRY(control_check(s, d->control->persons, o, instance, at));
 		return noted[i].note(s, d, &o->proposal, here);
 	}
+	return OK;
+}
+
+static st keep_for_later(struct scope *s, struct keyd_control *c, const struct audit_envelope *envelope, span file,
+			 const char *instance)
+{
+	if (c->lates == KEYD_LATE_MAX)
+		return fail(s, E_LIMIT, "more than %d operations speak of entries of the register that are not there",
+			    KEYD_LATE_MAX);
+	c->late = heap_grow(c->late, (c->lates + 1) * sizeof *c->late);
+	struct keyd_late *late = &c->late[c->lates++];
+	*late = (struct keyd_late){ .file = heap_alloc(file.len),
+				    .len = file.len,
+				    .index = envelope->seq,
+				    .at = audit_envelope_time(envelope),
+				    .instance = heap_copy_str(instance) };
+	memcpy(late->file, file.data, file.len);
+	return OK;
+}
+
+static st note_approved(struct scope *s, struct keyd *d, const struct audit_envelope *envelope, span instance)
+{
+	span file;
+	bool is_late;
+	const char *name = scope_cstr(s, instance);
+	TRY(audit_field_base64(s, &envelope->record, "file", &file));
+	TRY(judge(s, d, file, name, audit_envelope_time(envelope), &is_late));
+	return is_late ? keep_for_later(s, d->control, envelope, file, name) : OK;
+}
+
+/* Those that still have to wait stay, in their order. */
+static void judge_late(struct keyd *d)
+{
+	struct keyd_control *c = d->control;
+	size_t kept = 0;
+	for (size_t i = 0; i < c->lates; i++) {
+		AUTO_SCOPE aside;
+		scope_init(&aside, NULL);
+		bool is_late;
+		struct keyd_late *late = &c->late[i];
+		st judged = judge(&aside, d, span_of(late->file, late->len), late->instance, late->at, &is_late);
+		if (judged.code != E_OK)
+			log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)late->index,
+				aside.message);
+		if (is_late)
+			c->late[kept++] = *late;
+		else
+			forget_late(late);
+	}
+	c->lates = kept;
+}
+
+/* What waited for this very entry is judged before the next one, which might say something else. */
+static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+{
+	span file;
+	TRY(audit_field_base64(s, &envelope->record, "file", &file));
+	TRY(control_register_apply(s, d->control->persons, file, audit_envelope_time(envelope)));
+	judge_late(d);
 	return OK;
 }
 

@@ -57,6 +57,16 @@ struct keyd_reshare {
 	bool done;
 };
 
+/* An operation that stands in the log before the entries of the register that it speaks of: journals of the founding come in one by one. */
+#define KEYD_LATE_MAX 1024
+struct keyd_late {
+	uint8_t *file;
+	size_t len;
+	uint64_t index;
+	int64_t at;
+	char *instance;
+};
+
 struct keyd_control {
 	pthread_mutex_t lock; /* one operation after the other */
 	const char *instance;
@@ -69,6 +79,8 @@ struct keyd_control {
 	struct keyd_opened opened;
 	struct keyd_reshare *reshare; /* in the order of the log */
 	size_t reshares;
+	struct keyd_late *late; /* in the order of the log, judged when the register has come so far */
+	size_t lates;
 	int64_t looked;             /* monotonic, by the thread that watches */
 	pthread_mutex_t permitting; /* of the permits: signing does not wait for operations */
 	struct keyd_permit permit[KEYD_PERMITS_MAX];
