@@ -71,11 +71,11 @@ st cli_found_token(struct scope *s, const struct cli *c, const char *zone, const
 	const struct cli_daemon *daemon = cli_conf_keyd(&c->conf, zone);
 	AUTO(key_client) *client = NULL;
 	AUTO_SCOPE secret; /* wiped at once */
+	scope_init(&secret, s->source);
 	span pin, officer;
 	if (daemon == NULL)
 		return fail(s, E_NOTFOUND, "chancery.conf has no keyd of zone %s", zone);
 	TRY(cli_key_open(s, c, zone, &client));
-	scope_init(&secret, s->source);
 	st made = new_pins(&secret, c, daemon, token, &pin, &officer);
 	if (made.code == E_OK)
 		made = key_token_create(&secret, client, token, pin, officer);

@@ -414,6 +414,8 @@ def test_a_key_with_a_period_and_its_end_by_command(provider):
 
 
 def test_a_token_for_the_identity_of_a_keyd_is_made_with_its_key(provider):
+    mistyped = provider.call("key", "generate", "--zone", "cas", "--token", "identity", "--new-token", "--purposes", "identity", "identity")
+    assert mistyped.returncode == 5 and "no keyd of zone cas" in mistyped.stderr, mistyped.stderr
     made = provider.json("key", "generate", "--zone", "ca", "--token", "identity", "--new-token", "--purposes", "identity", "identity")
     assert (made["token"], made["purposes"], made["usable"]) == ("identity", "identity", True)
     assert provider.call("key", "generate", "--zone", "ca", "--token", "none", "--purposes", "identity", "other").returncode != 0
