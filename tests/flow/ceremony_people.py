@@ -89,7 +89,7 @@ class Hands(threading.Thread):
     def __init__(self, people, home, only=lambda operation: True):
         super().__init__(daemon=True)
         self.people, self.home, self.only, self.ended, self.problem = people, home, only, threading.Event(), None
-        self.seen = set()
+        self.seen = set(waiting(home))  # what an interrupted founding left: it withdraws that before it goes on
         self.start()
 
     def stop(self):
