@@ -26,9 +26,12 @@ static void read_field(struct scope *s, const struct audit_record *record, const
 			  audit_field_hex(s, record, name, &bytes), audit_field_base64(s, record, name, &bytes),
 			  audit_field_time(s, record, name, &value) };
 	bool refused = false;
+	enum audit_form form = AUDIT_TEXT;
 	for (size_t i = 0; i < sizeof as / sizeof as[0]; i++)
 		refused = refused || as[i].code != E_OK;
 	check(refused == (s->message[0] != 0));
+	if (audit_row_field(record->row, span_str(name), 0, &form) >= 0 && audit_field_of(record, name) != NULL)
+		check(as[form].code == E_OK);
 	scope_clear_error(s);
 }
 

@@ -31,7 +31,7 @@ static st commit_one(struct scope *s, struct audit *a, struct writer *w)
 	audit_str(&e, "ca", "issuing");
 	audit_str(&e, "profile", "load");
 	audit_text(&e, "reason", w->filler);
-	audit_number(&e, "actor", (int64_t)getpid());
+	audit_str(&e, "actor", "load");
 	TRY(audit_finish(s, &e));
 	int64_t begun = moment_monotonic();
 	TRY(audit_commit(s, a, &e, &index));

@@ -108,7 +108,7 @@ static void certificate_issued(struct scope *s, struct maker *m, struct audit_ev
 	audit_hex(e, "subject_hash", bytes(s, m, 32));
 	audit_time(e, "not_before", m->now);
 	audit_time(e, "not_after", m->now + 3 * 365 * 86400 * MOMENT_SECOND);
-	audit_hex(e, "request", bytes(s, m, 16));
+	audit_str(e, "request", hex_text(s, bytes(s, m, 16)));
 	audit_base64(e, "signature", bytes(s, m, 71));
 	audit_str(e, "actor", "operator 1");
 }

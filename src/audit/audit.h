@@ -12,7 +12,7 @@
 #define AUDIT_BATCH_MAX  256
 
 enum audit_code {
-#define EVENT(symbol, name, class, fields, text) AUDIT_##symbol,
+#define EVENT(symbol, name, class, severity, fields, clause, text) AUDIT_##symbol,
 #include "audit_events.def"
 #undef EVENT
 	AUDIT_CODE_COUNT
@@ -20,10 +20,15 @@ enum audit_code {
 /* `class` of an event: what auditd refuses when checkpoints are overdue (AUDIT_ISSUANCE and AUDIT_SIGNATURE) or their time-stamps are
  * (AUDIT_ISSUANCE), what it keeps an index of (AUDIT_CONTROL). */
 enum audit_class { AUDIT_ISSUANCE, AUDIT_SIGNATURE, AUDIT_OPERATION, AUDIT_SYSTEM, AUDIT_CONTROL };
+/* rfc5424#6.2.1 its words; of rising urgency here. `notice`: normal, and worth a look; `warning`: to be looked at; `alert`: to be acted on at once. */
+enum audit_severity { AUDIT_INFO, AUDIT_NOTICE, AUDIT_WARNING, AUDIT_ALERT };
 struct audit_row {
 	const char *name;
 	enum audit_class class;
-	const char *fields; /* names, space separated; a '?' behind one that may be absent */
+	enum audit_severity severity;
+	const char *
+		fields; /* name:form, space separated; a '?' behind one that may be absent. Forms: text, number, hex, base64, time */
+	const char *clause; /* that asks for this record */
 	const char *text;   /* for the catalogue page */
 };
 const struct audit_row *audit_row(enum audit_code code);
@@ -39,7 +44,7 @@ struct audit_event {
 void audit_begin(struct audit_event *e, struct scope *s, enum audit_code code);
 void audit_event_free(struct audit_event *e);
 #define AUTO_EVENT __attribute__((cleanup(audit_event_free))) struct audit_event
-/* Field names are those of the catalogue: any other, or one left out, is a bug and ends the process in audit_finish. */
+/* Field names and forms are those of the catalogue: any other, or one left out, is a bug and ends the process. */
 void audit_str(struct audit_event *e, const char *field, const char *text);
 void audit_text(struct audit_event *e, const char *field, span utf8);
 void audit_hex(struct audit_event *e, const char *field, span bytes);

@@ -3,8 +3,13 @@
 #include <pthread.h>
 
 static const struct audit_row rows[AUDIT_CODE_COUNT] = {
-#define EVENT(symbol, name_, class_, fields_, text_)                                                                           \
-	[AUDIT_##symbol] = { .name = name_, .class = AUDIT_##class_, .fields = fields_, .text = text_ },
+#define EVENT(symbol, name_, class_, severity_, fields_, clause_, text_)                                                       \
+	[AUDIT_##symbol] = { .name = name_,                                                                                    \
+			     .class = AUDIT_##class_,                                                                          \
+			     .severity = AUDIT_##severity_,                                                                    \
+			     .fields = fields_,                                                                                \
+			     .clause = clause_,                                                                                \
+			     .text = text_ },
 #include "audit_events.def"
 #undef EVENT
 };
@@ -37,10 +42,29 @@ const char *audit_class_name(enum audit_class class)
 	return classes[class].name;
 }
 
+static const char *const severities[] = {
+	[AUDIT_INFO] = "info", [AUDIT_NOTICE] = "notice", [AUDIT_WARNING] = "warning", [AUDIT_ALERT] = "alert"
+};
+
+const char *audit_severity_name(enum audit_severity severity)
+{
+	return severities[severity];
+}
+
+st audit_severity_named(struct scope *s, const char *name, enum audit_severity *out)
+{
+	for (enum audit_severity i = AUDIT_INFO; i <= AUDIT_ALERT; i++)
+		if (strcmp(name, severities[i]) == 0) {
+			*out = i;
+			return OK;
+		}
+	return fail(s, E_INPUT, "'%s' is no severity; there are info, notice, warning and alert (RFC 5424)", name);
+}
+
 /* The rows taken apart once: readers of logs ask for names and fields millions of times. */
 static struct parsed {
 	span name;
-	span field[AUDIT_FIELDS_MAX];
+	struct audit_row_field field[AUDIT_FIELDS_MAX];
 	unsigned count;
 	unsigned long long required;
 } parsed[AUDIT_CODE_COUNT];
@@ -51,10 +75,9 @@ static void parse_rows(void)
 	for (int i = 0; i < AUDIT_CODE_COUNT; i++) {
 		struct parsed *p = &parsed[i];
 		const char *at = rows[i].fields;
-		bool optional;
 		p->name = span_str(rows[i].name);
-		for (; p->count < AUDIT_FIELDS_MAX && audit_row_next_field(&at, &p->field[p->count], &optional); p->count++)
-			p->required |= optional ? 0 : 1ull << p->count;
+		for (; p->count < AUDIT_FIELDS_MAX && audit_row_next_field(&at, &p->field[p->count]); p->count++)
+			p->required |= p->field[p->count].optional ? 0 : 1ull << p->count;
 		if (*at != 0)
 			log_die("event %s has more than %d fields", rows[i].name, AUDIT_FIELDS_MAX);
 	}
@@ -77,27 +100,43 @@ const struct audit_row *audit_row_named(span name, enum audit_code *out_code)
 	return NULL;
 }
 
-bool audit_row_next_field(const char **at, span *out_name, bool *out_optional)
+static enum audit_form form_named(span name)
 {
-	while (**at == ' ')
-		(*at)++;
-	size_t len = strcspn(*at, " ?");
-	if (len == 0)
+	for (enum audit_form form = AUDIT_TEXT; form <= AUDIT_TIME; form++)
+		if (span_is(name, audit_form_name(form)))
+			return form;
+	log_die("the catalogue of events has a field of no form: %.*s", (int)name.len, (const char *)name.data);
+}
+
+bool audit_row_next_field(const char **at, struct audit_row_field *out)
+{
+	*at += strspn(*at, " ");
+	size_t name = strcspn(*at, ":");
+	if (**at == 0)
 		return false;
-	*out_name = span_of(*at, len);
-	*at += len;
-	*out_optional = **at == '?';
-	if (*out_optional)
-		(*at)++;
+	out->name = span_of(*at, name);
+	*at += name + ((*at)[name] == ':');
+	size_t form = strcspn(*at, " ?");
+	out->form = form_named(span_of(*at, form));
+	*at += form;
+	out->optional = **at == '?';
+	*at += out->optional;
 	return true;
 }
 
-int audit_row_field(const struct audit_row *row, span name)
+/* Fields come in the order of the row: the one behind the last is tried first. */
+int audit_row_field(const struct audit_row *row, span name, unsigned long long given, enum audit_form *out_form)
 {
 	const struct parsed *p = parsed_row(row);
-	for (unsigned i = 0; i < p->count; i++)
-		if (p->field[i].len == name.len && p->field[i].data[0] == name.data[0] && span_equal(p->field[i], name))
-			return (int)i;
+	unsigned behind = given == 0 ? 0 : 64 - (unsigned)__builtin_clzll(given);
+	for (unsigned tried = 0, i = behind; tried < p->count; tried++, i++) {
+		i = i < p->count ? i : 0;
+		span own = p->field[i].name;
+		if (own.len != name.len || own.data[0] != name.data[0] || !span_equal(own, name))
+			continue;
+		*out_form = p->field[i].form;
+		return (int)i;
+	}
 	return -1;
 }
 
@@ -112,23 +151,33 @@ static void put(struct buf *out, const char *text)
 		log_die("the event catalogue does not fit its buffer");
 }
 
-static void put_row(struct buf *out, const struct audit_row *row)
+static void put_fields(struct buf *out, const struct audit_row *row)
 {
 	const char *at = row->fields;
-	span field;
-	bool optional;
+	struct audit_row_field field;
+	for (const char *between = ""; audit_row_next_field(&at, &field); between = ", ") {
+		put(out, between);
+		put(out, "`");
+		if (!buf_append(out, field.name))
+			log_die("the event catalogue does not fit its buffer");
+		put(out, "` ");
+		put(out, audit_form_name(field.form));
+		put(out, field.optional ? "?" : "");
+	}
+}
+
+static void put_row(struct buf *out, const struct audit_row *row)
+{
 	put(out, "| `");
 	put(out, row->name);
 	put(out, "` | ");
-	for (const char *between = ""; audit_row_next_field(&at, &field, &optional); between = ", ") {
-		put(out, between);
-		put(out, "`");
-		if (!buf_append(out, field))
-			log_die("the event catalogue does not fit its buffer");
-		put(out, optional ? "` (may be absent)" : "`");
-	}
+	put(out, severities[row->severity]);
+	put(out, " | ");
+	put_fields(out, row);
 	put(out, " | ");
 	put(out, row->text);
+	put(out, " | ");
+	put(out, row->clause);
 	put(out, " |\n");
 }
 
@@ -142,9 +191,14 @@ static const char head[] =
 	"     \"event\":\"certificate.issued\",\"component\":\"ca\",\"tx\":\"...\", fields}}\n\n"
 	"`seq` is the index of the leaf, `at` the time of receipt, `by` who the kernel says sent it; `id` makes a record "
 	"unique, `tx` is shared by\n"
-	"all records of one piece of work in all processes. Values are strings or whole numbers: binary values in lower-case "
-	"hexadecimal or in\n"
-	"base64, times in RFC 3339, UTC. The bytes of a leaf are hashed as they are (RFC 6962, section 2.1).\n";
+	"all records of one piece of work in all processes. The bytes of a leaf are hashed as they are (RFC 6962, section 2.1).\n\n"
+	"Behind each field stands its form, with `?` when the field may be absent: `text`; `number`, a whole number without quotes; "
+	"`hex`, octets in\n"
+	"lower-case hexadecimal; `base64`, octets with padding (RFC 4648, section 4); `time`, RFC 3339 in UTC. A record whose values have "
+	"another form\n"
+	"is refused by auditd and by every reader. Severities are those of RFC 5424: `info`; `notice`, normal and worth a look; `warning`, to be "
+	"looked at;\n"
+	"`alert`, to be acted on at once. The clause is the one that asks for the record.\n";
 
 void audit_catalogue(struct buf *out)
 {
@@ -154,7 +208,7 @@ void audit_catalogue(struct buf *out)
 		put(out, classes[class].name);
 		put(out, "\n\n");
 		put(out, classes[class].text);
-		put(out, "\n\n| event | fields | meaning |\n|---|---|---|\n");
+		put(out, "\n\n| event | severity | fields | meaning | clause |\n|---|---|---|---|---|\n");
 		for (int i = 0; i < AUDIT_CODE_COUNT; i++)
 			if (rows[i].class == (enum audit_class) class)
 				put_row(out, &rows[i]);

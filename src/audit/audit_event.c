@@ -44,13 +44,17 @@ void audit_event_free(struct audit_event *e)
 	buf_free(&e->json);
 }
 
-/* `,"name":`; a name that the catalogue does not have for this event, or one given twice, is a bug. */
-static void put_name(struct audit_event *e, const char *field)
+/* `,"name":`; a name or form that the catalogue does not have for this event, or a field given twice, is a bug. */
+static void put_name(struct audit_event *e, const char *field, enum audit_form form)
 {
 	const struct audit_row *row = audit_row(e->code);
-	int i = audit_row_field(row, span_str(field));
+	enum audit_form own = AUDIT_TEXT;
+	int i = audit_row_field(row, span_str(field), e->given, &own);
 	if (i < 0 || i >= AUDIT_FIELDS_MAX)
 		log_die("event %s has no field %s in the catalogue", row->name, field);
+	if (form != own)
+		log_die("field %s of event %s is of the form %s in the catalogue and not %s", field, row->name,
+			audit_form_name(own), audit_form_name(form));
 	if ((e->given & 1ull << i) != 0)
 		log_die("field %s of event %s is given twice", field, row->name);
 	e->given |= 1ull << i;
@@ -59,11 +63,16 @@ static void put_name(struct audit_event *e, const char *field)
 	put(e, SPAN_LITERAL("\":"));
 }
 
-void audit_text(struct audit_event *e, const char *field, span utf8)
+static void put_string(struct audit_event *e, span utf8)
 {
-	put_name(e, field);
 	if (!audit_json_string_write(&e->json, utf8))
 		e->json.len = e->json.cap;
+}
+
+void audit_text(struct audit_event *e, const char *field, span utf8)
+{
+	put_name(e, field, AUDIT_TEXT);
+	put_string(e, utf8);
 }
 
 void audit_str(struct audit_event *e, const char *field, const char *text)
@@ -73,7 +82,7 @@ void audit_str(struct audit_event *e, const char *field, const char *text)
 
 void audit_hex(struct audit_event *e, const char *field, span bytes)
 {
-	put_name(e, field);
+	put_name(e, field, AUDIT_HEX);
 	put(e, SPAN_LITERAL("\""));
 	put_hex(e, bytes);
 	put(e, SPAN_LITERAL("\""));
@@ -81,7 +90,7 @@ void audit_hex(struct audit_event *e, const char *field, span bytes)
 
 void audit_base64(struct audit_event *e, const char *field, span bytes)
 {
-	put_name(e, field);
+	put_name(e, field, AUDIT_BASE64);
 	put(e, SPAN_LITERAL("\""));
 	size_t len = BASE64_LEN(bytes.len);
 	if (buf_reserve(&e->json, len)) {
@@ -96,7 +105,7 @@ void audit_base64(struct audit_event *e, const char *field, span bytes)
 void audit_number(struct audit_event *e, const char *field, int64_t v)
 {
 	char text[24];
-	put_name(e, field);
+	put_name(e, field, AUDIT_NUMBER);
 	(void)snprintf(text, sizeof text, "%lld", (long long)v);
 	put(e, span_str(text));
 }
@@ -104,7 +113,8 @@ void audit_number(struct audit_event *e, const char *field, int64_t v)
 void audit_time(struct audit_event *e, const char *field, int64_t moment)
 {
 	char text[MOMENT_TEXT_MAX];
-	audit_str(e, field, moment_text(moment, text));
+	put_name(e, field, AUDIT_TIME);
+	put_string(e, span_str(moment_text(moment, text)));
 }
 
 st audit_finish(struct scope *s, struct audit_event *e)

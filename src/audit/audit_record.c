@@ -60,10 +60,14 @@ static st read_field(struct scope *s, struct json *j, struct audit_record *r, un
 		field->text = audit_json_string(j);
 	if (j->bad)
 		return fail(s, E_INPUT, "%s: field %zu is not a string or a whole number", r->row->name, r->count);
-	int i = audit_row_field(r->row, field->name);
+	enum audit_form form = AUDIT_TEXT;
+	int i = audit_row_field(r->row, field->name, *given, &form);
 	if (i < 0 || (*given & 1ull << i) != 0)
 		return fail(s, E_INPUT, "%s: field %.*s is given twice or not in the catalogue", r->row->name,
 			    (int)(field->name.len < 60 ? field->name.len : 60), (const char *)field->name.data);
+	if (field->is_number ? form != AUDIT_NUMBER : !audit_form_fits(form, field->text))
+		return fail(s, E_INPUT, "%s: field %.*s is not of the form %s", r->row->name, (int)field->name.len,
+			    (const char *)field->name.data, audit_form_name(form));
 	*given |= 1ull << i;
 	r->count++;
 	return OK;

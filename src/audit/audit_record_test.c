@@ -99,6 +99,56 @@ static void what_is_not_utf8_is_replaced_and_never_lost(void **state)
 	}
 }
 
+static void a_value_of_another_form_than_the_catalogue_has_is_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		enum audit_form form;
+		const char *text;
+		bool fits;
+	} cases[] = {
+		{ AUDIT_TEXT, "", true },
+		{ AUDIT_TEXT, "anything", true },
+		{ AUDIT_NUMBER, "7", false }, /* as a string */
+		{ AUDIT_HEX, "", true },
+		{ AUDIT_HEX, "00ff", true },
+		{ AUDIT_HEX, "0123456789abcdef0123456789abcdef01", true },
+		{ AUDIT_HEX, "0ff", false },
+		{ AUDIT_HEX, "00FF", false },
+		{ AUDIT_HEX, "00fg", false },
+		{ AUDIT_HEX, "0`", false },
+		{ AUDIT_HEX, "0/", false },
+		{ AUDIT_HEX, "0:", false },
+		{ AUDIT_HEX, "0\xe6", false },
+		{ AUDIT_HEX, "0123456789abcdeg0123456789abcdef", false },
+		{ AUDIT_HEX, "0123456789abcdef0123456789abcdef0x", false },
+		{ AUDIT_BASE64, "", true },
+		{ AUDIT_BASE64, "AAAA", true },
+		{ AUDIT_BASE64, "az+/AZ09az+/AZ09", true },
+		{ AUDIT_BASE64, "AA==", true },
+		{ AUDIT_BASE64, "AAA=", true },
+		{ AUDIT_BASE64, "AB==", false }, /* bits that stand for nothing */
+		{ AUDIT_BASE64, "AAB=", false },
+		{ AUDIT_BASE64, "AAA", false },
+		{ AUDIT_BASE64, "A===", false },
+		{ AUDIT_BASE64, "====", false },
+		{ AUDIT_BASE64, "AA=A", false },
+		{ AUDIT_BASE64, "AA-_", false },
+		{ AUDIT_BASE64, "AA@@", false },
+		{ AUDIT_BASE64, "AA[[", false },
+		{ AUDIT_BASE64, "AA{`", false },
+		{ AUDIT_BASE64, "AA:.", false },
+		{ AUDIT_BASE64, "AAA\xc1", false },
+		{ AUDIT_TIME, "2026-01-02T03:04:05Z", true },
+		{ AUDIT_TIME, "2026-01-02T03:04:05.000006Z", true },
+		{ AUDIT_TIME, "2026-02-30T03:04:05Z", false },
+		{ AUDIT_TIME, "2026-01-02", false },
+		{ AUDIT_TIME, "", false },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		assert_int_equal(audit_form_fits(cases[i].form, span_str(cases[i].text)), cases[i].fits);
+}
+
 static void malformed_records_are_refused(void **state)
 {
 	(void)state;
@@ -106,7 +156,14 @@ static void malformed_records_are_refused(void **state)
 	scope_init(&s, NULL);
 #define HEAD "{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"log.stopped\","
 #define TX   "\"tx\":\"000102030405060708090a0b0c0d0e0f\""
+#define EVENT_OF(name)                                                                                                         \
+	"{\"v\":1,\"id\":\"000102030405060708090a0b0c0d0e0f\",\"time\":\"2026-01-02T03:04:05Z\",\"event\":\"" name "\"," TX ","
+#define EXPORTED EVENT_OF("log.exported")
+#define REVIEWED EVENT_OF("report.reviewed")
 	struct audit_record r;
+	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(EXPORTED "\"path\":\"x\",\"records\":7,\"operator\":\"x\"}"), &r));
+	assert_ok(&s,
+		  audit_record_read(&s, SPAN_LITERAL(REVIEWED "\"report\":\"0f\",\"person\":\"x\",\"operator\":\"x\"}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD TX ",\"size\":7}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD "\"component\":\"auditd\"," TX ",\"size\":7}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD TX ",\"size\":-7}"), &r));
@@ -126,6 +183,9 @@ static void malformed_records_are_refused(void **state)
 		HEAD TX ",\"size\":\"\xff\"}",
 		HEAD TX ",\"size\":\"\n\"}",
 		HEAD TX ",\"size\":[1]}",
+		HEAD TX ",\"size\":\"7\"}",
+		EXPORTED "\"path\":7,\"records\":7,\"operator\":\"x\"}",
+		REVIEWED "\"report\":\"0g\",\"person\":\"x\",\"operator\":\"x\"}",
 		HEAD TX ", \"size\":7}",
 		HEAD "\"tx\":\"00\",\"size\":7}",
 		HEAD TX ",\"size\":-0}",
@@ -142,6 +202,20 @@ static void malformed_records_are_refused(void **state)
 		assert_fails(&s, E_INPUT, audit_record_read(&s, span_str(bad[i]), &r));
 }
 
+static void put_of_form(struct audit_event *e, const char *field, enum audit_form form)
+{
+	if (form == AUDIT_NUMBER)
+		audit_number(e, field, 7);
+	else if (form == AUDIT_HEX)
+		audit_hex(e, field, SPAN_LITERAL("\x07"));
+	else if (form == AUDIT_BASE64)
+		audit_base64(e, field, SPAN_LITERAL("\x07"));
+	else if (form == AUDIT_TIME)
+		audit_time(e, field, 7);
+	else
+		audit_str(e, field, "seven");
+}
+
 static void every_event_of_the_catalogue_can_be_written_and_read(void **state)
 {
 	(void)state;
@@ -149,13 +223,12 @@ static void every_event_of_the_catalogue_can_be_written_and_read(void **state)
 	scope_init(&s, NULL);
 	for (int code = 0; code < AUDIT_CODE_COUNT; code++) {
 		const char *at = audit_row((enum audit_code)code)->fields;
-		span name;
-		bool optional;
+		struct audit_row_field field;
 		AUTO_EVENT e;
 		audit_begin(&e, &s, (enum audit_code)code);
-		while (audit_row_next_field(&at, &name, &optional))
-			if (!optional)
-				audit_number(&e, scope_cstr(&s, name), code);
+		while (audit_row_next_field(&at, &field))
+			if (!field.optional)
+				put_of_form(&e, scope_cstr(&s, field.name), field.form);
 		assert_ok(&s, audit_finish(&s, &e));
 		AUTO_BUF envelope;
 		buf_init(&envelope, AUDIT_LEAF_MAX + 1);
@@ -456,6 +529,7 @@ int main(void)
 		cmocka_unit_test(a_record_is_read_back_as_it_was_written),
 		cmocka_unit_test(a_special_octet_is_seen_at_every_place_of_a_string),
 		cmocka_unit_test(what_is_not_utf8_is_replaced_and_never_lost),
+		cmocka_unit_test(a_value_of_another_form_than_the_catalogue_has_is_refused),
 		cmocka_unit_test(malformed_records_are_refused),
 		cmocka_unit_test(every_event_of_the_catalogue_can_be_written_and_read),
 		cmocka_unit_test(an_oversize_record_is_refused),

@@ -104,7 +104,7 @@ static bool fraction(span text, size_t at, size_t end, int64_t *out)
 	return true;
 }
 
-st moment_parse(struct scope *s, span text, int64_t *out)
+bool moment_read(span text, int64_t *out)
 {
 	struct calendar c = { 0 };
 	int64_t micro = 0;
@@ -114,9 +114,16 @@ st moment_parse(struct scope *s, span text, int64_t *out)
 		     text.data[16] == ':' && digits(text, 17, 2, &c.second) && text.data[text.len - 1] == 'Z' &&
 		     fraction(text, 19, text.len - 1, &micro);
 	if (!shape || !moment_from_calendar(&c, out))
+		return false;
+	*out += micro;
+	return true;
+}
+
+st moment_parse(struct scope *s, span text, int64_t *out)
+{
+	if (!moment_read(text, out))
 		return fail(s, E_INPUT, "'%.*s' is not a UTC time as in 2026-11-22T17:46:00Z",
 			    (int)(text.len < 40 ? text.len : 40), (const char *)text.data);
-	*out += micro;
 	return OK;
 }
 

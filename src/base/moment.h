@@ -21,7 +21,8 @@ struct calendar moment_calendar(int64_t moment);
 bool moment_from_calendar(const struct calendar *c, int64_t *out);
 /* RFC 3339 with microseconds, "2026-11-22T17:46:00.000001Z", into `out`; returns `out`. */
 char *moment_text(int64_t moment, char out[MOMENT_TEXT_MAX]);
-/* RFC 3339 in UTC with 0 to 6 fraction digits. E_INPUT otherwise. */
+/* RFC 3339 in UTC with 0 to 6 fraction digits; false, and E_INPUT, otherwise. */
+bool moment_read(span text, int64_t *out);
 st moment_parse(struct scope *s, span text, int64_t *out);
 /* Seconds since boot of a clock that is never set, in microseconds: for intervals and deadlines only. */
 int64_t moment_monotonic(void);

@@ -2,6 +2,7 @@
 #include "cli_audit.h"
 #include "cli_audit_source.h"
 #include "audit.h"
+#include "audit_catalogue.h"
 #include "audit_client.h"
 #include "cli_nouns.h"
 #include "file.h"
@@ -45,14 +46,16 @@ static st catalogue(struct scope *s, struct cli *c)
 	json_t *rows = json_array();
 	for (int code = 0; code < AUDIT_CODE_COUNT; code++) {
 		const struct audit_row *row = audit_row((enum audit_code)code);
-		(void)json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:s}", "event", row->name, "fields", row->fields, "meaning", row->text));
+		(void)json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", row->name, "severity",
+							    audit_severity_name(row->severity), "fields", row->fields, "clause",
+							    row->clause, "meaning", row->text));
 	}
 	return cli_print(s, c, rows);
 }
 
 static const struct cli_option show_options[] = {
 	{ .name = "event", .value = "NAME", .help = "only this event; `chancery audit catalogue` names them" },
+	{ .name = "severity", .value = "WORD", .help = "only events of this severity and above: info, notice, warning, alert" },
 	{ .name = "component", .value = "NAME", .help = "only records of this daemon: ca, keyd/time, ..." },
 	{ .name = "containing", .value = "TEXT", .help = "only records that contain this text (a serial, a name)" },
 	{ .name = "begin", .value = "TIME", .help = "only records received from this day (2026-11-01) or time on" },

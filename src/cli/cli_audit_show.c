@@ -1,5 +1,5 @@
 /* `chancery audit show`: records of the running log, of an export, or of a copy. */
-#include "audit.h"
+#include "audit_catalogue.h"
 #include "audit_log.h"
 #include "cli_audit.h"
 #include "cli_nearest.h"
@@ -11,6 +11,7 @@
 
 struct wish {
 	const char *event, *component, *containing;
+	enum audit_severity severity;
 	int64_t begin, end; /* of receipt; 0 and INT64_MAX: any */
 	uint64_t limit;
 	json_t *rows;
@@ -20,7 +21,8 @@ struct wish {
 
 static bool filtered(const struct wish *w)
 {
-	return w->event != NULL || w->component != NULL || w->containing != NULL || w->begin != 0 || w->end != INT64_MAX;
+	return w->event != NULL || w->component != NULL || w->containing != NULL || w->severity > AUDIT_INFO || w->begin != 0 ||
+	       w->end != INT64_MAX;
 }
 
 static bool full(const struct wish *w)
@@ -38,6 +40,19 @@ static bool within(struct scope *s, const struct wish *w, const json_t *envelope
 	return status.code == E_OK && at >= w->begin && at < w->end;
 }
 
+/* What this version does not know is shown: it may be anything. */
+static const struct audit_row *row_of(const json_t *record)
+{
+	enum audit_code code;
+	return audit_row_named(span_str(cli_member(record, "event")), &code);
+}
+
+static bool urgent(const struct wish *w, const json_t *record)
+{
+	const struct audit_row *row = w->severity > AUDIT_INFO ? row_of(record) : NULL;
+	return row == NULL || row->severity >= w->severity;
+}
+
 static bool wanted(struct scope *s, const struct wish *w, const json_t *envelope)
 {
 	const json_t *record = json_object_get(envelope, "record");
@@ -45,7 +60,7 @@ static bool wanted(struct scope *s, const struct wish *w, const json_t *envelope
 		return false;
 	if (w->component != NULL && strcmp(cli_member(record, "component"), w->component) != 0)
 		return false;
-	return within(s, w, envelope);
+	return urgent(w, record) && within(s, w, envelope);
 }
 
 /* Few of millions are wanted: the others are not read as JSON. */
@@ -78,8 +93,10 @@ static json_t *short_rows(const json_t *envelopes)
 	json_array_foreach(envelopes, i, envelope)
 	{
 		json_t *record = json_object_get(envelope, "record");
-		json_t *row = json_pack("{s:O, s:s, s:s, s:s}", "seq", json_object_get(envelope, "seq"), "time",
-					cli_member(record, "time"), "event", cli_member(record, "event"), "component",
+		const struct audit_row *known = row_of(record);
+		json_t *row = json_pack("{s:O, s:s, s:s, s:s, s:s}", "seq", json_object_get(envelope, "seq"), "time",
+					cli_member(record, "time"), "event", cli_member(record, "event"), "severity",
+					known == NULL ? "" : audit_severity_name(known->severity), "component",
 					cli_member(record, "component"));
 		const char *about = cli_member(record, "serial");
 		if (about[0] == 0)
@@ -233,8 +250,9 @@ st cli_audit_show(struct scope *s, struct cli *c)
 			  .containing = cli_get(c, "containing"),
 			  .rows = rows,
 			  .s = s };
-	const char *copy = copy_of(s, c);
+	const char *copy = copy_of(s, c), *severity = cli_get(c, "severity");
 	TRY(check_event(s, w.event));
+	TRY(severity == NULL ? OK : audit_severity_named(s, severity, &w.severity));
 	TRY(cli_get_number(s, c, "limit", 50, 1000000, &w.limit));
 	TRY(cli_audit_get_time(s, c, "begin", 0, &w.begin));
 	TRY(cli_audit_get_time(s, c, "end", INT64_MAX, &w.end));

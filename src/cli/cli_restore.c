@@ -27,7 +27,7 @@ struct restore {
 	struct cli *c;
 	const char *from, *stamp;
 	bool database, log;
-	char *digest;     /* of the database's copy */
+	span digest;      /* of the database's copy */
 	char *fresh;      /* the log as it will be, beside the one that is there */
 	uint64_t records; /* in it */
 	uint64_t lost;    /* acknowledged once, and not in it */
@@ -217,18 +217,18 @@ static st prepare_log(struct scope *s, struct restore *r, const char *copy)
 
 /* ---- the database ---- */
 
-static st digest_of_file(struct scope *s, const char *path, char **out)
+static st digest_of_file(struct scope *s, const char *path, span *out)
 {
 	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return fail_errno(s, E_IO, "%s", path);
-	uint8_t part[65536], sum[DIGEST_MAX];
+	uint8_t part[65536];
 	struct digest d;
 	digest_start(&d, DIGEST_SHA256);
 	ssize_t got;
 	while ((got = read(fd, part, sizeof part)) > 0)
 		digest_add(&d, span_of(part, (size_t)got));
-	*out = hex_text(s, digest_finish(&d, sum));
+	*out = digest_finish(&d, scope_alloc(s, DIGEST_MAX));
 	return got == 0 ? OK : fail_errno(s, E_IO, "%s", path);
 }
 
@@ -256,7 +256,7 @@ static st record(struct scope *s, const struct restore *r)
 	audit_begin(&e, s, AUDIT_BACKUP_RESTORED);
 	audit_str(&e, "path", r->from);
 	if (r->database)
-		audit_str(&e, "digest", r->digest);
+		audit_hex(&e, "digest", r->digest);
 	if (r->log)
 		audit_number(&e, "records", (int64_t)r->records);
 	if (r->lost > 0)

@@ -7,15 +7,14 @@
 
 #define CONFIGURATION_MAX (1u << 20)
 
-static char configuration_digest[2 * DIGEST_MAX + 1];
+static uint8_t configuration_digest[32];
 
 /* SHA-256 of the file as it is now: which configuration was in force can be shown later by whoever kept the file. */
 st daemon_remember_configuration(struct scope *s, const char *path)
 {
 	span text;
 	TRY(file_read(s, path, CONFIGURATION_MAX, &text));
-	uint8_t digest[DIGEST_MAX];
-	(void)hex_write(digest_of(DIGEST_SHA256, text, digest), configuration_digest);
+	(void)digest_of(DIGEST_SHA256, text, configuration_digest);
 	return OK;
 }
 
@@ -31,14 +30,14 @@ st daemon_record_start(struct scope *s, struct audit *audit)
 	AUTO_EVENT event;
 	audit_begin(&event, s, AUDIT_SERVICE_STARTED);
 	audit_str(&event, "version", CHANCERY_VERSION);
-	audit_str(&event, "configuration", configuration_digest);
+	audit_hex(&event, "configuration", SPAN_ARRAY(configuration_digest));
 	return commit(s, audit, &event);
 }
 
 void daemon_event_reload(struct scope *s, struct audit_event *out, const char *outcome)
 {
 	audit_begin(out, s, AUDIT_SERVICE_RELOADED);
-	audit_str(out, "configuration", configuration_digest);
+	audit_hex(out, "configuration", SPAN_ARRAY(configuration_digest));
 	audit_str(out, "outcome", outcome);
 }
 

@@ -38,7 +38,7 @@ def record(event="log.stopped", fields='"size":1', identity=None):
     return bytes.fromhex(identity), text.encode()
 
 
-SIGN = '"zone":"ca","key":"k","algorithm":"a","digest":"d","request":"r"'
+SIGN = '"zone":"ca","key":"k","algorithm":"a","digest":"dd","request":"AAAA"'
 
 
 def append(client, *records, kind=1):

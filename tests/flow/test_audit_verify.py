@@ -1,5 +1,7 @@
 """`chancery audit verify` says in words what it checked and what it could not; its memory does not grow with the log."""
+import collections
 import hashlib
+import json
 import os
 import subprocess
 
@@ -63,6 +65,19 @@ def test_an_unsound_log_names_the_first_bad_place_and_claims_nothing_behind_it(l
     assert (code, report["verdict"], report["first bad record"]) == (1, "NOT SOUND", 256)
     assert said(report, "kept outside the log", "over 200 records") == ["checked"] and len(report["checked"]) == 1
     assert report["not checked"] == ["what lies behind the first bad place: the verification ends there"]
+
+
+def shown(log, *words):
+    done = subprocess.run([log.command()[0], "audit", "show", "--log", log.directory, "--limit", "1000", "--json", *words], capture_output=True, text=True)
+    return done.returncode, done.stderr, collections.Counter(leaf["record"]["event"] for leaf in json.loads(done.stdout or "[]"))
+
+
+def test_records_are_shown_from_a_severity_on(log):
+    assert sum(shown(log)[2].values()) == SMALL
+    assert set(shown(log, "--severity", "notice")[2]) == {"certificate.refused", "certificate.revoked"}
+    assert not shown(log, "--severity", "warning")[2], "nothing urgent is in this log"
+    code, words, _ = shown(log, "--severity", "urgent")
+    assert code == 3 and "info, notice, warning and alert" in words
 
 
 def peak(log):

@@ -17,10 +17,10 @@ import tsa_world
 from test_audit import append, record, reload
 from test_audit_kill import FAILPOINTS, needs_failpoints
 
-CERTIFICATE = '"zone":"ca","key":"k","algorithm":"a","digest":"d","issuer_key":"00","serial":"01","not_after":"2026-01-02T03:04:05.000006Z","tbs":"AAAA"'
-CRL = ('"zone":"ca","key":"k","algorithm":"a","digest":"d","issuer_key":"00","number":1,"entries":0,"this_update":"2026-01-02T03:04:05.000006Z",'
+CERTIFICATE = '"zone":"ca","key":"k","algorithm":"a","digest":"dd","issuer_key":"00","serial":"01","not_after":"2026-01-02T03:04:05.000006Z","tbs":"AAAA"'
+CRL = ('"zone":"ca","key":"k","algorithm":"a","digest":"dd","issuer_key":"00","number":1,"entries":0,"this_update":"2026-01-02T03:04:05.000006Z",'
        '"next_update":"2026-01-02T03:04:05.000006Z"')
-TOKEN = '"zone":"time","key":"k","algorithm":"a","digest":"d","serial":"01","gen_time":"2026-01-02T03:04:05.000006Z","tst_info":"AAAA"'
+TOKEN = '"zone":"time","key":"k","algorithm":"a","digest":"dd","serial":"01","gen_time":"2026-01-02T03:04:05.000006Z","tst_info":"AAAA"'
 
 
 @pytest.fixture(params=["ec"])
@@ -102,7 +102,7 @@ def test_missing_stamps_alarm_then_stop_certificates_and_nothing_else(authority)
         assert world.start()
         assert stamped(world)
         client = kc.Client(world.socket)
-        signs = [("sign.certificate", CERTIFICATE), ("sign.time_stamp", TOKEN), ("sign.crl", CRL), ("sign.request", '"zone":"ca","key":"k","algorithm":"a","digest":"d","request":"r"')]
+        signs = [("sign.certificate", CERTIFICATE), ("sign.time_stamp", TOKEN), ("sign.crl", CRL), ("sign.request", '"zone":"ca","key":"k","algorithm":"a","digest":"dd","request":"AAAA"')]
         assert all(isinstance(index, int) for index in append(client, *(record(event, fields) for event, fields in signs)))
         authority.mode = "down"
         append(client, record())

@@ -18,7 +18,7 @@ static void begin_entry(struct unit *u, struct entry *e, const char *path)
 	*e = (struct entry){ .object = "obj" };
 	audit_begin(&e->event, &u->s, AUDIT_BACKUP_MADE);
 	audit_str(&e->event, "path", path);
-	audit_str(&e->event, "digest", "unit");
+	audit_hex(&e->event, "digest", SPAN_LITERAL("unit"));
 	assert_ok(&u->s, audit_finish(&u->s, &e->event));
 	e->record = (struct ca_record){ .event = &e->event, .object = SPAN_ARRAY(e->object) };
 	assert_ok(&u->s, db_tx(&u->s, u->ca->db, enter, e));
@@ -106,7 +106,7 @@ static void settling_delivers_what_is_owed_about_one_object_only(void **state)
 	other = (struct entry){ .object = "xyz" };
 	audit_begin(&other.event, &u->s, AUDIT_BACKUP_MADE);
 	audit_str(&other.event, "path", "/other");
-	audit_str(&other.event, "digest", "unit");
+	audit_hex(&other.event, "digest", SPAN_LITERAL("unit"));
 	assert_ok(&u->s, audit_finish(&u->s, &other.event));
 	other.record = (struct ca_record){ .event = &other.event, .object = SPAN_ARRAY(other.object) };
 	assert_ok(&u->s, db_tx(&u->s, u->ca->db, enter, &other));

@@ -75,8 +75,8 @@ static uint64_t record(const char *zone, const char *key)
 	audit_str(&e, "zone", zone);
 	audit_str(&e, "key", key);
 	audit_str(&e, "algorithm", "ed25519");
-	audit_str(&e, "digest", "00");
-	audit_str(&e, "request", "");
+	audit_hex(&e, "digest", SPAN_LITERAL("\0"));
+	audit_base64(&e, "request", SPAN_LITERAL(""));
 	assert_ok(&s, audit_finish(&s, &e));
 	assert_ok(&s, audit_commit(&s, d.audit, &e, &index));
 	return index;
