@@ -293,6 +293,23 @@ st conf_parse(struct scope *s, const struct conf_schema *schema, const char *nam
 	return OK;
 }
 
+void conf_lines(span text, void (*each)(void *state, const struct conf_line *line), void *state)
+{
+	span section = { 0 };
+	while (text.len > 0) {
+		span line = take_line(&text);
+		if (line.len > 0 && line.data[line.len - 1] == '\r')
+			line.len--;
+		line = trim(line);
+		const uint8_t *equals = memchr(line.data, '=', line.len);
+		if (line.len > 1 && line.data[0] == '[')
+			section = trim(span_of(line.data + 1, line.len - 2));
+		else if (line.len > 0 && line.data[0] != '#' && equals != NULL)
+			each(state, &(struct conf_line){ section, trim(span_of(line.data, (size_t)(equals - line.data))),
+							 trim(span_from(line, (size_t)(equals - line.data) + 1)) });
+	}
+}
+
 st conf_read(struct scope *s, const struct conf_schema *schema, const char *path, void *out)
 {
 	span text;

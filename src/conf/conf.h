@@ -74,6 +74,11 @@ struct conf_schema {
  * required ones and doubles are refused. */
 st conf_read(struct scope *s, const struct conf_schema *schema, const char *path, void *out);
 st conf_parse(struct scope *s, const struct conf_schema *schema, const char *name, span text, void *out);
+/* Each "name = value" line of a file that was read before, in its order: `section` is "name label" without brackets, empty in the head. */
+struct conf_line {
+	span section, name, value;
+};
+void conf_lines(span text, void (*each)(void *state, const struct conf_line *line), void *state);
 /* Each path of a configuration that was read, with its use; addresses without "unix:", and what is not set, are left out. */
 void conf_paths(const struct conf_schema *schema, const void *conf,
 		void (*each)(void *state, enum conf_access access, const char *path), void *state);

@@ -385,6 +385,8 @@ static st run(struct scope *s, struct invocation *call, struct handed **latest, 
 		printf("%s: complete and valid\n", call->config);
 		return OK;
 	}
+	if (call->command == NULL)
+		TRY(daemon_life_prepare(s, d, (*latest)->conf, call->config));
 	TRY(prepare(s, call, (*latest)->conf));
 	if (call->command != NULL) {
 		*out_exit = call->command->run((*latest)->conf, call->argc, call->argv);

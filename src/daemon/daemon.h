@@ -23,6 +23,9 @@ struct daemon {
 	/* SIGHUP: a new, valid configuration; what cannot change at run time is refused with E_STATE and logged. NULL: not offered.
 	 * Every configuration that was handed over stays valid until the process ends. */
 	st (*reload)(struct scope *s, void *state, const void *conf);
+	/* A directory that this daemon writes: what this run is (program, configuration, stopped in order or not) is kept there for the next
+	 * start. NULL, or a NULL result: the next start will not know. */
+	const char *(*keeps)(struct scope *s, const void *conf);
 	void (*stop)(void *state); /* in order; a process that does not come to its end in 30 s is ended */
 	/* Extra one-shot commands: "chancery-keyd --config F probe ..."; NULL-terminated, may be NULL. */
 	const struct daemon_command *commands;
@@ -48,7 +51,17 @@ bool daemon_is_fenced(void);
 
 /* ---- the records of a daemon's life, the same for all: call them when the audit client is there and before it is closed ---- */
 st daemon_record_start(struct scope *s, struct audit *audit);
-void daemon_record_reload(struct audit *audit, const char *outcome);
-/* The same event, begun and filled, for auditd, which is its own client. */
-void daemon_event_reload(struct scope *s, struct audit_event *out, const char *outcome);
+void daemon_record_reload(struct audit *audit, bool in_force);
 void daemon_record_stop(struct audit *audit, const char *reason);
+
+/* ---- the same in parts, for auditd, which is its own client, and keyd, whose stop may have to wait: events are begun and filled ---- */
+#define DAEMON_LIFE_EVENTS 3
+/* What the run before this one left: service.crashed, software.updated, configuration.changed. How many there are. */
+size_t daemon_life_events(struct scope *s, struct audit_event out[DAEMON_LIFE_EVENTS]);
+void daemon_event_reload(struct scope *s, struct audit_event *out, bool in_force);
+/* false: the configuration that was read again is the one in force. */
+bool daemon_event_changed(struct scope *s, struct audit_event *out);
+/* Once the events before are on record. */
+void daemon_life_begun(void);
+/* The stop is in order. */
+void daemon_life_ended(void);

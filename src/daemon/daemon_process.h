@@ -14,3 +14,7 @@ st daemon_pid_file(struct scope *s, const char *path, int *out_fd);
 st daemon_notify(struct scope *s, const char *message);
 /* For the records of daemon.h: which configuration is in force. */
 st daemon_remember_configuration(struct scope *s, const char *path);
+span daemon_configuration_digest(void);
+span daemon_program_digest(void);
+/* Before the fence: which program this is, and where `keeps` of the daemon has the file about the run before. */
+st daemon_life_prepare(struct scope *s, const struct daemon *d, const void *conf, const char *config);

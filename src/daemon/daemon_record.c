@@ -1,64 +1,69 @@
 #include "daemon.h"
 #include "daemon_process.h"
-#include "digest.h"
-#include "file.h"
 #include "log.h"
-#include "text.h"
 
-#define CONFIGURATION_MAX (1u << 20)
-
-static uint8_t configuration_digest[32];
-
-/* SHA-256 of the file as it is now: which configuration was in force can be shown later by whoever kept the file. */
-st daemon_remember_configuration(struct scope *s, const char *path)
+/* Finished, and on record together. */
+static st commit_all(struct scope *s, struct audit *audit, struct audit_event *event, size_t count)
 {
-	span text;
-	TRY(file_read(s, path, CONFIGURATION_MAX, &text));
-	(void)digest_of(DIGEST_SHA256, text, configuration_digest);
-	return OK;
-}
-
-static st commit(struct scope *s, struct audit *audit, struct audit_event *event)
-{
-	TRY(audit_finish(s, event));
-	uint64_t index;
-	return audit_commit(s, audit, event, &index);
+	const struct audit_event *all[DAEMON_LIFE_EVENTS + 1] = { NULL };
+	st status = OK;
+	for (size_t i = 0; i < count; i++) {
+		all[i] = &event[i];
+		if (status.code == E_OK)
+			status = audit_finish(s, &event[i]);
+	}
+	if (status.code == E_OK)
+		status = audit_commit_all(s, audit, all, count);
+	for (size_t i = 0; i < count; i++)
+		audit_event_free(&event[i]);
+	return status;
 }
 
 st daemon_record_start(struct scope *s, struct audit *audit)
 {
-	AUTO_EVENT event;
-	audit_begin(&event, s, AUDIT_SERVICE_STARTED);
-	audit_str(&event, "version", CHANCERY_VERSION);
-	audit_hex(&event, "configuration", SPAN_ARRAY(configuration_digest));
-	return commit(s, audit, &event);
+	struct audit_event event[DAEMON_LIFE_EVENTS + 1];
+	size_t count = daemon_life_events(s, event);
+	struct audit_event *started = &event[count++];
+	audit_begin(started, s, AUDIT_SERVICE_STARTED);
+	audit_str(started, "version", CHANCERY_VERSION);
+	audit_hex(started, "configuration", daemon_configuration_digest());
+	audit_hex(started, "program", daemon_program_digest());
+	TRY(commit_all(s, audit, event, count));
+	daemon_life_begun();
+	return OK;
 }
 
-void daemon_event_reload(struct scope *s, struct audit_event *out, const char *outcome)
+void daemon_event_reload(struct scope *s, struct audit_event *out, bool in_force)
 {
 	audit_begin(out, s, AUDIT_SERVICE_RELOADED);
-	audit_hex(out, "configuration", SPAN_ARRAY(configuration_digest));
-	audit_str(out, "outcome", outcome);
+	audit_hex(out, "configuration", daemon_configuration_digest());
+	audit_str(out, "outcome", in_force ? "in force" : "refused");
 }
 
 /* What happened has happened: a record that cannot be made is said in the log. */
-void daemon_record_reload(struct audit *audit, const char *outcome)
+void daemon_record_reload(struct audit *audit, bool in_force)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO_EVENT event;
-	daemon_event_reload(&s, &event, outcome);
-	if (commit(&s, audit, &event).code != E_OK)
+	struct audit_event event[2];
+	size_t count = 1;
+	daemon_event_reload(&s, &event[0], in_force);
+	if (in_force && daemon_event_changed(&s, &event[1]))
+		count++;
+	if (commit_all(&s, audit, event, count).code != E_OK)
 		log_failure(&s, "recording that the configuration was read again");
+	else if (in_force)
+		daemon_life_begun();
 }
 
 void daemon_record_stop(struct audit *audit, const char *reason)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	AUTO_EVENT event;
+	struct audit_event event;
 	audit_begin(&event, &s, AUDIT_SERVICE_STOPPED);
 	audit_str(&event, "reason", reason);
-	if (commit(&s, audit, &event).code != E_OK)
+	if (commit_all(&s, audit, &event, 1).code != E_OK)
 		log_failure(&s, "recording the stop");
+	daemon_life_ended();
 }

@@ -241,7 +241,23 @@ static st put_started(struct scope *s, struct auditd *a)
 	audit_str(&e, "version", CHANCERY_VERSION);
 	audit_str(&e, "parameters", parameters);
 	TRY(auditd_record(s, a, &e));
-	return parameters_record(s, a, a->conf);
+	TRY(parameters_record(s, a, a->conf));
+	daemon_life_begun();
+	return OK;
+}
+
+/* How the run before ended. */
+static st put_former(struct scope *s, struct auditd *a)
+{
+	struct audit_event event[DAEMON_LIFE_EVENTS];
+	size_t count = daemon_life_events(s, event);
+	st status = OK;
+	for (size_t i = 0; i < count; i++) {
+		if (status.code == E_OK)
+			status = auditd_record(s, a, &event[i]);
+		audit_event_free(&event[i]);
+	}
+	return status;
 }
 
 static void put_stopped(struct auditd *a)
@@ -253,6 +269,7 @@ static void put_stopped(struct auditd *a)
 	audit_number(&e, "size", (int64_t)tail_size(a->tail));
 	if (auditd_record(&s, a, &e).code != E_OK)
 		log_failure(&s, "recording the stop");
+	daemon_life_ended();
 }
 
 static void stop(void *state)
@@ -295,6 +312,8 @@ static st bring_up(struct scope *s, struct auditd *a)
 		status = found(s, a);
 	if (status.code == E_OK)
 		status = imported_incoming(s, a->imported, a->tail, a->conf->log);
+	if (status.code == E_OK)
+		status = put_former(s, a);
 	if (status.code == E_OK)
 		status = put_started(s, a);
 	if (status.code == E_OK)
@@ -400,21 +419,27 @@ static st take_over(struct scope *s, struct auditd *a, const struct auditd_conf 
 	return OK;
 }
 
-static void put_reloaded(struct auditd *a, const char *outcome)
+static void put_reloaded(struct auditd *a, bool in_force)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	AUTO_EVENT e;
-	daemon_event_reload(&s, &e, outcome);
-	if (auditd_record(&s, a, &e).code != E_OK)
+	AUTO_EVENT changed = { 0 };
+	daemon_event_reload(&s, &e, in_force);
+	st recorded = auditd_record(&s, a, &e);
+	if (recorded.code == E_OK && in_force && daemon_event_changed(&s, &changed))
+		recorded = auditd_record(&s, a, &changed);
+	if (recorded.code != E_OK)
 		log_failure(&s, "recording that the configuration was read again");
+	else if (in_force)
+		daemon_life_begun();
 }
 
 static st reload(struct scope *s, void *state, const void *conf)
 {
 	struct auditd *a = state;
 	st taken = take_over(s, a, conf);
-	put_reloaded(a, taken.code == E_OK ? "in force" : "refused");
+	put_reloaded(a, taken.code == E_OK);
 	return taken;
 }
 
@@ -425,7 +450,14 @@ static bool needs_internet(const void *conf)
 	return c->stamp_url != NULL || c->copies.count > 0;
 }
 
+static const char *keeps(struct scope *s, const void *conf)
+{
+	(void)s;
+	return ((const struct auditd_conf *)conf)->log;
+}
+
 static const struct daemon auditd = {
+	.keeps = keeps,
 	.name = "auditd",
 	.summary = "sole writer of the audit log: makes records durable, numbers them, has checkpoints signed",
 	.schema = &schema,

@@ -284,7 +284,7 @@ static st ca_reload(struct scope *s, void *state, const void *conf)
 	for (size_t i = 0; same && i < next->vas.count; i++)
 		same = same_text(next_va[i].label, now_va[i].label) && same_text(next_va[i].url, now_va[i].url);
 	st status = same ? ca_key_lists_load(s, ca, &next->key_blocklist) : OK;
-	daemon_record_reload(ca->audit, same && status.code == E_OK ? "in force" : "refused");
+	daemon_record_reload(ca->audit, same && status.code == E_OK);
 	if (!same)
 		return fail(
 			s, E_STATE,
@@ -319,6 +319,12 @@ static int migrate(const void *conf, int argc, char **argv)
 	return code_row(status.code)->exit_code;
 }
 
+static const char *keeps(struct scope *s, const void *conf)
+{
+	(void)s;
+	return ((const struct ca_conf *)conf)->state_directory;
+}
+
 int ca_main(int argc, char **argv)
 {
 	static const struct daemon_command commands[] = {
@@ -329,6 +335,7 @@ int ca_main(int argc, char **argv)
 		{ 0 },
 	};
 	static const struct daemon daemon = {
+		.keeps = keeps,
 		.name = "ca",
 		.summary = "issues and revokes certificates, writes CRLs, feeds the vas",
 		.schema = &ca_conf_schema,

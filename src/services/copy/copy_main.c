@@ -138,7 +138,14 @@ static st start(struct scope *s, const void *conf, void **out_state)
 	return OK;
 }
 
+static const char *keeps(struct scope *s, const void *conf)
+{
+	(void)s;
+	return ((const struct copy_conf *)conf)->log;
+}
+
 static const struct daemon copy_daemon = {
+	.keeps = keeps,
 	.name = "copy",
 	.summary = "second place of an audit log: keeps what auditd puts there and cosigns it",
 	.schema = &schema,

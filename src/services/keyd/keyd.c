@@ -153,7 +153,7 @@ static st reload(struct scope *s, void *state, const void *conf)
 		status = keyd_conf_compare(s, d->conf, conf);
 	if (status.code == E_OK)
 		d->conf = conf;
-	daemon_record_reload(d->audit, status.code == E_OK ? "in force" : "refused");
+	daemon_record_reload(d->audit, status.code == E_OK);
 	return status;
 }
 
@@ -242,7 +242,14 @@ static const struct daemon_command commands[] = {
 	  keyd_forget_head },
 	{ 0 },
 };
+static const char *keeps(struct scope *s, const void *conf)
+{
+	(void)s;
+	return ((const struct keyd_conf *)conf)->state;
+}
+
 static const struct daemon keyd_daemon = {
+	.keeps = keeps,
 	.name = "keyd",
 	.summary = "holds the keys of one zone; signs what a key is for, and only what is on record",
 	.schema = &keyd_schema,

@@ -197,6 +197,7 @@ void keyd_recorder_stop(struct keyd_recorder *r)
 	close_lives(&s, r->d);
 	put_stop(&s, r);
 	finish_queue(&s, r);
+	daemon_life_ended();
 	for (size_t i = 0; i < r->count; i++)
 		audit_event_free(&r->queue[i]);
 	(void)pthread_mutex_destroy(&r->lock);

@@ -244,11 +244,20 @@ static st reload(struct scope *s, void *state, const void *new)
 {
 	struct tsa *tsa = state;
 	st reloaded = reload_unit(s, tsa, new);
-	daemon_record_reload(tsa->audit, reloaded.code == E_OK ? "in force" : "refused");
+	daemon_record_reload(tsa->audit, reloaded.code == E_OK);
 	return reloaded;
 }
 
+/* It has no directory but that of its anchor. */
+static const char *keeps(struct scope *s, const void *conf)
+{
+	const char *anchor = ((const struct tsa_conf *)conf)->audit_anchor;
+	const char *slash = anchor == NULL ? NULL : strrchr(anchor, '/');
+	return slash == NULL ? NULL : scope_cstr(s, span_of(anchor, (size_t)(slash - anchor)));
+}
+
 static const struct daemon tsa_daemon = {
+	.keeps = keeps,
 	.name = "tsa",
 	.summary = "time-stamping authority (RFC 3161)",
 	.schema = &tsa_schema,

@@ -199,14 +199,14 @@ static st reload(struct scope *s, void *state, const void *conf)
 {
 	struct va *va = state;
 	if (!same_ground(va->conf, conf)) {
-		daemon_record_reload(va->audit, "refused");
+		daemon_record_reload(va->audit, false);
 		return fail(
 			s, E_STATE,
 			"listeners, sockets, TLS files, state-directory, loops, workers, signers and sizes change only by a restart");
 	}
 	__atomic_store_n(&va->conf, (const struct va_conf *)conf, __ATOMIC_RELEASE);
 	http_server_reload(va->push_server);
-	daemon_record_reload(va->audit, "in force");
+	daemon_record_reload(va->audit, true);
 	return OK;
 }
 
@@ -217,9 +217,16 @@ static void stop(void *state)
 	va_free(va);
 }
 
+static const char *keeps(struct scope *s, const void *conf)
+{
+	(void)s;
+	return ((const struct va_conf *)conf)->state_directory;
+}
+
 int va_main(int argc, char **argv)
 {
 	static const struct daemon va = {
+		.keeps = keeps,
 		.name = "va",
 		.summary = "validation authority: OCSP, CRLs, CA certificates",
 		.schema = &va_schema,
