@@ -86,7 +86,7 @@ st daemon_life_prepare(struct scope *s, const struct daemon *d, const void *conf
 	if (directory == NULL || realpath(config, whole) == NULL)
 		return OK;
 	span name = digest_new(s, DIGEST_SHA256, span_str(whole));
-	keep(&life.path, scope_printf(s, "%s/life-%s", directory, hex_text(s, span_first(name, 4))));
+	keep(&life.path, scope_printf(s, "%s/run-%s", directory, hex_text(s, span_first(name, 4))));
 	return OK;
 }
 

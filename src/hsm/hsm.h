@@ -28,6 +28,7 @@ struct hsm_token_info {
 	char manufacturer[33];
 	char model[17];
 	char serial[17];
+	char hardware[8], firmware[8]; /* versions, "2.6" */
 	bool initialised;
 };
 /* Every slot with a token in it, initialised or not. */

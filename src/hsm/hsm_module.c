@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -148,6 +149,11 @@ static st slots(struct scope *s, struct hsm *h, CK_SLOT_ID **out, CK_ULONG *out_
 	return OK;
 }
 
+static void put_version(const CK_VERSION *version, char out[8])
+{
+	(void)snprintf(out, 8, "%u.%u", version->major, version->minor);
+}
+
 static bool token_info(struct hsm *h, CK_SLOT_ID slot, struct hsm_token_info *out)
 {
 	CK_TOKEN_INFO info = { 0 };
@@ -157,6 +163,8 @@ static bool token_info(struct hsm *h, CK_SLOT_ID slot, struct hsm_token_info *ou
 	unpad(info.manufacturerID, sizeof info.manufacturerID, out->manufacturer);
 	unpad(info.model, sizeof info.model, out->model);
 	unpad(info.serialNumber, sizeof info.serialNumber, out->serial);
+	put_version(&info.hardwareVersion, out->hardware);
+	put_version(&info.firmwareVersion, out->firmware);
 	out->initialised = (info.flags & CKF_TOKEN_INITIALIZED) != 0;
 	return true;
 }

@@ -126,6 +126,19 @@ st pki_certificate_assemble(struct scope *s, span tbs, const struct alg_signatur
 	return pki_signed_assemble(s, tbs, algorithm, signature, out_der);
 }
 
+span pki_certificate_serial(struct scope *s, span der)
+{
+	struct pki_certificate *c = scope_new(s, struct pki_certificate);
+	if (der.len == 0 || pki_certificate_read(s, der, c).code != E_OK) {
+		scope_clear_error(s);
+		return (span){ 0 };
+	}
+	span serial = c->serial;
+	while (serial.len > 1 && serial.data[0] == 0)
+		serial = span_from(serial, 1);
+	return serial;
+}
+
 //= en319411-1#GEN-6.3.3-02A at least 64 random bits: here 120 and more
 void pki_serial_new(struct scope *s, uint8_t out[16])
 {

@@ -28,6 +28,8 @@ struct pki_certificate {
 /* v3 only, strict; both signature identifiers must agree. E_INPUT otherwise. */
 st pki_certificate_read(struct scope *s, span der, struct pki_certificate *out);
 st pki_certificate_read_tbs(struct scope *s, span tbs, struct pki_certificate *out);
+/* The serial number without leading zeros, for records; empty when this is no certificate. */
+span pki_certificate_serial(struct scope *s, span der);
 /* NULL when absent. */
 const struct pki_extension *pki_certificate_extension(const struct pki_certificate *c, span oid);
 st pki_certificate_assemble(struct scope *s, span tbs, const struct alg_signature *algorithm, span signature, span *out_der);

@@ -98,6 +98,8 @@ struct ca {
 	struct key_client *keyd;
 	struct audit *audit;
 	struct http_server *http;
+	struct daemon_access *access;
+	int64_t expired_looked; /* monotonic, of the renewing thread; 0: not yet */
 	struct http_tls_settings tls;
 
 	pthread_rwlock_t lock; /* of the three below */
@@ -250,6 +252,12 @@ st ca_key_enter_revocation(struct scope *s, struct db_tx *tx, span serial, int r
 /* At start: revocations from before lost keys were kept. */
 st ca_key_catch_up(struct scope *s, struct ca *ca);
 
+/* ---- ca_expired.c ---- */
+/* certificate.expired for what ended since it was looked at before; the first time, only that it was looked at. */
+st ca_expired_look(struct scope *s, struct ca *ca);
+/* The same at start, and then each hour: of the thread that renews. */
+void ca_expired_tend(struct ca *ca);
+
 /* ---- ca_relay.c: outbox to auditd ---- */
 st ca_relay_start(struct scope *s, struct ca *ca);
 void ca_relay_stop(struct ca *ca);
@@ -347,6 +355,7 @@ struct ca_revocation {
 	int64_t invalidity_date;
 	bool approved; /* by an operation with quorum: where there is a register of persons, certificates of CAs need one */
 	const char *actor;
+	const char *channel; /* by which it came: "API", "local socket", "operation"; NULL: from this ca itself */
 };
 struct ca_revoked {
 	int64_t revoked_at, invalidity_date;

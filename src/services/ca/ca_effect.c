@@ -83,7 +83,8 @@ static st carry_out_take_in(struct scope *s, struct ca *ca, const struct control
 
 static struct ca_revocation revocation_of(struct scope *s, const struct control_signed *o)
 {
-	return (struct ca_revocation){ .serial = ca_magnitude(control_parameter_octets(s, &o->proposal, "serial")),
+	return (struct ca_revocation){ .channel = "operation",
+				       .serial = ca_magnitude(control_parameter_octets(s, &o->proposal, "serial")),
 				       .reason = text(s, o, "reason"),
 				       .approved = true,
 				       .actor = control_approvers_text(s, o) };

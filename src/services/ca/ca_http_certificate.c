@@ -201,6 +201,8 @@ static void note_refusal(struct ca *ca, const struct ca_order *order, const char
 	audit_str(&event, "ca", order->authority->name);
 	audit_str(&event, "profile", order->profile);
 	audit_str(&event, "reason", why);
+	if (order->request.len > 0)
+		audit_hex(&event, "csr", digest_new(&s, DIGEST_SHA256, order->request));
 	audit_str(&event, "actor", order->actor);
 	if (ca_relay_note(&s, ca, &event).code != E_OK)
 		log_failure(&s, "recording a refused request");
@@ -322,6 +324,21 @@ struct revocation {
 static const struct ca_member revocation_members[] = { CA_MEMBER(CA_MEMBER_TEXT, revocation, reason),
 						       CA_MEMBER(CA_MEMBER_TIME, revocation, invalidity_date) };
 
+/* That it cannot be recorded changes nothing for the caller, as with a refused request. */
+static void note_refused_revocation(struct ca *ca, const struct ca_revocation *want, const char *why)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_EVENT event = { 0 };
+	audit_begin(&event, &s, AUDIT_REVOCATION_REFUSED);
+	audit_hex(&event, "serial", ca_magnitude(want->serial));
+	audit_str(&event, "reason", why);
+	audit_str(&event, "channel", want->channel);
+	audit_str(&event, "actor", want->actor);
+	if (ca_relay_note(&s, ca, &event).code != E_OK)
+		log_failure(&s, "recording a refused revocation");
+}
+
 st ca_http_revoke(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
 	struct revocation in = { 0 };
@@ -329,10 +346,15 @@ st ca_http_revoke(struct scope *s, const struct http_request *request, struct ht
 	struct ca_revoked revoked;
 	TRY(hex_parse(s, request->part[0], &serial));
 	TRY(CA_JSON_READ(s, request->body, revocation_members, &in));
-	struct ca_revocation want = {
-		.serial = serial, .reason = in.reason, .invalidity_date = in.invalidity_date, .actor = ca_actor(s, request)
-	};
-	TRY(ca_revoke(s, request->state, &want, &revoked));
+	struct ca_revocation want = { .serial = serial,
+				      .reason = in.reason,
+				      .invalidity_date = in.invalidity_date,
+				      .channel = request->local ? "local socket" : "API",
+				      .actor = ca_actor(s, request) };
+	st done = ca_revoke(s, request->state, &want, &revoked);
+	if (is_refusal(done) || done.code == E_NOTFOUND)
+		note_refused_revocation(request->state, &want, s->message);
+	TRY(done);
 	json_t *root = json_object();
 	ca_json_hex(s, root, "serial", ca_magnitude(serial));
 	ca_json_text(root, "state", "revoked");

@@ -254,6 +254,8 @@ static st build_record(struct scope *s, struct issue_work *w)
 	audit_time(e, "not_after", c->not_after);
 	if (w->new.request_id != NULL)
 		audit_str(e, "request", scope_printf(s, "%s %s", w->new.request_id, hex_text(s, w->new.input)));
+	if (w->order->request.len > 0)
+		audit_hex(e, "csr", digest_of(DIGEST_SHA256, w->order->request, digest));
 	audit_base64(e, "signature", c->signature);
 	audit_str(e, "actor", w->new.actor);
 	return audit_finish(s, e);

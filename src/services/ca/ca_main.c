@@ -1,6 +1,7 @@
 /* The ca: its configuration, and everything from start to stop. */
 #include "ca_register.h"
 #include "daemon.h"
+#include "daemon_access.h"
 #include "file.h"
 #include "log.h"
 #include "text.h"
@@ -182,6 +183,7 @@ static st serve(struct scope *s, struct ca *ca)
 		.state = ca,
 		.permit = ca_permit,
 	};
+	ca->access = daemon_access_new(ca->audit);
 	TRY(http_server_new(s, &http, &ca->http));
 	TRY(http_listen(s, ca->http, scope_printf(s, "unix:%s", c->socket), NULL));
 	if (c->listen != NULL)
@@ -211,6 +213,7 @@ void ca_stop(void *state)
 	struct ca *ca = state;
 	if (ca->http != NULL)
 		http_server_stop(ca->http, 5000);
+	daemon_access_free(ca->access);
 	atomic_store(&ca->stopping, true);
 	ca_wake(ca);
 	if (ca->threads > 0)

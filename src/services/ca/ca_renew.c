@@ -368,8 +368,10 @@ static void *renew_main(void *arg)
 {
 	struct ca *ca = arg;
 	while (!atomic_load(&ca->stopping)) {
-		if (atomic_load(&ca->leads))
+		if (atomic_load(&ca->leads)) {
 			tend_all(ca);
+			ca_expired_tend(ca);
+		}
 		int64_t next = moment_monotonic() + MOMENT_SECOND;
 		(void)pthread_mutex_lock(&ca->mutex);
 		while (!atomic_load(&ca->stopping) && moment_monotonic() < next)

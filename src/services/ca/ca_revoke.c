@@ -41,7 +41,7 @@ static st reason_number(struct scope *s, const char *name, int *out)
 
 struct revoke_work {
 	struct ca_certificate now; /* as it will be */
-	struct ca_record record;
+	struct ca_record requested, record;
 	struct ca_revoked *out;
 };
 
@@ -50,6 +50,7 @@ static st enter_revocation(struct scope *s, struct db_tx *tx, void *arg)
 	struct revoke_work *w = arg;
 	const struct ca_certificate *c = &w->now;
 	int64_t changed;
+	TRY(ca_entry_record(s, tx, &w->requested));
 	TRY(db_exec(
 		s, tx, &sql_status_revoke,
 		DB_VALUES(db_blob(c->serial), db_integer(c->reason), db_integer(c->revoked_at), db_integer(c->invalidity_date)),
@@ -66,6 +67,20 @@ static st enter_revocation(struct scope *s, struct db_tx *tx, void *arg)
 	TRY(ca_key_enter_revocation(s, tx, c->serial, c->reason));
 	TRY(ca_feed_status(s, tx, c));
 	return ca_entry_record(s, tx, &w->record);
+}
+
+//= en319411-1#REV-6.4.5-09 every request for revocation is on record, also one that comes a second time
+static st build_request(struct scope *s, struct audit_event *e, const struct ca_revocation *want)
+{
+	audit_begin(e, s, AUDIT_REVOCATION_REQUESTED);
+	audit_hex(e, "serial", ca_magnitude(want->serial));
+	if (want->reason != NULL)
+		audit_str(e, "reason", want->reason);
+	if (want->invalidity_date != 0)
+		audit_time(e, "invalidity_date", want->invalidity_date);
+	audit_str(e, "channel", want->channel == NULL ? "inside" : want->channel);
+	audit_str(e, "actor", want->actor);
+	return audit_finish(s, e);
 }
 
 static st build_record(struct scope *s, struct audit_event *e, const struct ca_authority *a, const struct ca_certificate *c,
@@ -116,6 +131,7 @@ st ca_revoke_check(struct scope *s, struct ca *ca, const struct ca_revocation *w
 st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, struct ca_revoked *out)
 {
 	AUTO_EVENT event = { 0 };
+	AUTO_EVENT request = { 0 };
 	struct revoke_work w = { .out = out };
 	int reason;
 	TRY(ca_revoke_check(s, ca, want, &w.now));
@@ -131,7 +147,9 @@ st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, s
 	*out = (struct ca_revoked){ .revoked_at = w.now.revoked_at,
 				    .reason = reason,
 				    .invalidity_date = w.now.invalidity_date };
+	TRY(build_request(s, &request, want));
 	TRY(build_record(s, &event, a, &w.now, want->actor));
+	w.requested = (struct ca_record){ .event = &request, .object = w.now.serial };
 	w.record = (struct ca_record){ .event = &event, .object = w.now.serial };
 	TRY(db_tx(s, ca->db, enter_revocation, &w));
 	if (out->before)
@@ -140,5 +158,6 @@ st ca_revoke(struct scope *s, struct ca *ca, const struct ca_revocation *want, s
 	FAILPOINT("ca.stored");
 	ca_push_wake(ca);
 	ca_crl_want(ca, a);
+	TRY(ca_relay_deliver(s, ca, &w.requested));
 	return ca_relay_deliver(s, ca, &w.record);
 }

@@ -2,6 +2,7 @@
  * interfaces.md. */
 #include "ca_http.h"
 #include "control_register.h"
+#include "daemon_access.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -123,10 +124,8 @@ static st permit_local(struct scope *s, const struct http_request *request, cons
 }
 
 //= en319411-1#GEN-6.5.5-04 whoever can cause issuance is authenticated by a certificate and its role is checked for each call
-st ca_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
-	if (route->role == NULL)
-		return OK;
 	if (request->local)
 		return permit_local(s, request, route);
 	struct peer peer;
@@ -139,14 +138,37 @@ st ca_permit(struct scope *s, const struct http_request *request, const struct h
 	return OK;
 }
 
+/* Who came in, and who did not: see daemon_access.h. */
+static void note_access(struct scope *s, const struct http_request *request, const struct http_route *route, st permitted)
+{
+	struct ca *ca = request->state;
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	const struct daemon_visit visit = {
+		.route = route->path,
+		.role = route->role,
+		.certificate = pki_certificate_serial(&own, request->peer_certificate),
+		.source = request->local ? scope_printf(&own, "local:%u", (unsigned)request->peer_uid) : request->peer_address,
+	};
+	if (permitted.code == E_OK)
+		daemon_access_granted(ca->access, &visit);
+	else if (permitted.code == E_DENIED)
+		daemon_access_refused(ca->access, &visit, s->message);
+}
+
+st ca_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	if (route->role == NULL)
+		return OK;
+	st permitted = permit(s, request, route);
+	note_access(s, request, route, permitted);
+	return permitted;
+}
+
 const char *ca_actor(struct scope *s, const struct http_request *request)
 {
 	if (request->local)
 		return scope_printf(s, "local:%u", (unsigned)request->peer_uid);
-	struct pki_certificate *peer = scope_new(s, struct pki_certificate);
-	if (pki_certificate_read(s, request->peer_certificate, peer).code != E_OK) {
-		scope_clear_error(s);
-		return "unknown";
-	}
-	return scope_printf(s, "certificate:%s", hex_text(s, ca_magnitude(peer->serial)));
+	span serial = pki_certificate_serial(s, request->peer_certificate);
+	return serial.len == 0 ? "unknown" : scope_printf(s, "certificate:%s", hex_text(s, serial));
 }

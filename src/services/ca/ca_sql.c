@@ -174,6 +174,9 @@ SQL(status_lost, "SELECT serial, reason FROM status WHERE serial > ?1 AND state 
 		 " LIMIT ?2");
 SQL(status_all, "SELECT ca, serial, state, reason, revoked_at, invalidity_date, not_after FROM status ORDER BY serial");
 
+/* Once an hour, over the whole narrow table: an index would cost each certificate more. */
+SQL(status_expired, "SELECT ca, serial FROM status WHERE state = 0 AND not_after >= ?1 AND not_after < ?2 ORDER BY ca, serial");
+
 SQL(key_insert, "INSERT INTO public_key (digest, subject) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
 SQL(key_of, "SELECT subject FROM public_key WHERE digest = ?1");
 

@@ -27,6 +27,7 @@ struct copy {
 	struct key_client *keyd;
 	struct audit_key log_key[AUDIT_KEYS_MAX]; /* of one name */
 	size_t log_keys;
+	struct daemon_access *access;
 	struct http_server *server;
 	/* One change at a time; under the lock: */
 	pthread_mutex_t lock;

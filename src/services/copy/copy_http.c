@@ -1,11 +1,12 @@
 #include "copy.h"
+#include "daemon_access.h"
 #include "daemon.h"
 #include "log.h"
 #include "pki_ext.h"
 
 #define REQUEST_MAX (AUDIT_NOTE_MAX + 8192)
 
-st copy_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
 	const struct copy *c = request->state;
 	struct pki_certificate peer;
@@ -17,6 +18,23 @@ st copy_permit(struct scope *s, const struct http_request *request, const struct
 		return fail(s, E_DENIED, "this is for role '%s' only, not for '%s'", c->conf->peer_role,
 			    role == NULL ? "none" : role);
 	return OK;
+}
+
+st copy_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	struct copy *copy = request->state;
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	const struct daemon_visit visit = { .route = route->path,
+					    .role = route->role,
+					    .certificate = pki_certificate_serial(&own, request->peer_certificate),
+					    .source = request->peer_address };
+	st permitted = permit(s, request, route);
+	if (permitted.code == E_OK)
+		daemon_access_granted(copy->access, &visit);
+	else
+		daemon_access_refused(copy->access, &visit, s->message);
+	return permitted;
 }
 
 static void say(struct http_reply *reply, const char *media_type, const char *text)

@@ -1,5 +1,6 @@
 #include "copy.h"
 #include "daemon.h"
+#include "daemon_access.h"
 #include "file.h"
 #include "moment.h"
 #include <stdlib.h>
@@ -103,12 +104,22 @@ static st assemble(struct scope *s, struct copy *c)
 	c->keyd = key_client_new(conf->keyd);
 	TRY(write_own_key(s, c));
 	TRY(daemon_record_start(s, c->audit));
+	c->access = daemon_access_new(c->audit);
 	return open_server(s, c);
+}
+
+/* Nobody comes in, and whoever came is on record. */
+static void close_door(struct copy *c)
+{
+	http_server_stop(c->server, STOP_GRACE_MS);
+	daemon_access_free(c->access);
+	c->server = NULL;
+	c->access = NULL;
 }
 
 static void free_all(struct copy *c)
 {
-	http_server_stop(c->server, STOP_GRACE_MS);
+	close_door(c);
 	key_client_free(c->keyd);
 	audit_close(c->audit);
 	buf_free(&c->note);
@@ -119,6 +130,7 @@ static void free_all(struct copy *c)
 static void stop(void *state)
 {
 	struct copy *c = state;
+	close_door(c);
 	daemon_record_stop(c->audit, "asked to");
 	free_all(c);
 }

@@ -50,12 +50,32 @@ st keyd_add_token(struct scope *s, struct keyd *d, const char *label, span pin)
 	return OK;
 }
 
+static void put_device(struct scope *s, struct keyd *d, const struct keyd_token *t, struct audit_event *e)
+{
+	struct hsm_token_info *tokens;
+	size_t count = 0;
+	if (hsm_tokens(s, d->hsm, &tokens, &count).code != E_OK)
+		scope_clear_error(s);
+	for (size_t i = 0; i < count; i++) {
+		if (!tokens[i].initialised || strcmp(tokens[i].label, t->label) != 0)
+			continue;
+		audit_str(e, "manufacturer", tokens[i].manufacturer);
+		audit_str(e, "model", tokens[i].model);
+		audit_str(e, "serial", tokens[i].serial);
+		audit_str(e, "hardware", tokens[i].hardware);
+		audit_str(e, "firmware", tokens[i].firmware);
+		break;
+	}
+	audit_text(e, "module", span_str(hsm_description(d->hsm)));
+}
+
 static void record_opened(struct scope *s, struct keyd *d, const struct keyd_token *t)
 {
 	struct audit_event e;
 	audit_begin(&e, s, AUDIT_TOKEN_OPENED);
 	audit_str(&e, "zone", d->conf->zone);
 	audit_str(&e, "token", t->label);
+	put_device(s, d, t, &e);
 	if (audit_finish(s, &e).code == E_OK)
 		keyd_recorder_put(d->recorder, &e);
 	audit_event_free(&e);

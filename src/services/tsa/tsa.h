@@ -6,7 +6,7 @@
  * renewed TLS certificates from the ca.
  */
 #pragma once
-#include "audit.h"
+#include "audit_tally.h"
 #include "conf.h"
 #include "http.h"
 #include "key.h"
@@ -58,6 +58,9 @@ struct tsa {
 	struct tsa_clock *clock;
 	struct key_client *keyd;
 	struct audit *audit;
+	struct daemon_access *access;
+	struct audit_tally *refused;
+	struct tsa_watch *watch;
 	struct http_server *server, *management;
 	uint64_t stamped;  /* since the start */
 	bool broken;       /* a token of ours did not verify: no more of them */
@@ -76,6 +79,18 @@ struct tsa_query {
 	span answer;  /* out: TimeStampResp */
 	st ended;     /* out */
 };
+/* What stops the tokens, NULL when nothing does. */
+const char *tsa_trouble(struct scope *s, struct tsa *tsa, char reason[TSA_CLOCK_REASON_MAX]);
+
+/* ---- tsa_watch.c ---- */
+/* unit.loaded, before its first token. */
+st tsa_record_unit(struct scope *s, struct tsa *tsa, const struct tsa_conf *conf, const struct tsa_unit *unit);
+/* A thread that puts unit.stopped and unit.resumed on record. */
+struct tsa_watch *tsa_watch_start(struct tsa *tsa);
+void tsa_watch_stop(struct tsa_watch *w);
+
+/* A request that was refused is counted: time_stamp.refused, once a minute. */
+void tsa_note_refusal(struct tsa *tsa, enum pki_failure failure, const char *reason);
 void tsa_answer(struct tsa *tsa, struct tsa_query *query, size_t count);
 
 extern const struct http_route tsa_public_routes[];

@@ -42,6 +42,8 @@ struct tsa_clock {
 	int steady; /* looks in a row that found nothing */
 	int steady_needed;
 	bool loss_recorded;
+	struct tsa_clock_sample sample; /* looks == 0: none yet */
+	int64_t leap_recorded;          /* the day it was announced for */
 	/* The thread. */
 	pthread_t thread;
 	pthread_cond_t wake;
@@ -62,6 +64,17 @@ struct tsa_clock *tsa_clock_new(const struct tsa_clock_settings *settings)
 	return c;
 }
 
+//= en319421#OVR-7.12-04 synchronisation is on record, also while nothing is wrong
+static void record_sample(struct tsa_clock *c)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (c->sample.looks == 0 || c->settings.sampled == NULL)
+		return;
+	if (c->settings.sampled(&s, &c->sample, c->settings.arg).code == E_OK)
+		c->sample = (struct tsa_clock_sample){ 0 }; /* else with the next look */
+}
+
 void tsa_clock_free(struct tsa_clock *c)
 {
 	if (c == NULL)
@@ -72,6 +85,7 @@ void tsa_clock_free(struct tsa_clock *c)
 		(void)pthread_cond_signal(&c->wake);
 		(void)pthread_mutex_unlock(&c->lock);
 		(void)pthread_join(c->thread, NULL);
+		record_sample(c);
 	}
 	(void)pthread_cond_destroy(&c->wake);
 	(void)pthread_mutex_destroy(&c->lock);
@@ -115,6 +129,8 @@ struct finding {
 	char reason[TSA_CLOCK_REASON_MAX]; /* empty: nothing is wrong */
 	int64_t offset, error;             /* microseconds */
 	int64_t difference;                /* realtime - monotonic */
+	int64_t real;
+	int leap; /* announced: 1 inserted, -1 deleted, 0 none */
 };
 
 __attribute__((format(printf, 2, 3))) static void find(struct finding *f, const char *format, ...)
@@ -137,6 +153,13 @@ static bool near_leap(int64_t now, const struct timex *t, int state)
 	return (announced || state == TIME_WAIT) && into_day <= TSA_CLOCK_LEAP_PAUSE;
 }
 
+static int leap_of(const struct timex *t, int state)
+{
+	if (state == TIME_INS || (t->status & STA_INS) != 0)
+		return 1;
+	return state == TIME_DEL || (t->status & STA_DEL) != 0 ? -1 : 0;
+}
+
 //= en319421#TIS-7.7.2-05 drift and jumps out of synchronisation with UTC are detected
 static void judge(const struct tsa_clock *c, struct finding *f)
 {
@@ -145,12 +168,14 @@ static void judge(const struct tsa_clock *c, struct finding *f)
 	int state = c->settings.source->adjtimex(c->settings.source->state, &t);
 	struct instant now = instant_now(c);
 	f->difference = now.real - now.up;
+	f->real = now.real;
 	if (state < 0) {
 		find(f, "the kernel does not tell the state of its clock");
 		return;
 	}
 	f->offset = (t.status & STA_NANO) != 0 ? t.offset / 1000 : t.offset;
 	f->error = t.maxerror;
+	f->leap = leap_of(&t, state);
 	if (state == TIME_ERROR || (t.status & (STA_UNSYNC | STA_CLOCKERR)) != 0)
 		find(f, "the kernel clock is not synchronised with UTC");
 	else if (t.maxerror < 0 || t.esterror < 0 || t.esterror > accuracy || absolute(f->offset) + t.maxerror > accuracy)
@@ -213,12 +238,42 @@ static void regain(struct tsa_clock *c, const struct finding *f)
 		(long long)f->error);
 }
 
+/* ---- samples ---- */
+
+static void add_sample(struct tsa_clock *c, const struct finding *f)
+{
+	struct tsa_clock_sample *sample = &c->sample;
+	if (sample->looks++ == 0)
+		sample->since = f->real;
+	sample->until = f->real;
+	if (f->reason[0] == 0) {
+		sample->trusted++;
+		sample->offset = absolute(f->offset) > absolute(sample->offset) ? f->offset : sample->offset;
+		sample->error = f->error > sample->error ? f->error : sample->error;
+	}
+	if (sample->until - sample->since >= TSA_CLOCK_SAMPLE_PERIOD || sample->until < sample->since)
+		record_sample(c);
+}
+
+/* Once for each day that has one. */
+static void note_leap(struct tsa_clock *c, const struct finding *f)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t day = f->real - f->real % MOMENT_DAY;
+	if (f->leap == 0 || c->leap_recorded == day || c->settings.leap == NULL)
+		return;
+	if (c->settings.leap(&s, f->leap > 0, day, c->settings.arg).code == E_OK)
+		c->leap_recorded = day;
+}
+
 void tsa_clock_look(struct tsa_clock *c)
 {
 	if (c->settings.kind == TSA_CLOCK_TEST)
 		return;
 	struct finding f = { .reason = "" };
 	judge(c, &f);
+	note_leap(c, &f);
 	if (f.reason[0] != 0) {
 		lose(c, &f);
 	} else if (c->trusted) {
@@ -229,6 +284,7 @@ void tsa_clock_look(struct tsa_clock *c)
 		regain(c, &f);
 	}
 	c->last_difference = f.difference;
+	add_sample(c, &f);
 }
 
 /* ---- the monitor ---- */

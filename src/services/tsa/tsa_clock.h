@@ -24,6 +24,13 @@ struct tsa_clock_source {
 };
 extern const struct tsa_clock_source tsa_clock_kernel;
 
+#define TSA_CLOCK_SAMPLE_PERIOD (INT64_C(3600000000))
+struct tsa_clock_sample {
+	int64_t looks, trusted; /* and how many of them found nothing wrong */
+	int64_t offset, error;  /* of trusted looks, microseconds: the worst offset, with its sign, and the worst error */
+	int64_t since, until;
+};
+
 enum tsa_clock_kind { TSA_CLOCK_KERNEL, TSA_CLOCK_TEST };
 struct tsa_clock_settings {
 	enum tsa_clock_kind kind;
@@ -33,6 +40,10 @@ struct tsa_clock_settings {
 	//= en319421#OVR-7.12-05 loss of synchronisation and recalibration are on record
 	st (*lost)(struct scope *s, const char *reason, void *arg);
 	st (*regained)(struct scope *s, int64_t offset, int64_t error, void *arg);
+	/* clock.sampled, each hour and at the end; clock.leap, when one is announced. NULL in tests. */
+	//= en319421#OVR-7.12-06 leap seconds are on record
+	st (*sampled)(struct scope *s, const struct tsa_clock_sample *sample, void *arg);
+	st (*leap)(struct scope *s, bool inserted, int64_t day, void *arg);
 	void *arg;
 };
 struct tsa_clock;

@@ -9,7 +9,10 @@ static struct world {
 	struct timex timex;
 	int state;
 	int64_t real, up;
-	int lost, regained;
+	int lost, regained, samples, leaps;
+	struct tsa_clock_sample sample;
+	bool inserted;
+	int64_t leap_day;
 	enum code record_code;
 	char reason[TSA_CLOCK_REASON_MAX];
 } world;
@@ -56,6 +59,27 @@ static st world_regained(struct scope *s, int64_t offset, int64_t error, void *a
 	return OK;
 }
 
+static st world_sampled(struct scope *s, const struct tsa_clock_sample *sample, void *arg)
+{
+	(void)arg;
+	if (world.record_code != E_OK)
+		return fail(s, world.record_code, "no audit");
+	world.samples++;
+	world.sample = *sample;
+	return OK;
+}
+
+static st world_leap(struct scope *s, bool inserted, int64_t day, void *arg)
+{
+	(void)arg;
+	if (world.record_code != E_OK)
+		return fail(s, world.record_code, "no audit");
+	world.leaps++;
+	world.inserted = inserted;
+	world.leap_day = day;
+	return OK;
+}
+
 #define ACCURACY (500 * INT64_C(1000))
 /* 2026-12-31T12:00:00Z */
 #define NOON INT64_C(1798718400000000)
@@ -71,6 +95,8 @@ static struct tsa_clock *new_clock(enum tsa_clock_kind kind)
 		.source = &world_source,
 		.lost = world_lost,
 		.regained = world_regained,
+		.sampled = world_sampled,
+		.leap = world_leap,
 	};
 	return tsa_clock_new(&settings);
 }
@@ -119,6 +145,64 @@ static void a_synchronised_clock_gives_the_time(void **state)
 	}
 	assert_int_equal(world.regained, 1);
 	assert_int_equal(world.lost, 0);
+	tsa_clock_free(c);
+}
+
+static void look_for(struct tsa_clock *c, int64_t duration)
+{
+	for (int64_t end = world.up + duration; world.up < end; pass(TSA_CLOCK_INTERVAL))
+		tsa_clock_look(c);
+}
+
+//= en319421#OVR-7.12-04 synchronisation is on record, also while nothing is wrong
+static void each_hour_the_worst_offset_and_error_go_on_record(void **state)
+{
+	(void)state;
+	struct tsa_clock *c = new_clock(TSA_CLOCK_KERNEL);
+	look_for(c, MOMENT_HOUR / 2);
+	world.timex.offset = -7000000; /* ns */
+	world.timex.maxerror = 9000;
+	look_for(c, MOMENT_SECOND);
+	world.timex.offset = 3000000;
+	world.timex.maxerror = 1000;
+	world.timex.status |= STA_UNSYNC; /* what is not trusted is no sample of the offset */
+	world.timex.maxerror = 999999;
+	look_for(c, MOMENT_SECOND);
+	world.timex.status &= ~STA_UNSYNC;
+	world.timex.maxerror = 1000;
+	assert_int_equal(world.samples, 0);
+	look_for(c, MOMENT_HOUR / 2);
+	assert_int_equal(world.samples, 1);
+	assert_int_equal(world.sample.offset, -7000);
+	assert_int_equal(world.sample.error, 9000);
+	assert_int_equal(world.sample.looks - world.sample.trusted, 5);
+	assert_true(world.sample.until - world.sample.since >= TSA_CLOCK_SAMPLE_PERIOD);
+	world.record_code = E_UNAVAILABLE;
+	look_for(c, MOMENT_HOUR + MOMENT_MINUTE);
+	assert_int_equal(world.samples, 1);
+	world.record_code = E_OK;
+	look_for(c, MOMENT_SECOND);
+	assert_int_equal(world.samples, 2); /* later, and nothing is lost */
+	assert_true(world.sample.until - world.sample.since >= MOMENT_HOUR + MOMENT_MINUTE - 2 * TSA_CLOCK_INTERVAL);
+	tsa_clock_free(c);
+}
+
+//= en319421#OVR-7.12-06 leap seconds are on record
+static void an_announced_leap_second_goes_on_record_once(void **state)
+{
+	(void)state;
+	struct tsa_clock *c = new_clock(TSA_CLOCK_KERNEL);
+	look_for(c, MOMENT_SECOND);
+	assert_int_equal(world.leaps, 0);
+	world.state = TIME_INS;
+	world.timex.status |= STA_INS;
+	world.record_code = E_UNAVAILABLE;
+	look_for(c, MOMENT_SECOND);
+	assert_int_equal(world.leaps, 0);
+	world.record_code = E_OK;
+	look_for(c, MOMENT_MINUTE);
+	assert_int_equal(world.leaps, 1);
+	assert_true(world.inserted && world.leap_day == NOON - MOMENT_DAY / 2);
 	tsa_clock_free(c);
 }
 
@@ -370,6 +454,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_synchronised_clock_gives_the_time),
+		cmocka_unit_test(each_hour_the_worst_offset_and_error_go_on_record),
+		cmocka_unit_test(an_announced_leap_second_goes_on_record_once),
 		cmocka_unit_test(a_clock_out_of_its_accuracy_gives_none),
 		cmocka_unit_test(a_clock_that_loses_its_source_stops_at_the_next_look),
 		cmocka_unit_test(a_slow_drift_stops_before_the_accuracy_is_passed),

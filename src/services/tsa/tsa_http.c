@@ -1,4 +1,5 @@
 #include "daemon.h"
+#include "daemon_access.h"
 #include "file.h"
 #include "log.h"
 #include "pki_ext.h"
@@ -29,12 +30,12 @@ static void post_queries(struct http_exchange *const *exchange, size_t count)
 bool tsa_query_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
 		      struct http_reply *reply)
 {
-	(void)request;
 	const char *text = code == E_BUSY ? "too many requests wait already; try again in a second"
 					  : "the time-stamping authority cannot issue a token now; nothing was issued";
 	span rejection;
 	if (route->handle_all != post_queries)
 		return false;
+	tsa_note_refusal(request->state, PKI_SYSTEM_FAILURE, text);
 	scope_clear_error(s);
 	if (pki_time_stamp_rejection(s, PKI_SYSTEM_FAILURE, text, &rejection).code != E_OK)
 		return false;
@@ -45,8 +46,7 @@ bool tsa_query_failed(struct scope *s, const struct http_request *request, const
 	return true;
 }
 
-/* What stops the tokens, NULL when nothing does. */
-static const char *trouble(struct scope *s, struct tsa *tsa, char reason[TSA_CLOCK_REASON_MAX])
+const char *tsa_trouble(struct scope *s, struct tsa *tsa, char reason[TSA_CLOCK_REASON_MAX])
 {
 	const struct tsa_unit *unit = tsa_unit_now(tsa);
 	if (__atomic_load_n(&tsa->broken, __ATOMIC_RELAXED))
@@ -62,7 +62,7 @@ static st get_health(struct scope *s, const struct http_request *request, struct
 {
 	struct tsa *tsa = request->state;
 	char reason[TSA_CLOCK_REASON_MAX], key_end[MOMENT_TEXT_MAX];
-	const char *why = trouble(s, tsa, reason);
+	const char *why = tsa_trouble(s, tsa, reason);
 	char *body = scope_printf(s,
 				  "{\"status\":\"%s\",\"reason\":\"%s\",\"clock\":\"%s\",\"qualified\":%s,\"accuracy_ms\":%lld,"
 				  "\"key_end\":\"%s\",\"stamped\":%llu,\"files_fenced\":%s}\n",
@@ -98,7 +98,7 @@ const size_t tsa_public_route_count = sizeof tsa_public_routes / sizeof tsa_publ
 /* ---- for the ca ---- */
 
 /* The management CA certified many; only the component "ca" renews. */
-st tsa_management_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
 	struct pki_certificate peer;
 	char *role = NULL;
@@ -107,6 +107,23 @@ st tsa_management_permit(struct scope *s, const struct http_request *request, co
 	if (route->role != NULL && (role == NULL || strcmp(role, route->role) != 0))
 		return fail(s, E_DENIED, "this is for role '%s' only, not for '%s'", route->role, role == NULL ? "none" : role);
 	return OK;
+}
+
+st tsa_management_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	struct tsa *tsa = request->state;
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	const struct daemon_visit visit = { .route = route->path,
+					    .role = route->role,
+					    .certificate = pki_certificate_serial(&own, request->peer_certificate),
+					    .source = request->peer_address };
+	st permitted = permit(s, request, route);
+	if (permitted.code == E_OK)
+		daemon_access_granted(tsa->access, &visit);
+	else
+		daemon_access_refused(tsa->access, &visit, s->message);
+	return permitted;
 }
 
 static st put_certificate(struct scope *s, const struct http_request *request, struct http_reply *reply)

@@ -1,4 +1,5 @@
 #include "daemon.h"
+#include "daemon_access.h"
 #include "log.h"
 #include "tsa.h"
 #include <stdlib.h>
@@ -77,6 +78,34 @@ static st record_regained(struct scope *s, int64_t offset, int64_t error, void *
 	return audit_commit(s, tsa->audit, &e, &index);
 }
 
+static st record_sample(struct scope *s, const struct tsa_clock_sample *sample, void *arg)
+{
+	struct tsa *tsa = arg;
+	uint64_t index;
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_CLOCK_SAMPLED);
+	audit_number(&e, "samples", sample->looks);
+	audit_number(&e, "trusted", sample->trusted);
+	audit_number(&e, "offset_us", sample->offset);
+	audit_number(&e, "error_us", sample->error);
+	audit_time(&e, "since", sample->since);
+	audit_time(&e, "until", sample->until);
+	TRY(audit_finish(s, &e));
+	return audit_commit(s, tsa->audit, &e, &index);
+}
+
+static st record_leap(struct scope *s, bool inserted, int64_t day, void *arg)
+{
+	struct tsa *tsa = arg;
+	uint64_t index;
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_CLOCK_LEAP);
+	audit_str(&e, "change", inserted ? "inserted" : "deleted");
+	audit_time(&e, "day", day);
+	TRY(audit_finish(s, &e));
+	return audit_commit(s, tsa->audit, &e, &index);
+}
+
 static st start_clock(struct scope *s, struct tsa *tsa)
 {
 	const struct tsa_conf *conf = tsa->conf;
@@ -91,6 +120,8 @@ static st start_clock(struct scope *s, struct tsa *tsa)
 		.source = &tsa_clock_kernel,
 		.lost = record_lost,
 		.regained = record_regained,
+		.sampled = record_sample,
+		.leap = record_leap,
 		.arg = tsa,
 	};
 	tsa->clock = tsa_clock_new(&settings);
@@ -155,11 +186,26 @@ static st open_management(struct scope *s, struct tsa *tsa)
 
 /* ---- start, reload, stop ---- */
 
-static void free_all(struct tsa *tsa)
+/* Nobody comes in, and whoever came is on record. */
+static void close_doors(struct tsa *tsa)
 {
+	tsa_watch_stop(tsa->watch);
+	tsa->watch = NULL;
 	http_server_stop(tsa->management, STOP_GRACE_MS);
 	http_server_stop(tsa->server, STOP_GRACE_MS);
-	tsa_clock_free(tsa->clock);
+	tsa_clock_free(tsa->clock); /* puts its last sample on record */
+	tsa->clock = NULL;
+	daemon_access_free(tsa->access);
+	audit_tally_free(tsa->refused);
+	tsa->management = NULL;
+	tsa->server = NULL;
+	tsa->access = NULL;
+	tsa->refused = NULL;
+}
+
+static void free_all(struct tsa *tsa)
+{
+	close_doors(tsa);
 	key_client_free(tsa->keyd);
 	audit_close(tsa->audit);
 	tsa_unit_free(tsa->unit);
@@ -169,6 +215,7 @@ static void free_all(struct tsa *tsa)
 static void stop(void *state)
 {
 	struct tsa *tsa = state;
+	close_doors(tsa);
 	daemon_record_stop(tsa->audit, "asked to");
 	free_all(tsa);
 }
@@ -186,7 +233,11 @@ static st assemble(struct scope *s, struct tsa *tsa)
 	tsa->keyd = key_client_new(conf->keyd_socket);
 	TRY(tsa_unit_load(s, conf, tsa->keyd, &tsa->unit));
 	TRY(daemon_record_start(s, tsa->audit));
+	tsa->access = daemon_access_new(tsa->audit);
+	tsa->refused = audit_tally_new(tsa->audit, MOMENT_MINUTE);
+	TRY(tsa_record_unit(s, tsa, conf, tsa->unit));
 	TRY(start_clock(s, tsa));
+	tsa->watch = tsa_watch_start(tsa);
 	TRY(open_management(s, tsa));
 	return open_public(s, tsa);
 }
@@ -232,6 +283,11 @@ static st reload_unit(struct scope *s, struct tsa *tsa, const struct tsa_conf *n
 			    "only certificate, chain and policy are read anew; everything else changes at a restart");
 	struct tsa_unit *unit = NULL;
 	TRY(tsa_unit_load(s, new, tsa->keyd, &unit));
+	st recorded = tsa_record_unit(s, tsa, new, unit);
+	if (recorded.code != E_OK) {
+		tsa_unit_free(unit);
+		return recorded;
+	}
 	unit->earlier = tsa->unit;
 	__atomic_store_n(&tsa->unit, unit, __ATOMIC_RELEASE);
 	http_server_reload(tsa->server);

@@ -152,9 +152,38 @@ static const char *told(const struct scope *s, enum code code)
 	return plain ? s->message : "the time-stamping authority cannot issue a token now; nothing was issued";
 }
 
+//= rfc3161#2.4.2 PKIFailureInfo
+static const char *failure_name(enum pki_failure failure)
+{
+	static const struct {
+		enum pki_failure failure;
+		const char *name;
+	} names[] = {
+		{ PKI_BAD_ALG, "badAlg" },
+		{ PKI_BAD_REQUEST, "badRequest" },
+		{ PKI_BAD_DATA_FORMAT, "badDataFormat" },
+		{ PKI_TIME_NOT_AVAILABLE, "timeNotAvailable" },
+		{ PKI_UNACCEPTED_POLICY, "unacceptedPolicy" },
+		{ PKI_UNACCEPTED_EXTENSION, "unacceptedExtension" },
+		{ PKI_ADD_INFO_NOT_AVAILABLE, "addInfoNotAvailable" },
+	};
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (names[i].failure == failure)
+			return names[i].name;
+	return "systemFailure";
+}
+
+void tsa_note_refusal(struct tsa *tsa, enum pki_failure failure, const char *reason)
+{
+	const struct audit_tally_field field[] = { { "failure", span_str(failure_name(failure)) },
+						   { "reason", span_str(reason) } };
+	audit_tally_add(tsa->refused, AUDIT_TIME_STAMP_REFUSED, field, sizeof field / sizeof field[0]);
+}
+
 static st reject(struct scope *s, const struct stamping *w, enum code code)
 {
 	const char *text = scope_printf(s, "%s", told(s, code));
+	tsa_note_refusal(w->tsa, w->failure, s->message);
 	scope_clear_error(s);
 	return pki_time_stamp_rejection(s, w->failure, text, &w->query->answer);
 }

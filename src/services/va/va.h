@@ -36,6 +36,7 @@ struct va {
 	struct va_cache *cache;
 	struct key_client *keyd;
 	struct audit *audit;
+	struct daemon_access *access;
 	struct http_server *public_server, *push_server;
 	pthread_mutex_t feed; /* one batch at a time, until it is what is answered */
 	pthread_mutex_t lock; /* of `directory` */

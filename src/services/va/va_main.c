@@ -1,4 +1,5 @@
 #include "daemon.h"
+#include "daemon_access.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
@@ -127,13 +128,22 @@ static st open_state(struct scope *s, struct va *va)
 	return audit_open(s, &audit, &va->audit);
 }
 
-static void va_free(struct va *va)
+/* Nobody comes in, and whoever came is on record. */
+static void close_doors(struct va *va)
 {
 	va_watch_stop(va);
-	if (va->public_server != NULL)
-		http_server_stop(va->public_server, STOP_GRACE_MS);
-	if (va->push_server != NULL)
-		http_server_stop(va->push_server, STOP_GRACE_MS);
+	va->watch = NULL;
+	http_server_stop(va->public_server, STOP_GRACE_MS);
+	http_server_stop(va->push_server, STOP_GRACE_MS);
+	daemon_access_free(va->access);
+	va->public_server = NULL;
+	va->push_server = NULL;
+	va->access = NULL;
+}
+
+static void va_free(struct va *va)
+{
+	close_doors(va);
 	if (va->audit != NULL)
 		audit_close(va->audit);
 	va_cache_free(va->cache);
@@ -152,6 +162,7 @@ static st start_parts(struct scope *s, struct va *va)
 		return fail(s, E_CONFIG, "name audit-socket, or audit-journal where no auditd runs, not both");
 	TRY(open_state(s, va));
 	TRY(daemon_record_start(s, va->audit));
+	va->access = daemon_access_new(va->audit);
 	TRY(serve_push(s, va));
 	TRY(serve_public(s, va));
 	return va_watch_start(s, va);
@@ -213,6 +224,7 @@ static st reload(struct scope *s, void *state, const void *conf)
 static void stop(void *state)
 {
 	struct va *va = state;
+	close_doors(va);
 	daemon_record_stop(va->audit, "asked to");
 	va_free(va);
 }

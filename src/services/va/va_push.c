@@ -2,6 +2,7 @@
  * What the ca pushes: the status feed, and by va_crl.c and va_certificate.c its CRLs and this daemon's renewed certificate.
  */
 #include "failpoint.h"
+#include "daemon_access.h"
 #include "log.h"
 #include "moment.h"
 #include "pki_ext.h"
@@ -16,7 +17,7 @@ static st check_name(struct scope *s, const struct pki_certificate *peer, const 
 }
 
 //= en319411-1#CSS-6.3.10-05 who may change what is published as status is one component, by its certificate's role
-st va_push_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
 	struct va *va = request->state;
 	const char *wanted = va_conf_now(va)->push_peer;
@@ -31,6 +32,23 @@ st va_push_permit(struct scope *s, const struct http_request *request, const str
 		TRY(check_name(s, &peer, wanted));
 	__atomic_store_n(&va->contact, moment_monotonic(), __ATOMIC_RELAXED);
 	return OK;
+}
+
+st va_push_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	struct va *va = request->state;
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	const struct daemon_visit visit = { .route = route->path,
+					    .role = route->role,
+					    .certificate = pki_certificate_serial(&own, request->peer_certificate),
+					    .source = request->peer_address };
+	st permitted = permit(s, request, route);
+	if (permitted.code == E_OK)
+		daemon_access_granted(va->access, &visit);
+	else
+		daemon_access_refused(va->access, &visit, s->message);
+	return permitted;
 }
 
 /* ---- the feed ---- */
@@ -91,6 +109,32 @@ static st publish(struct scope *s, struct va *va, const struct va_batch *batch, 
 	return OK;
 }
 
+/* What was published is published: that it could not be recorded is said in the log. */
+static void record_crl(struct va *va, const struct va_ca *ca)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_EVENT e;
+	uint64_t index;
+	audit_begin(&e, &s, AUDIT_CRL_PUBLISHED);
+	audit_str(&e, "ca", ca->name);
+	audit_number(&e, "number", (int64_t)ca->crl.number);
+	audit_hex(&e, "digest", SPAN_ARRAY(ca->crl.digest));
+	if (audit_finish(&s, &e).code != E_OK || audit_commit(&s, va->audit, &e, &index).code != E_OK)
+		log_failure(&s, "recording that a CRL is published");
+}
+
+/* Those of the directory that were not published in the one before. */
+static void record_crls(struct va *va, const struct va_directory *before)
+{
+	AUTO_DIRECTORY *now = va_directory_take(va);
+	for (size_t i = 0; now != before && i < now->count; i++) {
+		const struct va_ca *ca = &now->ca[i], *old = va_directory_named(before, span_str(ca->name));
+		if (ca->crl.number != 0 && (old == NULL || old->crl.number != ca->crl.number))
+			record_crl(va, ca);
+	}
+}
+
 static st answer_number(struct scope *s, struct http_reply *reply, uint64_t number)
 {
 	reply->content_type = "application/json";
@@ -105,6 +149,7 @@ static st feed_post(struct scope *s, const struct http_request *request, struct 
 	struct va_batch batch;
 	TRY(va_feed_read(s, request->body, &batch));
 	(void)pthread_mutex_lock(&va->feed);
+	AUTO_DIRECTORY *before = va_directory_take(va);
 	struct va_applied applied = { 0 };
 	st done = va_store_apply(s, va->store, &batch, check_item, va, &applied);
 	if (done.code == E_OK && applied.changed) {
@@ -113,6 +158,7 @@ static st feed_post(struct scope *s, const struct http_request *request, struct 
 	}
 	(void)pthread_mutex_unlock(&va->feed);
 	TRY(done);
+	record_crls(va, before);
 	if (applied.switched)
 		log_put(LOG_LEVEL_NOTICE, "a snapshot of the status feed, number %llu, is what is answered now",
 			(unsigned long long)applied.number);
