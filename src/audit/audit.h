@@ -18,8 +18,8 @@ enum audit_code {
 	AUDIT_CODE_COUNT
 };
 /* `class` of an event: what auditd refuses when checkpoints are overdue (AUDIT_ISSUANCE and AUDIT_SIGNATURE) or their time-stamps are
- * (AUDIT_ISSUANCE), what it keeps an index of (AUDIT_CONTROL). */
-enum audit_class { AUDIT_ISSUANCE, AUDIT_SIGNATURE, AUDIT_OPERATION, AUDIT_SYSTEM, AUDIT_CONTROL };
+ * (AUDIT_ISSUANCE), what it keeps an index of (AUDIT_CONTROL), what persons enter (AUDIT_MANUAL). */
+enum audit_class { AUDIT_ISSUANCE, AUDIT_SIGNATURE, AUDIT_OPERATION, AUDIT_SYSTEM, AUDIT_CONTROL, AUDIT_MANUAL };
 /* rfc5424#6.2.1 its words; of rising urgency here. `notice`: normal, and worth a look; `warning`: to be looked at; `alert`: to be acted on at once. */
 enum audit_severity { AUDIT_INFO, AUDIT_NOTICE, AUDIT_WARNING, AUDIT_ALERT };
 struct audit_row {

@@ -25,6 +25,10 @@ static const struct class_row {
 			      "time-stamp needs its own record, and status goes on." },
 	[AUDIT_OPERATION] = { "operation", "What people and services did." },
 	[AUDIT_SYSTEM] = { "system", "Start, stop and condition of the system itself." },
+	[AUDIT_MANUAL] = { "manual",
+			   "What persons saw and did, entered with `chancery record add`. `reference` is how later records name this one, `person` who "
+			   "says so, `at` when it happened, `file` the SHA-256 of an attached file, `operator` the account that entered it. Persons are "
+			   "named by their ids on the register only." },
 	[AUDIT_CONTROL] = { "control",
 			    "The register of persons and operations with quorum. auditd keeps an index of them: whoever has the "
 			    "founding document and these can verify every critical operation." },

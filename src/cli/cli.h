@@ -30,6 +30,8 @@ struct cli_command {
 	size_t option_count;
 	bool without_configuration; /* works outside an installation */
 	st (*run)(struct scope *s, struct cli *c);
+	/* The first argument decides which options there are: the command that it stands for, which takes the place of this one. */
+	st (*of)(struct scope *s, const char *argument, const struct cli_command **out);
 };
 struct cli_noun {
 	const char *name;

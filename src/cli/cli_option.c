@@ -165,6 +165,8 @@ static st take_word(struct scope *s, struct cli *c, const char *word)
 		c->command = command_named(c->noun, word);
 		return c->command == NULL ? no_verb(s, c->noun, word) : OK;
 	}
+	if (c->command->of != NULL)
+		return c->command->of(s, word, &c->command);
 	if (c->command->arguments == NULL)
 		return fail(s, E_INPUT, "'%s' is one word too many; see chancery%s --help", word, understood(s, c));
 	if (c->argument_count == CLI_VALUES_MAX)

@@ -1,4 +1,4 @@
-#include "cli.h"
+#include "cli_manual.h"
 #include "cli_nearest.h"
 #include "cli_op.h"
 #include "cli_soft_key.h"
@@ -143,6 +143,64 @@ static void nothing_is_suggested_that_is_far_from_what_was_typed(void **state)
 	}
 }
 
+/* Whoever adds a manual event to the catalogue is told here what else it needs. */
+static void every_manual_event_of_the_catalogue_can_be_entered(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	size_t found = 0;
+	for (int code = 0; code < AUDIT_CODE_COUNT; code++) {
+		const struct audit_row *row = audit_row((enum audit_code)code);
+		const struct cli_kind *kind = cli_kind_of((enum audit_code)code);
+		const struct cli_command *command = NULL;
+		assert_int_equal(row->class == AUDIT_MANUAL, kind != NULL);
+		if (kind == NULL)
+			continue;
+		found++;
+		assert_ok(&s, cli_manual_command(&s, row->name, &command)); /* each field has a row, or it dies */
+		assert_string_equal(command->verb, scope_printf(&s, "add %s", row->name));
+		assert_non_null(strstr(kind->example, scope_printf(&s, "record add %s --by ", row->name)));
+		for (size_t i = 0; i < command->option_count; i++)
+			assert_true(!command->options[i].required ||
+				    strstr(kind->example, scope_printf(&s, " --%s ", command->options[i].name)) != NULL);
+		bool refers = strstr(row->fields, "closes:") != NULL || strstr(row->fields, "about:") != NULL;
+		assert_true(!refers || cli_manual_opens(kind->refers));
+	}
+	assert_true(found > 25);
+	assert_fails(&s, E_INPUT, cli_manual_command(&s, "certificate.issued", &(const struct cli_command *){ NULL }));
+}
+
+static void times_are_taken_as_people_write_them(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t now = scope_now(&s), day = now - now % MOMENT_DAY - MOMENT_DAY, got;
+	char text[MOMENT_TEXT_MAX];
+	const char *date = scope_printf(&s, "%.10s", moment_text(day, text));
+	static const char *const good[] = {
+		"%s", "%sT00:00Z", "%s 00:00", "%s 00:00:00", "%sT00:00:00Z", "%sT00:00:00.000000Z"
+	};
+	static const char *const bad[] = { "%s 24:00", "%sx", "%s 0:00", "x%s", "%s 00:00 +0100" };
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		char value[64];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		(void)snprintf(value, sizeof value, good[i], date);
+		assert_ok(&s, cli_manual_time(&s, "at", value, false, &got));
+		assert_true(got == day);
+		if (i >= sizeof bad / sizeof bad[0])
+			continue;
+		(void)snprintf(value, sizeof value, bad[i], date);
+#pragma GCC diagnostic pop
+		assert_fails(&s, E_INPUT, cli_manual_time(&s, "at", value, false, &got));
+	}
+	assert_fails(&s, E_INPUT, cli_manual_time(&s, "at", moment_text(now + MOMENT_HOUR, text), false, &got));
+	assert_ok(&s, cli_manual_time(&s, "due", moment_text(now + MOMENT_HOUR, text), true, &got));
+	assert_fails(&s, E_INPUT, cli_manual_time(&s, "at", moment_text(now - 400 * MOMENT_DAY, text), false, &got));
+}
+
 /* The tables are complete: whoever adds a command without an example or a handler is told here. */
 static void every_command_has_a_summary_an_example_that_parses_and_a_handler(void **state)
 {
@@ -152,7 +210,7 @@ static void every_command_has_a_summary_an_example_that_parses_and_a_handler(voi
 			const struct cli_command *command = &cli_nouns[i]->commands[k];
 			assert_non_null(command->summary);
 			assert_non_null(command->example);
-			assert_non_null(command->run);
+			assert_true(command->run != NULL || command->of != NULL);
 			assert_true(command->verb != NULL || cli_nouns[i]->command_count == 1);
 			for (size_t o = 0; o < command->option_count; o++)
 				assert_true(command->options[o].help != NULL &&
@@ -164,7 +222,7 @@ static void every_command_has_a_summary_an_example_that_parses_and_a_handler(voi
 			struct cli c;
 			bool help;
 			assert_ok(&s, parse(&s, &c, &help, command->example));
-			assert_ptr_equal(c.command, command);
+			assert_true(c.command == command || command->of != NULL);
 		}
 }
 
@@ -246,6 +304,8 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_with_a_line_is_said_with_what_to_do),
 		cmocka_unit_test(nothing_is_suggested_that_is_far_from_what_was_typed),
 		cmocka_unit_test(help_is_there_at_every_level_even_when_something_is_missing),
+		cmocka_unit_test(every_manual_event_of_the_catalogue_can_be_entered),
+		cmocka_unit_test(times_are_taken_as_people_write_them),
 		cmocka_unit_test(every_command_has_a_summary_an_example_that_parses_and_a_handler),
 		cmocka_unit_test(text_shows_objects_as_lines_and_lists_as_tables),
 		cmocka_unit_test(ages_are_told_in_the_unit_that_fits),

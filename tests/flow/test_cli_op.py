@@ -57,7 +57,7 @@ class Desk:
         with open(os.path.join(self.home, "etc", "chancery.conf"), "w") as f:
             f.write(f"name = TEST\napi-url = https://127.0.0.1:{w.port}\napi-certificate = {w.file('operator.pem')}\n"
                     f"api-key = {w.file('operator.key')}\napi-server-ca = {w.file('management.pem')}\nfounding = {site.founding}\n"
-                    f"founding-hash = {site.founding_hash}\n[daemon auditd]\nprogram = chancery-auditd\nconfig = {site.auditd.config}\n"
+                    f"founding-hash = {site.founding_hash}\naudit-log = {site.auditd.log}\n[daemon auditd]\nprogram = chancery-auditd\nconfig = {site.auditd.config}\n"
                     f"socket = {site.auditd.socket}\n")
 
     def call(self, *words):
@@ -281,6 +281,13 @@ def test_wrong_turns_end_with_what_to_do(desk, words, code, says):
     for text in says:
         assert text in done.stderr, done.stderr
     assert not os.path.exists(desk.work("x"))
+
+
+def test_a_manual_record_is_entered_by_somebody_on_the_register(desk):
+    words = ["record", "add", "physical.left", "--zone", "hsm-room", "--persons", "p0 p1", "--by"]
+    done = desk.call(*words, "p99")
+    assert done.returncode == 5 and "there is no p99 on the register" in done.stderr and "role list" in done.stderr
+    assert desk.good(*words, "p0")["on record"] == "physical.left"
 
 
 def test_another_founding_document_is_not_taken(desk):
