@@ -3,12 +3,14 @@
 #include "audit_json.h"
 #include "audit_local.h"
 #include "file.h"
+#include "log.h"
 #include "moment.h"
 #include "text.h"
 #include "unit.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void revoked(struct audit_event *e, struct scope *s, span actor)
@@ -242,6 +244,79 @@ static void every_event_of_the_catalogue_can_be_written_and_read(void **state)
 	buf_init(&page, 0);
 	audit_catalogue(&page);
 	assert_non_null(memmem(page.data, page.len, "`certificate.issued`", 20));
+}
+
+static void unknown_field(struct audit_event *e)
+{
+	audit_number(e, "sise", 7);
+}
+
+static void another_form(struct audit_event *e)
+{
+	audit_str(e, "size", "7");
+}
+
+static void twice(struct audit_event *e)
+{
+	audit_number(e, "size", 7);
+	audit_number(e, "size", 7);
+}
+
+static void nothing(struct audit_event *e)
+{
+	(void)e;
+}
+
+static void as_it_should_be(struct audit_event *e)
+{
+	audit_number(e, "size", 7);
+}
+
+static int ending_of(void (*fill)(struct audit_event *e), enum audit_code code)
+{
+	(void)fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		struct audit_event e;
+		log_init("test", LOG_LEVEL_ERROR - 1);
+		audit_begin(&e, &s, code);
+		fill(&e);
+		_exit(audit_finish(&s, &e).code == E_OK ? 0 : 99);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* A fault of ours ends the process: nothing that the catalogue does not have leaves a daemon. */
+static void what_is_not_in_the_catalogue_cannot_be_written(void **state)
+{
+	(void)state;
+	int bug = code_row(E_BUG)->exit_code;
+	assert_int_equal(ending_of(as_it_should_be, AUDIT_LOG_STOPPED), 0);
+	assert_int_equal(ending_of(as_it_should_be, AUDIT_CODE_COUNT), bug);
+	assert_int_equal(ending_of(unknown_field, AUDIT_LOG_STOPPED), bug);
+	assert_int_equal(ending_of(another_form, AUDIT_LOG_STOPPED), bug);
+	assert_int_equal(ending_of(twice, AUDIT_LOG_STOPPED), bug);
+	assert_int_equal(ending_of(nothing, AUDIT_LOG_STOPPED), bug);
+}
+
+static void severities_are_those_of_the_standard(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	enum audit_severity severity;
+	assert_ok(&s, audit_severity_named(&s, "warning", &severity));
+	assert_true(severity == AUDIT_WARNING && AUDIT_INFO < AUDIT_NOTICE && AUDIT_NOTICE < severity &&
+		    severity < AUDIT_ALERT);
+	assert_fails(&s, E_INPUT, audit_severity_named(&s, "urgent", &severity));
+	for (int code = 0; code < AUDIT_CODE_COUNT; code++)
+		assert_true(audit_row((enum audit_code)code)->clause[0] != 0 && audit_row((enum audit_code)code)->text[0] != 0);
 }
 
 static void an_oversize_record_is_refused(void **state)
@@ -532,6 +607,8 @@ int main(void)
 		cmocka_unit_test(a_value_of_another_form_than_the_catalogue_has_is_refused),
 		cmocka_unit_test(malformed_records_are_refused),
 		cmocka_unit_test(every_event_of_the_catalogue_can_be_written_and_read),
+		cmocka_unit_test(what_is_not_in_the_catalogue_cannot_be_written),
+		cmocka_unit_test(severities_are_those_of_the_standard),
 		cmocka_unit_test(an_oversize_record_is_refused),
 		TEST(a_journal_that_does_not_begin_with_record_0_is_refused),
 		TEST(a_torn_last_group_is_dropped_whole_and_a_damaged_earlier_one_is_not),

@@ -11,6 +11,15 @@ static const struct report_kind kinds[] = {
 	{ AUDIT_OPERATION_REFUSED, "an operation without its quorum, or that was none", NULL, NULL, "reason" },
 	{ AUDIT_KEY_REFUSED, "a key was asked for what it may not do", NULL, NULL, "reason" },
 	{ AUDIT_GROUP_ACTIVATED, "a key group opened with a management CRL older than 24 hours", "old_crl", NULL, "old_crl" },
+	{ AUDIT_COPY_REFUSED, "the second place of the log holds another history", NULL, NULL, "reason" },
+	{ AUDIT_STATUS_MISMATCH, "database, OCSP and CRL say different things", NULL, NULL, "serial" },
+	{ AUDIT_MALWARE_FOUND, "malware was found", NULL, NULL, "text" },
+	{ AUDIT_INCIDENT_OPENED, "an incident", NULL, NULL, "text" },
+	{ AUDIT_ALERT_OPENED, "an alert", NULL, NULL, "text" },
+	{ AUDIT_ACCESS_REFUSED, "somebody was refused at an interface", NULL, NULL, "reason" },
+	{ AUDIT_REVOCATION_REFUSED, "a revocation that was refused", NULL, NULL, "reason" },
+	{ AUDIT_SERVICE_CRASHED, "a daemon that was not stopped in order", NULL, NULL, "version" },
+	{ AUDIT_UNIT_STOPPED, "a time-stamp unit gave no tokens", NULL, NULL, "reason" },
 	{ AUDIT_CLOCK_LOST, "time-stamping stopped: the clock was lost", NULL, NULL, "reason" },
 	{ AUDIT_TOKEN_LOST, "a token did not answer", NULL, NULL, "reason" },
 	{ AUDIT_OCSP_GAP, "OCSP answers that are not counted", NULL, NULL, "key" },
@@ -61,7 +70,7 @@ const char *report_bucket_name(struct scope *s, const struct report *r, size_t b
 /* The person a record names, or else the daemon that wrote it. */
 static span who_did(const struct audit_record *record, bool *out_person)
 {
-	static const char *const names[] = { "actor", "operator" };
+	static const char *const names[] = { "actor", "person", "operator" };
 	*out_person = true;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		const struct audit_field *field = audit_field_of(record, names[i]);

@@ -11,7 +11,7 @@
 #define REPORT_EXCEPTIONS_MAX 500 /* that are listed; all are counted */
 #define REPORT_OPERATIONS_MAX 500
 #define REPORT_DEEDS_MAX      1000
-#define REPORT_KINDS_MAX      16
+#define REPORT_KINDS_MAX      32
 
 struct report_exception {
 	uint64_t seq;

@@ -2,8 +2,10 @@
 register after crashes, with an edited database, and at every ca."""
 import datetime
 import hashlib
+import json
 import os
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -352,6 +354,20 @@ def test_after_kill_9_and_restart_the_register_is_the_same(site):
 
 
 @needs_failpoints
+def test_a_role_that_lapsed_is_on_record_once(site):
+    """The ca looks at its start and each hour: the training of p6 became a year old while it ran."""
+    tool = os.path.join(kc.BUILD, "src", "chancery")
+
+    def lapsed():
+        done = subprocess.run([tool, "audit", "show", "--log", site.auditd.log, "--event", "role.lapsed", "--json"], capture_output=True, text=True)
+        return [(leaf["record"]["person"], leaf["record"]["roles"]) for leaf in json.loads(done.stdout or "[]")]
+    for _ in range(2):
+        site.world.ca.stop()
+        site.world.ca.start()
+    until(lambda: lapsed() == [("p6", HR)], 20)
+    assert lapsed() == [("p6", HR)]
+
+
 def test_a_ca_killed_behind_the_record_has_the_entry_at_its_next_start():
     with Site(build=FAILPOINTS) as site:
         before = site.register()

@@ -253,7 +253,7 @@ st ca_key_enter_revocation(struct scope *s, struct db_tx *tx, span serial, int r
 st ca_key_catch_up(struct scope *s, struct ca *ca);
 
 /* ---- ca_expired.c ---- */
-/* certificate.expired for what ended since it was looked at before; the first time, only that it was looked at. */
+/* certificate.expired and role.lapsed for what ended since it was looked at before; the first time, only that it was looked at. */
 st ca_expired_look(struct scope *s, struct ca *ca);
 /* The same at start, and then each hour: of the thread that renews. */
 void ca_expired_tend(struct ca *ca);

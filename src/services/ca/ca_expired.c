@@ -1,6 +1,6 @@
-/* Certificates whose validity ended, on record: at start and then each hour, for each CA, since the time up to which it was done before. */
-#include "ca_sql.h"
-#include "ca.h"
+/* What came to its end by time alone, on record: certificates, for each CA, and roles of persons. At start and then each hour, since the time up to which it
+ * was done before. */
+#include "ca_register.h"
 #include "log.h"
 #include "text.h"
 
@@ -15,11 +15,18 @@ struct of_ca {
 	struct ca_record record;
 };
 
+struct lapse {
+	struct audit_event event;
+	struct ca_record record;
+};
+
 struct expired {
 	struct scope *s;
 	int64_t from, to;
 	struct of_ca *ca; /* those that had any */
 	size_t cas;
+	struct lapse *lapse;
+	size_t lapses;
 };
 
 static st add_row(struct scope *s, const struct db_row *row, void *arg)
@@ -63,12 +70,53 @@ static st build_record(struct scope *s, struct ca *ca, const struct expired *x, 
 	return audit_finish(s, &of->event);
 }
 
-/* With the time in one transaction: each certificate is in one record. */
+/* ---- roles ---- */
+
+static st add_lapse(struct scope *s, struct expired *x, const struct control_person *p)
+{
+	struct lapse *l = &x->lapse[x->lapses++];
+	audit_begin(&l->event, s, AUDIT_ROLE_LAPSED);
+	audit_str(&l->event, "person", p->id);
+	audit_str(&l->event, "roles", control_roles_text(s, p->granted));
+	audit_time(&l->event, "at", control_training_ends(p));
+	l->record = (struct ca_record){ .event = &l->event };
+	return audit_finish(s, &l->event);
+}
+
+//= tsps#5.3.4 a role lapses when the last training is older than 12 months
+static st add_lapses(struct scope *s, struct expired *x, const struct control_register *r)
+{
+	const struct control_person *p;
+	x->lapse = scope_alloc(s, CONTROL_PERSONS_MAX * sizeof *x->lapse);
+	for (size_t i = 0; (p = control_person_at(r, i)) != NULL; i++) {
+		int64_t end = control_training_ends(p);
+		if (p->granted != 0 && !p->left && end >= x->from && end < x->to)
+			TRY(add_lapse(s, x, p));
+	}
+	return OK;
+}
+
+static st find_lapses(struct scope *s, struct ca *ca, struct expired *x)
+{
+	const struct control_register *r;
+	if (ca->reg == NULL || x->from == 0)
+		return OK;
+	TRY(ca_register_take(s, ca, &r));
+	st found = add_lapses(s, x, r);
+	ca_register_give(ca);
+	return found;
+}
+
+/* ---- on record ---- */
+
+/* With the time in one transaction: each certificate and each lapse is in one record. */
 static st enter(struct scope *s, struct db_tx *tx, void *arg)
 {
 	struct expired *x = arg;
 	for (size_t i = 0; i < x->cas; i++)
 		TRY(ca_entry_record(s, tx, &x->ca[i].record));
+	for (size_t i = 0; i < x->lapses; i++)
+		TRY(ca_entry_record(s, tx, &x->lapse[i].record));
 	return ca_meta_set(s, tx, META, x->to);
 }
 
@@ -79,6 +127,8 @@ static st put_on_record(struct scope *s, struct ca *ca, struct expired *x)
 	TRY(db_tx(s, ca->db, enter, x));
 	for (size_t i = 0; i < x->cas; i++)
 		TRY(ca_relay_deliver(s, ca, &x->ca[i].record));
+	for (size_t i = 0; i < x->lapses; i++)
+		TRY(ca_relay_deliver(s, ca, &x->lapse[i].record));
 	return OK;
 }
 
@@ -86,9 +136,13 @@ st ca_expired_look(struct scope *s, struct ca *ca)
 {
 	struct expired x = { .s = s, .to = scope_now(s) };
 	TRY(db_read(s, ca->db, read_expired, &x));
-	st status = put_on_record(s, ca, &x);
+	st status = find_lapses(s, ca, &x);
+	if (status.code == E_OK)
+		status = put_on_record(s, ca, &x);
 	for (size_t i = 0; i < x.cas; i++)
 		audit_event_free(&x.ca[i].event);
+	for (size_t i = 0; i < x.lapses; i++)
+		audit_event_free(&x.lapse[i].event);
 	return status;
 }
 
@@ -100,5 +154,5 @@ void ca_expired_tend(struct ca *ca)
 		return;
 	ca->expired_looked = moment_monotonic();
 	if (ca_expired_look(&s, ca).code != E_OK)
-		log_failure(&s, "recording the certificates that have expired");
+		log_failure(&s, "recording what has expired");
 }
