@@ -42,6 +42,9 @@ struct audit_event {
 };
 /* Starts with v, id, time, event, tx (the scope's id). Free with audit_event_free in any case. */
 void audit_begin(struct audit_event *e, struct scope *s, enum audit_code code);
+/* The same under an id that is derived from what happened: whoever tells it again after a kill tells it once, for auditd drops the second.
+ * The id must not be guessable from what the log's readers may not know: it salts the hash of the leaf. */
+void audit_begin_as(struct audit_event *e, struct scope *s, enum audit_code code, const uint8_t id[16]);
 void audit_event_free(struct audit_event *e);
 #define AUTO_EVENT __attribute__((cleanup(audit_event_free))) struct audit_event
 /* Field names and forms are those of the catalogue: any other, or one left out, is a bug and ends the process. */

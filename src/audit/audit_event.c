@@ -24,10 +24,17 @@ static void put_hex(struct audit_event *e, span bytes)
 
 void audit_begin(struct audit_event *e, struct scope *s, enum audit_code code)
 {
+	uint8_t id[sizeof e->id];
+	scope_random(s, id, sizeof id);
+	audit_begin_as(e, s, code, id);
+}
+
+void audit_begin_as(struct audit_event *e, struct scope *s, enum audit_code code, const uint8_t id[16])
+{
 	char when[MOMENT_TEXT_MAX];
 	*e = (struct audit_event){ .code = code };
 	buf_init(&e->json, AUDIT_RECORD_MAX + 1);
-	scope_random(s, e->id, sizeof e->id);
+	memcpy(e->id, id, sizeof e->id);
 	put(e, SPAN_LITERAL("{\"v\":1,\"id\":\""));
 	put_hex(e, SPAN_ARRAY(e->id));
 	put(e, SPAN_LITERAL("\",\"time\":\""));

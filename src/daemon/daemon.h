@@ -34,6 +34,8 @@ struct daemon {
 	bool (*needs_internet)(
 		const void *conf); /* the same where the configuration decides (a network HSM); NULL: it does not */
 	bool loads_module;         /* another vendor's code runs in this process: devices and system files are open to it */
+	/* Before fence and filter, in a process without threads: for what starts programs (the hook of an alert). NULL: nothing. */
+	st (*before_fence)(struct scope *s, const void *conf);
 	/* Paths that do not stand in the configuration, such as those of options; NULL: there are none. */
 	void (*further_paths)(void (*each)(void *state, enum conf_access access, const char *path), void *state);
 };

@@ -3,7 +3,7 @@
  * checkpoint covers; a file that is there does not change, but for the checkpoint, which comes last.
  */
 #include "auditd.h"
-#include "auditd_pacer.h"
+#include "daemon_pacer.h"
 #include "auditd_push.h"
 #include "file.h"
 #include "log.h"

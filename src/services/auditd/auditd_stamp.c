@@ -4,7 +4,7 @@
  */
 #include "audit_client.h"
 #include "auditd.h"
-#include "auditd_pacer.h"
+#include "daemon_pacer.h"
 #include "client.h"
 #include "failpoint.h"
 #include "log.h"

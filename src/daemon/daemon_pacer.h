@@ -1,5 +1,5 @@
 /*
- * auditd_pacer.h - a thread that does something again and again, pauses in between, and ends when it is told to.
+ * daemon_pacer.h - a thread that does something again and again, pauses in between, and ends when it is told to.
  */
 #pragma once
 #include "scope.h"
@@ -13,7 +13,7 @@ struct pacer {
 	bool stopping;
 };
 void pacer_init(struct pacer *p);
-/* Ends auditd when there is no thread to be had; `what` it is for. */
+/* Ends the daemon when there is no thread to be had; `what` it is for. */
 void pacer_start(struct pacer *p, const char *what, void *(*run)(void *), void *argument);
 /* Waits until the thread has ended; nothing when it was never started. */
 void pacer_stop(struct pacer *p);

@@ -1,4 +1,4 @@
-#include "auditd_pacer.h"
+#include "daemon_pacer.h"
 #include "log.h"
 #include "moment.h"
 

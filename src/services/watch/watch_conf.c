@@ -1,0 +1,105 @@
+#include "moment.h"
+#include "watch.h"
+
+#define SEVERITIES "info notice warning alert"
+
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row rows[] = {
+	ROW(CONF_PATH, socket, "socket", .access = CONF_LISTENS,
+	    .help = "Local socket that tells which alerts are open (HTTP)."),
+	ROW(CONF_STRING, group, "socket-group", .standard = "",
+	    .help = "Group whose members may ask; left out, only the daemon's own user and root may."),
+	ROW(CONF_PATH, state, "state-directory", .access = CONF_KEEPS,
+	    .help = "What is open, counted and sent, and up to which record."),
+	ROW(CONF_PATH, audit_socket, "audit-socket", .access = CONF_CONNECTS,
+	    .help = "Socket of auditd: the log is read and alerts are put on record there."),
+	ROW(CONF_PATH, anchor, "audit-anchor", .access = CONF_REPLACES, .standard = "",
+	    .help = "File that keeps the last checkpoint that its records were acknowledged under."),
+	ROW(CONF_PATH, tls_certificate, "tls-certificate", .standard = "",
+	    .help = "Its certificate (role watch) for the ca's API, PEM."),
+	ROW(CONF_PATH, tls_key, "tls-key", .standard = "", .help = "Private key of the certificate, PEM, mode 0600."),
+	ROW(CONF_PATH, tls_ca, "tls-ca", .standard = "",
+	    .help = "Certificate that servers of https:// probes must lead to, PEM."),
+	ROW(CONF_DURATION, probe_interval, "probe-interval", .standard = "30s", .min = 10000, .max = MOMENT_DAY,
+	    .help = "Pause between two rounds of probes."),
+	ROW(CONF_INTEGER, probe_failures, "probe-failures", .standard = "2", .min = 1, .max = 100,
+	    .help = "An alert is raised when a probe has failed so often in a row."),
+	ROW(CONF_DURATION, outage_once, "outage-limit", .standard = "20m", .min = 10000, .max = MOMENT_DAY,
+	    .help = "A service that is down for longer is a significant incident.", .clause = "EN 319 401 REQ-7.9.3-07"),
+	ROW(CONF_DURATION, outage_week, "outage-limit-week", .standard = "1h", .min = 10000, .max = 7 * MOMENT_DAY,
+	    .help = "So is one that was down for longer within a week, all taken together.",
+	    .clause = "EN 319 401 REQ-7.9.3-07"),
+};
+#undef ROW
+
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_rule_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row rule_rows[] = {
+	ROW(CONF_BOOLEAN, on, "on", .standard = "yes", .help = "A rule that is not on raises nothing."),
+	ROW(CONF_CHOICE, severity, "severity", .standard = "", .choices = SEVERITIES, .help = "Of the alert.",
+	    .clause = "RFC 5424 6.2.1"),
+	ROW(CONF_INTEGER, threshold, "threshold", .standard = "", .min = 1, .max = 1000,
+	    .help = "So many records within the window raise the alert."),
+	ROW(CONF_DURATION, window, "window", .standard = "", .min = MOMENT_SECOND / 10, .max = 366 * MOMENT_DAY,
+	    .help = "A rule that no record closes is closed when there was none that counts for so long."),
+	ROW(CONF_LIST, event, "event", .standard = "",
+	    .help = "Events of the catalogue that count, repeated; a new rule needs one."),
+	ROW(CONF_LIST, closing_event, "closing-event", .standard = "",
+	    .help = "Events that close the alert, repeated; left out, quiet does."),
+	ROW(CONF_STRING, where, "where", .standard = "",
+	    .help = "FIELD=VALUE or FIELD~PART: only records whose field has this value, or contains this part, count."),
+	ROW(CONF_LIST, by, "by", .standard = "",
+	    .help = "Fields, repeated: records with other values in them are counted apart, and raise alerts of their own."),
+	ROW(CONF_STRING, text, "text", .standard = "", .help = "What the alert says: what it means and what to do."),
+};
+#undef ROW
+
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_outlet_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row outlet_rows[] = {
+	ROW(CONF_CHOICE, severity, "severity", .standard = "notice", .choices = SEVERITIES,
+	    .help = "Alerts of this severity and above are sent."),
+	ROW(CONF_PATH, command, "command", .standard = "", .access = CONF_OPENS,
+	    .help = "Program that is started for each, with the alert as JSON on its standard input; exit code 0 means that it was told."),
+	ROW(CONF_STRING, url, "url", .standard = "",
+	    .help = "HTTP hook: the alert is posted there as JSON; 2xx means that it was told."),
+	ROW(CONF_PATH, tls_ca, "tls-ca", .standard = "",
+	    .help = "Certificate that the server of an https:// url must lead to; left out, those of the system hold."),
+	ROW(CONF_STRING, mail_to, "mail-to", .standard = "", .help = "Mail address the alert is sent to."),
+	ROW(CONF_STRING, mail_from, "mail-from", .standard = "", .help = "Mail address it is sent from."),
+	ROW(CONF_STRING, mail_server, "mail-server", .standard = "",
+	    .help = "smtp://HOST:PORT of the mail server that takes it.", .clause = "RFC 5321"),
+};
+#undef ROW
+
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_probe_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row probe_rows[] = {
+	ROW(CONF_CHOICE, kind, "kind", .choices = "health crl ocsp socket",
+	    .help = "health: the url answers with 200; crl: what it answers with is a CRL that is not about to end; ocsp: the responder there "
+		    "answers for the certificate; socket: somebody listens."),
+	ROW(CONF_STRING, service, "service", .standard = "",
+	    .help = "Whose outage it is when the probe fails: its time down is counted against the limits."),
+	ROW(CONF_STRING, url, "url", .standard = "", .help = "What is asked, http:// or https://."),
+	ROW(CONF_PATH, socket, "socket", .standard = "", .access = CONF_CONNECTS, .help = "The socket, for kind socket."),
+	ROW(CONF_PATH, certificate, "certificate", .standard = "",
+	    .help = "Certificate that the responder is asked about, PEM."),
+	ROW(CONF_PATH, issuer, "issuer", .standard = "", .help = "Certificate of its CA, PEM."),
+};
+#undef ROW
+
+#define SECTION(name_, many_, struct_, offset_, rows_, help_)                                                                  \
+	{                                                                                                                      \
+		.name = name_, .many = many_, .size = sizeof(struct_), .offset = offset_, .rows = rows_,                       \
+		.row_count = sizeof rows_ / sizeof rows_[0], .help = help_                                                     \
+	}
+static const struct conf_section sections[] = {
+	SECTION("", false, struct watch_conf, 0, rows, "Watches over the log and the services."),
+	SECTION("rule", true, struct watch_rule_conf, offsetof(struct watch_conf, rules), rule_rows,
+		"A rule: changes the built-in one of this label (`chancery alert rules` lists them), or is a new one."),
+	SECTION("outlet", true, struct watch_outlet_conf, offsetof(struct watch_conf, outlets), outlet_rows,
+		"Where alerts go beside the log: one of command, url and mail-to."),
+	SECTION("probe", true, struct watch_probe_conf, offsetof(struct watch_conf, probes), probe_rows,
+		"What is asked again and again, as those who rely on it would."),
+};
+const struct conf_schema watch_conf_schema = { .service = "watch",
+					       .sections = sections,
+					       .section_count = sizeof sections / sizeof sections[0],
+					       .size = sizeof(struct watch_conf) };
