@@ -1,5 +1,5 @@
 #include "client.h"
-#include <curl/curl.h>
+#include "client_curl.h"
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,21 +24,7 @@ static void start_libcurl(void)
 	libcurl_started = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* The first option libcurl did not take is what the failure names. */
-struct options {
-	CURL *curl;
-	CURLcode result;
-	const char *failed;
-};
-#define SET(options, name, value)                                                                                              \
-	do {                                                                                                                   \
-		if ((options)->result == CURLE_OK) {                                                                           \
-			(options)->result = curl_easy_setopt((options)->curl, name, value);                                    \
-			(options)->failed = #name;                                                                             \
-		}                                                                                                              \
-	} while (0)
-
-static st options_end(struct scope *s, const struct options *o)
+st client_options_end(struct scope *s, const struct options *o)
 {
 	if (o->result != CURLE_OK)
 		return fail(s, E_BUG, "libcurl does not take %s: %s", o->failed, curl_easy_strerror(o->result));
@@ -70,13 +56,19 @@ static st set_standing_options(struct scope *s, struct client *c, const struct c
 		SET(&o, CURLOPT_SSLCERT, settings->certificate);
 		SET(&o, CURLOPT_SSLKEY, settings->key);
 	}
-	return options_end(s, &o);
+	return client_options_end(s, &o);
+}
+
+st client_start(struct scope *s)
+{
+	if (pthread_once(&libcurl_once, start_libcurl) != 0 || libcurl_started != CURLE_OK)
+		return fail(s, E_BUG, "libcurl does not start: %s", curl_easy_strerror(libcurl_started));
+	return OK;
 }
 
 st client_new(struct scope *s, const struct client_settings *settings, struct client **out)
 {
-	if (pthread_once(&libcurl_once, start_libcurl) != 0 || libcurl_started != CURLE_OK)
-		return fail(s, E_BUG, "libcurl does not start: %s", curl_easy_strerror(libcurl_started));
+	TRY(client_start(s));
 	struct client *c = heap_alloc(sizeof *c);
 	c->base_url = heap_copy_str(settings->base_url != NULL ? settings->base_url : "http://localhost");
 	c->timeout_ms = settings->timeout_ms;
@@ -138,9 +130,6 @@ static int rewind_upload(void *argument, curl_off_t offset, int origin)
 	u->at = (uint64_t)offset;
 	return CURL_SEEKFUNC_OK;
 }
-
-typedef struct curl_slist header_list;
-DEFINE_AUTO(header_list, curl_slist_free_all)
 
 static st add_header(struct scope *s, header_list **list, const char *line)
 {
@@ -232,7 +221,7 @@ static st call(struct scope *s, struct client *c, const char *method, const char
 	else
 		SET(&o, CURLOPT_CUSTOMREQUEST, NULL);
 	SET(&o, CURLOPT_HTTPHEADER, headers);
-	TRY(options_end(s, &o));
+	TRY(client_options_end(s, &o));
 	st performed = perform(s, c, method, url, &into);
 	(void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
 	TRY(performed);

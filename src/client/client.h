@@ -29,3 +29,13 @@ st client_send_file(struct scope *s, struct client *c, const char *method, const
 		    uint64_t len, struct client_answer *out);
 /* Turn a status outside 200..299 into the failure it stands for, with the problem document's detail as message. */
 st client_expect(struct scope *s, const struct client_answer *answer);
+
+/* A mail, through the server at smtp://HOST:PORT; STARTTLS when the server offers it. Addresses without angle brackets; the text in UTF-8, with
+ * "\n" between lines. E_INPUT for an address or a subject that could be more than one line, E_UNAVAILABLE when it was not taken. */
+struct client_mail {
+	const char *server, *from, *to, *subject, *text;
+	int64_t date;
+	const char *message_id; /* of its own, so that one told twice is seen to be one */
+	long timeout_ms;
+};
+st client_mail(struct scope *s, const struct client_mail *mail);

@@ -365,11 +365,11 @@ static st prepare(struct scope *s, struct invocation *call, const void *conf)
 	TRY(sandbox_harden(s));
 	if (call->command == NULL && pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
 		return fail(s, E_IO, "blocking signals");
-	if (call->command == NULL && call->pid_file != NULL)
-		TRY(daemon_pid_file(s, call->pid_file, &call->pid_fd));
 	const struct daemon *d = call->daemon;
 	if (call->command == NULL && d->before_fence != NULL)
 		TRY(d->before_fence(s, conf));
+	if (call->command == NULL && call->pid_file != NULL)
+		TRY(daemon_pid_file(s, call->pid_file, &call->pid_fd));
 	if (call->command == NULL) /* a command may be told of files anywhere */
 		TRY(daemon_fence(s, d, conf, call->config, call->pid_file));
 	return sandbox_enter(s, d->may_connect_internet || (d->needs_internet != NULL && d->needs_internet(conf)));

@@ -1,0 +1,11 @@
+/* watch_http.h - what chancery-watch tells those who ask at its local socket. */
+#pragma once
+#include "http.h"
+#include "watch_book.h"
+
+struct watch_http_state {
+	const struct watch_conf *conf;
+	struct watch_book *book;
+};
+extern const struct http_route watch_routes[];
+extern const size_t watch_route_count;

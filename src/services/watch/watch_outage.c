@@ -1,0 +1,82 @@
+/* How long each service was down: at once, and within a week (EN 319 401 REQ-7.9.3-07). */
+#include "log.h"
+#include "moment.h"
+#include "watch_book_internal.h"
+#include <stdio.h>
+
+#define WEEK (7 * MOMENT_DAY)
+
+static struct watch_service *service_of(struct watch_book *b, const char *name)
+{
+	for (size_t i = 0; i < b->services; i++)
+		if (strcmp(b->service[i].name, name) == 0)
+			return &b->service[i];
+	if (b->services == WATCH_SERVICES_MAX) {
+		log_put(LOG_LEVEL_ERROR, "more than %d services are probed; %s is not counted", WATCH_SERVICES_MAX, name);
+		return NULL;
+	}
+	struct watch_service *new = &b->service[b->services++];
+	*new = (struct watch_service){ .count = 0 };
+	(void)snprintf(new->name, sizeof new->name, "%s", name);
+	return new;
+}
+
+static bool is_down(const struct watch_service *service)
+{
+	return service->count > 0 && service->outage[service->count - 1].to == 0;
+}
+
+/* What is older than a week counts no more; of very many short ones the two oldest become one, which counts for longer than it was. */
+static void make_room(struct watch_service *service, int64_t now)
+{
+	size_t old = 0;
+	while (old < service->count && service->outage[old].to != 0 && service->outage[old].to < now - WEEK)
+		old++;
+	memmove(&service->outage[0], &service->outage[old], (service->count - old) * sizeof service->outage[0]);
+	service->count -= old;
+	if (service->count < WATCH_OUTAGES_MAX)
+		return;
+	service->outage[0].to = service->outage[1].to;
+	memmove(&service->outage[1], &service->outage[2], (--service->count - 1) * sizeof service->outage[0]);
+}
+
+static int64_t down_within_week(const struct watch_service *service, int64_t now)
+{
+	int64_t sum = 0;
+	for (size_t i = 0; i < service->count; i++) {
+		int64_t to = service->outage[i].to != 0 ? service->outage[i].to : now, from = service->outage[i].from;
+		if (to > now - WEEK)
+			sum += to - (from > now - WEEK ? from : now - WEEK);
+	}
+	return sum;
+}
+
+/* Raised while it is down; it stays until a person closes it, who has opened an incident. */
+static void judge(struct watch_book *b, const struct watch_service *service, int64_t now)
+{
+	int64_t once = is_down(service) ? now - service->outage[service->count - 1].from : 0;
+	int64_t week = down_within_week(service, now);
+	char text[WATCH_TEXT_MAX];
+	const struct watch_rule *rule = watch_rule_named(b->rules, "outage-significant");
+	if (!is_down(service) || (once < b->conf->outage_once && week < b->conf->outage_week))
+		return;
+	(void)snprintf(text, sizeof text, "down for %lld minutes, %lld within a week: %s",
+		       (long long)(once / (60 * MOMENT_SECOND)), (long long)(week / (60 * MOMENT_SECOND)), rule->text);
+	watch_raise(b, "outage-significant", service->name, text, now);
+}
+
+void watch_outage_seen(struct watch_book *b, const char *name, bool up, int64_t at)
+{
+	struct watch_service *service = service_of(b, name);
+	if (service == NULL)
+		return;
+	if (up && is_down(service)) {
+		service->outage[service->count - 1].to = at;
+		b->changed = true;
+	} else if (!up && !is_down(service)) {
+		make_room(service, at);
+		service->outage[service->count++] = (struct watch_outage){ .from = at };
+		b->changed = true;
+	}
+	judge(b, service, at);
+}

@@ -1,0 +1,9 @@
+/* watch_probe.h - asks what the provider offers, as those who rely on it would, in rounds; one thread. */
+#pragma once
+#include "watch_book.h"
+
+struct watch_probe;
+/* E_CONFIG for a probe without what its kind needs. */
+st watch_probe_start(struct scope *s, const struct watch_conf *conf, struct watch_book *book, struct audit *audit,
+		     struct watch_probe **out);
+void watch_probe_stop(struct watch_probe *p);

@@ -1,0 +1,15 @@
+/*
+ * watch_runner.h - starts the commands of outlets. A process of its own, split off before the fence: the daemon, which reads what strangers
+ * caused to be written, can start nothing; this one starts the programs of the configuration and no others, and reads from the daemon only
+ * which of them, and what to put on its standard input.
+ */
+#pragma once
+#include "watch.h"
+
+#define WATCH_RUNNER_INPUT_MAX 16384
+
+/* Nothing when no outlet has a command. Before any thread exists. E_CONFIG when a command is not a file that can be started. */
+st watch_runner_split(struct scope *s, const struct watch_conf *conf);
+/* Runs the command of the n-th outlet; E_IO with how it ended, E_BUSY when it took longer than a minute (it is killed). One at a time. */
+st watch_runner_run(struct scope *s, size_t outlet, span input);
+void watch_runner_end(void);
