@@ -159,6 +159,38 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 	return keep(s, c, "tsa.conf", &out);
 }
 
+static void put_probe(struct buf *out, const char *name, const char *kind, const char *service, const char *what)
+{
+	put(out, "\n[probe %s]\nkind = %s\n%s", name, kind, what);
+	if (service != NULL)
+		put(out, "service = %s\n", service);
+}
+
+/* What relying parties use is a service, whose outages are counted. */
+static st write_watch(struct scope *s, const struct cli *c, const struct cli_init *want)
+{
+	AUTO_BUF out;
+	buf_init(&out, 0);
+	put(&out, "# Watches over the log and the services, and raises alerts. [outlet NAME]: where they go beside the log.\n"
+		  "socket = ../run/watch.sock\nstate-directory = ../state/watch\n"
+		  "tls-certificate = ../tls/watch.pem\ntls-key = ../tls/watch.key\ntls-ca = ../tls/management-ca.pem\n");
+	put_audit(&out, "watch", false);
+	put_probe(&out, "va", "health", "status", scope_printf(s, "url = %shealthz\n", want->public_url));
+	put_probe(&out, "ocsp", "ocsp", "status",
+		  scope_printf(s, "url = %socsp\ncertificate = ../certificates/tsu.pem\nissuer = ../certificates/issuing.pem\n",
+			       want->public_url));
+	put_probe(&out, "crl", "crl", "status", scope_printf(s, "url = %scrl/issuing.crl\n", want->public_url));
+	put_probe(&out, "tsa", "health", "time-stamps",
+		  scope_printf(s, "url = http://%s:%u/healthz\n", want->host, want->tsa_http));
+	put_probe(&out, "ca", "health", "issuance",
+		  scope_printf(s, "url = https://%s:%u/healthz\n", want->host, want->ca_https));
+	static const char *const zones[] = { "log", "ca", "status", "time" };
+	for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++)
+		put_probe(&out, scope_printf(s, "keyd-%s", zones[i]), "socket", NULL,
+			  scope_printf(s, "socket = ../run/keyd-%s.sock\n", zones[i]));
+	return keep(s, c, "watch.conf", &out);
+}
+
 static void put_keyd_row(struct buf *out, const struct cli_init *want, const char *zone, bool supervised)
 {
 	put(out,
@@ -190,7 +222,7 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 	    want->tsa_http, want->public_url, want->public_url);
 	if (want->founding_hash != NULL)
 		put(&out, "founding-hash = %s\n", want->founding_hash);
-	static const char *const anchored[] = { "ca", "va", "tsa", "keyd-ca", "keyd-status", "keyd-time", "keyd-log" };
+	static const char *const anchored[] = { "ca", "va", "tsa", "watch", "keyd-ca", "keyd-status", "keyd-time", "keyd-log" };
 	for (size_t i = 0; i < sizeof anchored / sizeof anchored[0]; i++)
 		put(&out, "anchor = ../state/%s/anchor\n", anchored[i]);
 	put_keyd_row(&out, want, "log", true);
@@ -203,6 +235,7 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 	put_service_row(
 		&out, "ca", "ca",
 		scope_printf(s, "socket = ../run/ca.sock\nhealth = https://%s:%u/healthz\n", want->host, want->ca_https));
+	put_service_row(&out, "watch", "watch", "socket = ../run/watch.sock\n");
 	put_keyd_row(&out, want, "root", false);
 	put_service_row(&out, "root-ca", "ca", "socket = ../run/root-ca.sock\nsupervised = no\n");
 	return keep(s, c, "chancery.conf", &out);
@@ -217,14 +250,15 @@ st cli_init_write(struct scope *s, const struct cli *c, const struct cli_init *w
 			TRY(file_make_directory(s, cli_path(s, c, scope_printf(s, "sealed/%s", cli_init_zones[i])), 0700));
 		TRY(write_keyd(s, c, want, cli_init_zones[i], founding));
 	}
-	static const char *const states[] = { "state/auditd/log", "state/ca", "state/root-ca", "state/va",
-					      "state/tsa",        "run",      "log",           "tls" };
+	static const char *const states[] = { "state/auditd/log", "state/ca", "state/root-ca", "state/va", "state/tsa",
+					      "state/watch",      "run",      "log",           "tls" };
 	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
 		TRY(file_make_directory(s, cli_path(s, c, states[i]), 0755));
 	TRY(write_ca(s, c, want, "root-ca", "root", founding));
 	TRY(write_ca(s, c, want, "ca", "ca", founding));
 	TRY(write_auditd(s, c, want));
 	TRY(write_public(s, c, want));
+	TRY(write_watch(s, c, want));
 	return write_chancery(s, c, want);
 }
 

@@ -18,6 +18,7 @@ const struct cli_noun *const cli_nouns[] = {
 	&cli_noun_founding,
 	&cli_noun_audit,
 	&cli_noun_record,
+	&cli_noun_alert,
 	&cli_noun_backup,
 	&cli_noun_restore,
 	&cli_noun_store,

@@ -1,6 +1,7 @@
 /* `chancery status`: one screen. Whatever does not answer is a line that says so, never a failure of the command; the exit code
  * tells whether everything is well. */
 #include "audit_client.h"
+#include "cli_alert.h"
 #include "cli_api.h"
 #include "cli_audit.h"
 #include "cli_cert.h"
@@ -445,6 +446,22 @@ static void add_register(struct scope *s, const struct cli *c, json_t *out, json
 	add_management(s, api, answer, duties);
 }
 
+/* What chancery-watch says; an installation without one has no line. */
+static void add_alerts(struct scope *s, const struct cli *c, json_t *out, bool *well)
+{
+	AUTO(json_t) *all = NULL;
+	st got = cli_alerts_get(s, c, &all);
+	json_t *rows = got.code == E_OK ? cli_alert_rows(s, all) : NULL;
+	if (got.code != E_OK && got.code != E_NOTFOUND)
+		rows = json_string(scope_printf(s, "NOT KNOWN: %s", s->message));
+	scope_clear_error(s);
+	*well = *well && rows == NULL;
+	if (rows == NULL && got.code == E_OK)
+		rows = json_string("none is open");
+	if (rows != NULL)
+		(void)json_object_set_new(out, "alerts", rows);
+}
+
 static st status(struct scope *s, struct cli *c)
 {
 	bool well = true;
@@ -457,6 +474,7 @@ static st status(struct scope *s, struct cli *c)
 	add_audit_head(s, c, out, &well);
 	add_stamps(s, c, out, &well);
 	add_copies(s, c, out, &well);
+	add_alerts(s, c, out, &well);
 	(void)json_object_set_new(out, "daemons", rows);
 	AUTO(json_t) *duties = json_array();
 	add_keys(s, c, out, duties);

@@ -35,7 +35,7 @@ struct watch_probe_conf {
 	const char *certificate, *issuer; /* ocsp */
 };
 struct watch_conf {
-	const char *socket, *group, *state;
+	const char *socket, *state;
 	const char *audit_socket, *anchor;
 	const char *tls_certificate, *tls_key, *tls_ca;
 	int64_t probe_interval, probe_failures;

@@ -7,8 +7,6 @@
 static const struct conf_row rows[] = {
 	ROW(CONF_PATH, socket, "socket", .access = CONF_LISTENS,
 	    .help = "Local socket that tells which alerts are open (HTTP)."),
-	ROW(CONF_STRING, group, "socket-group", .standard = "",
-	    .help = "Group whose members may ask; left out, only the daemon's own user and root may."),
 	ROW(CONF_PATH, state, "state-directory", .access = CONF_KEEPS,
 	    .help = "What is open, counted and sent, and up to which record."),
 	ROW(CONF_PATH, audit_socket, "audit-socket", .access = CONF_CONNECTS,

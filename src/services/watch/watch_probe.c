@@ -79,7 +79,7 @@ static st read_pem(struct scope *s, const char *path, struct pki_certificate *ou
 {
 	span text, der;
 	TRY(file_read(s, path, PEM_MAX, &text));
-	TRY(fail_context(s, pki_pem_read(s, text, "CERTIFICATE", &der), "%s", path));
+	TRY(fail_context(s, pki_pem_or_der(s, text, "CERTIFICATE", &der), "%s", path));
 	return pki_certificate_read(s, der, out);
 }
 

@@ -85,6 +85,12 @@ static st take_names(struct scope *s, const char *rule, const struct conf_list *
 	return OK;
 }
 
+static bool has_field(const struct audit_row *row, const char *name)
+{
+	enum audit_form form;
+	return audit_row_field(row, span_str(name), 0, &form) >= 0;
+}
+
 static st check_events(struct scope *s, const struct watch_rule *r, const char *const *event)
 {
 	enum audit_code code;
@@ -95,7 +101,7 @@ static st check_events(struct scope *s, const struct watch_rule *r, const char *
 				    "[rule %s] event %s: the catalogue has none of that name; see `chancery audit catalogue`",
 				    r->name, *event);
 		for (const char *const *by = r->by; *by != NULL; by++)
-			if (audit_row_field(row, span_str(*by)) < 0)
+			if (!has_field(row, *by))
 				return fail(s, E_CONFIG, "[rule %s] by %s: %s has no such field", r->name, *by, *event);
 	}
 	return OK;
