@@ -36,7 +36,7 @@ def test_a_fresh_installation_started_used_and_stopped_has_nothing_to_complain_o
         stops = lambda: [leaf["record"]["component"] for leaf in provider.json("audit", "show", "--event", "service.stopped")
                          if leaf["by"] != "founding"]
         within(5, lambda: "keyd/log" in stops())
-        assert sorted(stops()) == sorted(set(stops())) and len(stops()) == 7, "each daemon's stop is on record once"
+        assert sorted(stops()) == sorted(set(stops())) and len(stops()) == 8, "each daemon's stop is on record once"
         within(15, lambda: provider.call("audit", "verify").returncode in (0, 2))
         provider.stop()
         assert complaints(provider) == []

@@ -49,6 +49,16 @@ static void take_done(struct watch_book *b, struct scope *s, const struct audit_
 		remove_deadline(b, done, r->row->name, at);
 }
 
+/* The clock of a deadline runs from when it was known, not from when somebody wrote it down. */
+static const char *begins(const struct audit_record *r)
+{
+	static const char *const known[] = { "detected", "found" };
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (audit_field_of(r, known[i]) != NULL)
+			return known[i];
+	return "at";
+}
+
 void watch_deadline_take(struct watch_book *b, const struct audit_record *r)
 {
 	if (r->row->class != AUDIT_MANUAL)
@@ -61,7 +71,7 @@ void watch_deadline_take(struct watch_book *b, const struct audit_record *r)
 		return;
 	copy_field(&s, r, "reference", new.reference);
 	(void)snprintf(new.event, sizeof new.event, "%s", r->row->name);
-	if (audit_field_time(&s, r, "due", &new.due).code == E_OK && audit_field_time(&s, r, "at", &new.at).code == E_OK)
+	if (audit_field_time(&s, r, "due", &new.due).code == E_OK && audit_field_time(&s, r, begins(r), &new.at).code == E_OK)
 		add_deadline(b, &new);
 }
 
