@@ -45,6 +45,13 @@ static const struct conf_schema schema = {
 	.service = "fuzz", .sections = sections, .section_count = 2, .size = sizeof(struct whole)
 };
 
+/* A line that was taken has a name of letters, digits and '-', and a value. */
+static void see_line(void *state, const struct conf_line *line)
+{
+	check(line->name.len > 0 && line->value.len > 0 && line->name.data[0] != '[');
+	++*(size_t *)state;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO_SCOPE s;
@@ -54,6 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(s.message[0] != 0);
 		return 0;
 	}
+	size_t lines = 0;
+	conf_lines(span_of(data, size), see_line, &lines);
+	check(lines >= w.list.count + w.paths.count + w.entries.count);
 	check(w.duration >= 1000 && w.duration <= 1000000000);
 	check(strcmp(w.choice, "a") == 0 || strcmp(w.choice, "bb") == 0);
 	const struct entry *entries = w.entries.item;

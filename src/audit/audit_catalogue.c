@@ -72,6 +72,20 @@ static struct parsed {
 	unsigned count;
 	unsigned long long required;
 } parsed[AUDIT_CODE_COUNT];
+
+/* Names by a hash, open addressing: 0 is free, else the code plus one. */
+#define PLACES 512
+static uint16_t by_name[PLACES];
+_Static_assert(AUDIT_CODE_COUNT < PLACES / 2, "names are found in few steps");
+
+static unsigned place_of(span name)
+{
+	unsigned hash = (unsigned)name.len;
+	for (size_t i = 0; i < name.len; i++)
+		hash = hash * 31 + name.data[i];
+	return hash % PLACES;
+}
+
 static pthread_once_t parse_once = PTHREAD_ONCE_INIT;
 
 static void parse_rows(void)
@@ -82,6 +96,10 @@ static void parse_rows(void)
 		p->name = span_str(rows[i].name);
 		for (; p->count < AUDIT_FIELDS_MAX && audit_row_next_field(&at, &p->field[p->count]); p->count++)
 			p->required |= p->field[p->count].optional ? 0 : 1ull << p->count;
+		unsigned place = place_of(p->name);
+		while (by_name[place] != 0)
+			place = (place + 1) % PLACES;
+		by_name[place] = (uint16_t)(i + 1);
 		if (*at != 0)
 			log_die("event %s has more than %d fields", rows[i].name, AUDIT_FIELDS_MAX);
 	}
@@ -96,11 +114,13 @@ static const struct parsed *parsed_row(const struct audit_row *row)
 const struct audit_row *audit_row_named(span name, enum audit_code *out_code)
 {
 	(void)pthread_once(&parse_once, parse_rows);
-	for (int i = 0; i < AUDIT_CODE_COUNT; i++)
-		if (span_equal(name, parsed[i].name)) {
-			*out_code = (enum audit_code)i;
-			return &rows[i];
-		}
+	for (unsigned place = place_of(name); by_name[place] != 0; place = (place + 1) % PLACES) {
+		unsigned code = by_name[place] - 1u;
+		if (!span_equal(name, parsed[code].name))
+			continue;
+		*out_code = (enum audit_code)code;
+		return &rows[code];
+	}
 	return NULL;
 }
 

@@ -45,7 +45,7 @@ struct cli_manual_record {
 	enum audit_code code;
 	bool closed;
 	int64_t notified; /* of an incident: when somebody was told; 0: nobody yet */
-	json_t *record;   /* whole */
+	span json;        /* the whole record */
 };
 struct cli_manual_log {
 	struct cli_manual_record *record;

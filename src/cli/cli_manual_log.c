@@ -48,7 +48,7 @@ static st take(struct scope *s, span leaf, struct cli_manual_log *log)
 		.subject = text_of(s, r, "subject"),
 		.at = time_of(s, r, "at"),
 		.due = time_of(s, r, "due"),
-		.record = json_loadb((const char *)e.json.data, e.json.len, 0, NULL),
+		.json = scope_copy(s, e.json),
 	};
 	return OK;
 }
@@ -159,7 +159,7 @@ static json_t *row_of(struct scope *s, const struct cli_manual_record *r, bool o
 					  json_string(!cli_manual_opens(r->code) ? "-"
 						      : r->closed                ? "closed"
 										 : "open"));
-	(void)json_object_set(row, "record", r->record);
+	(void)json_object_set_new(row, "record", json_loadb((const char *)r->json.data, r->json.len, 0, NULL));
 	return row;
 }
 
@@ -186,7 +186,6 @@ st cli_manual_list(struct scope *s, struct cli *c)
 		const struct cli_manual_record *r = &log.record[i];
 		if ((kind == NULL || strcmp(kind, r->row->name) == 0) && (!open || is_open(r)))
 			(void)json_array_append_new(rows, row_of(s, r, open));
-		json_decref(r->record);
 	}
 	return cli_print(s, c, rows);
 }
