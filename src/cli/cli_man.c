@@ -9,8 +9,8 @@
 static const struct {
 	const char *name;
 	int section;
-} programs[] = { { "chancery-keyd", 8 }, { "chancery-auditd", 8 }, { "chancery-ca", 8 },   { "chancery-va", 8 },
-		 { "chancery-tsa", 8 },  { "chancery-copy", 8 },   { "chancery-token", 1 } };
+} programs[] = { { "chancery-keyd", 8 }, { "chancery-auditd", 8 }, { "chancery-ca", 8 },    { "chancery-va", 8 },
+		 { "chancery-tsa", 8 },  { "chancery-copy", 8 },   { "chancery-watch", 8 }, { "chancery-token", 1 } };
 #define PROGRAMS (sizeof programs / sizeof programs[0])
 
 static void put_common_options(struct buf *out)

@@ -46,8 +46,8 @@ static st configuration_page(struct scope *s, struct cli *c)
 	buf_init(&page, 0);
 	(void)put(&page, "# Configuration\n\nPrinted by `chancery reference configuration`; do not edit.\n\n");
 	conf_reference(&page, &cli_conf_schema);
-	static const char *const programs[] = { "chancery-keyd", "chancery-auditd", "chancery-ca",
-						"chancery-va",   "chancery-tsa",    "chancery-copy" };
+	static const char *const programs[] = { "chancery-keyd", "chancery-auditd", "chancery-ca",   "chancery-va",
+						"chancery-tsa",  "chancery-copy",   "chancery-watch" };
 	static const char *const arguments[] = { "--reference", NULL };
 	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
 		int code;

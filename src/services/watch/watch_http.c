@@ -1,6 +1,16 @@
 #include "watch_http.h"
 #include "daemon.h"
 #include "watch_send.h"
+#include <unistd.h>
+
+/* What is wrong is for those who may do something about it. */
+st watch_permit(struct scope *s, const struct http_request *request, const struct http_route *route)
+{
+	(void)route;
+	if (request->peer_uid != 0 && request->peer_uid != getuid())
+		return fail(s, E_DENIED, "this socket is for the user of chancery-watch and root");
+	return OK;
+}
 
 static void say_json(struct http_reply *reply, span body)
 {

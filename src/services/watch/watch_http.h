@@ -9,3 +9,4 @@ struct watch_http_state {
 };
 extern const struct http_route watch_routes[];
 extern const size_t watch_route_count;
+st watch_permit(struct scope *s, const struct http_request *request, const struct http_route *route);

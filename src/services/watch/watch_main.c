@@ -54,7 +54,8 @@ static st open_server(struct scope *s, struct watch *w)
 						.idle_seconds = IDLE_SECONDS,
 						.routes = watch_routes,
 						.route_count = watch_route_count,
-						.state = &w->http };
+						.state = &w->http,
+						.permit = watch_permit };
 	TRY(http_server_new(s, &settings, &w->server));
 	TRY(http_listen(s, w->server, scope_printf(s, "unix:%s", w->conf->socket), NULL));
 	return http_server_start(s, w->server);
