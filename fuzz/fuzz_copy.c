@@ -1,4 +1,4 @@
-/* What comes to the second place of a log: the path of a tile, a request to cosign. The first octet chooses. */
+/* What comes to the second place of a log: the path of a tile, a request to cosign, a time-stamp. The first octet chooses. */
 #include "copy.h"
 #include "fuzz.h"
 
@@ -25,11 +25,22 @@ static void request(struct scope *s, span bytes)
 	check(read.note.len > 0 && lies_inside(read.note, bytes) && read.old <= INT64_MAX);
 }
 
+static void stamped(struct scope *s, span bytes)
+{
+	struct copy_stamped read;
+	if (copy_stamped_read(s, bytes, &read).code != E_OK) {
+		check(s->message[0] != 0);
+		return;
+	}
+	check(read.note.len > 0 && lies_inside(read.note, bytes) && read.token.len > 0 && lies_inside(read.token, bytes));
+	check(4 + read.note.len + read.token.len == bytes.len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (size > 0)
-		(data[0] == 'p' ? place : request)(&s, span_of(data + 1, size - 1));
+		(data[0] == 'p' ? place : data[0] == 's' ? stamped : request)(&s, span_of(data + 1, size - 1));
 	return 0;
 }

@@ -146,7 +146,7 @@ static st copy_stamp(struct scope *s, void *state, uint64_t size)
 static st copy_stamps(struct scope *s, const struct cli_audit_source *source, const char *to, uint64_t size)
 {
 	struct stamps all = { .from = source->log, .to = to, .size = size };
-	return stamp_walk(s, source->log, copy_stamp, &all);
+	return stamp_walk(s, source->log, 0, copy_stamp, &all);
 }
 
 static st put_catalogue(struct scope *s, const char *path)

@@ -40,13 +40,18 @@ st stamp_put(struct scope *s, const char *dir, uint64_t size, span note, span to
 st stamp_read(struct scope *s, const char *dir, uint64_t size, span *out_note, span *out_token);
 /* Size of the newest; E_NOTFOUND when there is none. */
 st stamp_newest(struct scope *s, const char *dir, uint64_t *out_size);
-/* Sizes of all, from the smallest on, in constant memory. */
+/* Sizes of all that are over `after`, from the smallest on, in constant memory. */
 typedef st (*stamp_each)(struct scope *s, void *state, uint64_t size);
-st stamp_walk(struct scope *s, const char *dir, stamp_each each, void *state);
+st stamp_walk(struct scope *s, const char *dir, uint64_t after, stamp_each each, void *state);
 /* Remove those of more than `size` leaves: a copy of a log that grows gets a stamp of what it does not hold. */
 st stamp_remove_above(struct scope *s, const char *dir, uint64_t size);
 
 /* ---- all stamps of a log ---- */
+
+/* Is this note a checkpoint of `size` leaves, signed by a key of the log, and of the tree that the log's tiles have? They must have that
+ * many. E_CRYPTO when not. */
+st stamp_note_check(struct scope *s, struct audit_log *log, const struct audit_key *key, size_t key_count, uint64_t size,
+		    span note);
 
 struct stamp_check {
 	const char *dir;

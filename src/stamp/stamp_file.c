@@ -56,6 +56,7 @@ st stamp_read(struct scope *s, const char *dir, uint64_t size, span *out_note, s
 struct walk {
 	stamp_each each;
 	void *state;
+	uint64_t after;
 	bool backwards, ended;
 };
 
@@ -69,6 +70,14 @@ static bool is_place(const char *name, bool last, uint64_t *out)
 	       decimal_parse(&aside, digits, 999, out).code == E_OK;
 }
 
+/* The largest number below a folder: its places, and 999 for each that is to come. */
+static uint64_t last_below(uint64_t number, int places)
+{
+	for (; places > 0; places--)
+		number = number > (UINT64_MAX - 999) / 1000 ? UINT64_MAX : number * 1000 + 999;
+	return number;
+}
+
 static st walk_place(struct scope *s, struct walk *w, const char *folder, uint64_t above, int places);
 
 static st walk_names(struct scope *s, struct walk *w, const char *folder, uint64_t above, int places)
@@ -79,7 +88,8 @@ static st walk_names(struct scope *s, struct walk *w, const char *folder, uint64
 	for (size_t i = 0; i < count && !w->ended; i++) {
 		const char *one = name[w->backwards ? count - 1 - i : i];
 		uint64_t place;
-		if (!is_place(one, places == 1, &place) || above > (UINT64_MAX - place) / 1000)
+		if (!is_place(one, places == 1, &place) || above > (UINT64_MAX - place) / 1000 ||
+		    (!w->backwards && last_below(above * 1000 + place, places - 1) <= w->after))
 			continue;
 		if (places > 1) {
 			TRY(walk_place(s, w, scope_printf(s, "%s/%s", folder, one), above * 1000 + place, places - 1));
@@ -106,9 +116,9 @@ static st walk(struct scope *s, const char *dir, struct walk *w)
 	return file_exists(folder) ? walk_place(s, w, folder, 0, PLACES) : OK;
 }
 
-st stamp_walk(struct scope *s, const char *dir, stamp_each each, void *state)
+st stamp_walk(struct scope *s, const char *dir, uint64_t after, stamp_each each, void *state)
 {
-	struct walk w = { .each = each, .state = state };
+	struct walk w = { .each = each, .state = state, .after = after };
 	return walk(s, dir, &w);
 }
 

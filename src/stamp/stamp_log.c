@@ -7,25 +7,31 @@ struct checking {
 	struct audit_log *log;
 };
 
-/* The stamped note is a signed checkpoint of the tree that the tiles have. */
-static st check_note(struct scope *s, const struct checking *c, uint64_t size, span note)
+st stamp_note_check(struct scope *s, struct audit_log *log, const struct audit_key *key, size_t key_count, uint64_t size,
+		    span note)
 {
-	const struct stamp_check *q = c->request;
-	struct audit_source source = { .node = audit_log_node, .state = c->log };
+	struct audit_source source = { .node = audit_log_node, .state = log };
 	struct audit_checkpoint checkpoint;
 	struct audit_hash root;
-	TRY(audit_checkpoint_open(s, note, q->key, q->key_count, &checkpoint));
+	TRY(audit_checkpoint_open(s, note, key, key_count, &checkpoint));
 	if (checkpoint.size != size)
 		return fail(s, E_CRYPTO, "the checkpoint in it is of %llu records", (unsigned long long)checkpoint.size);
-	if (size > q->size)
-		return fail(s, E_CRYPTO,
-			    "the log had that many signed records then, now it has %llu: it was cut or rolled back",
-			    (unsigned long long)q->size);
 	TRY(audit_source_root(s, &source, size, &root));
 	if (!audit_hash_equal(&root, &checkpoint.root))
 		return fail(s, E_CRYPTO, "the log is not the one that was stamped: one of its records below %llu differs",
 			    (unsigned long long)size);
 	return OK;
+}
+
+/* The stamped note is a signed checkpoint of the tree that the tiles have. */
+static st check_note(struct scope *s, const struct checking *c, uint64_t size, span note)
+{
+	const struct stamp_check *q = c->request;
+	if (size > q->size)
+		return fail(s, E_CRYPTO,
+			    "the log had that many signed records then, now it has %llu: it was cut or rolled back",
+			    (unsigned long long)q->size);
+	return stamp_note_check(s, c->log, q->key, q->key_count, size, note);
 }
 
 static st check_stamp(struct scope *s, struct checking *c, uint64_t size)
@@ -66,7 +72,7 @@ st stamp_check_log(struct scope *s, const struct stamp_check *request, struct st
 	*out = (struct stamp_report){ .found = 0 };
 	struct checking c = { .request = request, .report = out };
 	TRY(audit_log_open(s, request->dir, &c.log));
-	st walked = stamp_walk(s, request->dir, take_stamp, &c);
+	st walked = stamp_walk(s, request->dir, 0, take_stamp, &c);
 	audit_log_close(c.log);
 	return walked;
 }

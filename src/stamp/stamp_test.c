@@ -336,9 +336,15 @@ static void stamps_are_kept_once_and_walked_in_order(void **state)
 		const char *text = scope_printf(&w->s, "note %zu", one);
 		assert_ok(&w->s, stamp_put(&w->s, w->dir, sizes[one], span_str(text), SPAN_LITERAL("token")));
 	}
-	assert_ok(&w->s, stamp_walk(&w->s, w->dir, see, &seen));
+	assert_ok(&w->s, stamp_walk(&w->s, w->dir, 0, see, &seen));
 	assert_int_equal(seen.count, SIZES);
 	assert_memory_equal(seen.size, sizes, sizeof sizes);
+	for (size_t i = 0; i < SIZES; i++) { /* and behind each of them only those that are larger */
+		seen.count = 0;
+		assert_ok(&w->s, stamp_walk(&w->s, w->dir, sizes[i], see, &seen));
+		assert_int_equal(seen.count, SIZES - 1 - i);
+		assert_memory_equal(seen.size, sizes + i + 1, seen.count * sizeof sizes[0]);
+	}
 	assert_ok(&w->s, stamp_read(&w->s, w->dir, 1000, &note, &token));
 	assert_true(span_is(note, "note 2") && span_is(token, "token"));
 	assert_int_equal(stamp_put(&w->s, w->dir, 1000, SPAN_LITERAL("x"), SPAN_LITERAL("x")).code, E_CONFLICT);

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import audit_world as aw
+import copy_world as cw
 import keyd_client as kc
 import stamp_world as sw
 import tsa_world
@@ -331,3 +332,62 @@ def test_a_changed_stamp_is_found_and_named(authority, world):
     (authority.directory / "stranger-root.pem").write_bytes(sw.pem(sw.certificate("TEST foreign root", sw.ec.generate_private_key(sw.ec.SECP256R1()))))
     code, report = world.verify("--stamp-anchor", str(authority.directory / "stranger-root.pem"))
     assert code == 1 and "does not lead to an anchor" in report["problem"]
+
+
+def test_stamps_go_to_the_second_place_and_to_the_published_folder(authority, tmp_path):
+    """Each of them is verified there with nothing of the first: by `openssl ts`, and by `audit verify` of that directory."""
+    (tmp_path / "second").mkdir()
+    root = authority.directory / "root.pem"
+    world = aw.World(extra=sw.conf(authority.url, root) + "publish-directory = public\n")
+    world.start_keyd()
+    copy = cw.Copy(tmp_path / "second", world.spki)
+    public = pathlib.Path(world.directory, "public")
+    with open(world.config, "a", encoding="utf-8") as f:
+        f.write(copy.conf())
+    with open(copy.directory / "copy.conf", "a", encoding="utf-8") as f:
+        f.write(f"stamp-anchor = {root}\n")
+    try:
+        assert world.start()
+        world.load(2, 20)
+        assert stamped(world)
+        first = sw.sizes(world.log)
+        copy.start()  # it comes late, and gets what there was before
+        world.load(2, 150)
+        assert stamped(world)
+        sizes = sw.sizes(world.log)
+        assert len(sizes) > len(first)
+        for place in (copy.log, public):
+            assert kc.wait_for(lambda: sw.sizes(place) == sizes, 20), (place, sw.sizes(place), sizes)
+            for size in sizes:
+                assert sw.openssl_verifies(place, size, root)
+                for suffix in ("checkpoint", "token"):
+                    assert sw.path_of(place, size, suffix).read_bytes() == sw.path_of(world.log, size, suffix).read_bytes()
+        assert kc.wait_for(lambda: cw.condition(world.socket)[0]["behind"] == 0)
+        # What is no stamp of this log is not taken there, whoever brings it.
+        note, token = (sw.path_of(world.log, sizes[-1], suffix).read_bytes() for suffix in ("checkpoint", "token"))
+        other = sw.path_of(world.log, sizes[0], "token").read_bytes()
+        add = lambda note, token, **more: copy.request("POST", "/add-stamp", len(note).to_bytes(4, "big") + note + token, "application/octet-stream", **more)[0]
+        assert add(note, token) == 204
+        assert add(note, token, peer="va") == 403
+        held = cw.note_of(copy.log)
+        for bad_note, bad_token in ((note, other), (note, token[:-1]), (note, b""), (note.replace(b"\n", b"0\n", 2), token), (b"", token)):
+            assert add(bad_note, bad_token) in (400, 403, 422), (bad_note, bad_token)
+        assert sw.sizes(copy.log) == sizes and cw.note_of(copy.log) == held
+        # Stopped in between, each goes on from what it has.
+        assert world.stop() == 0 and copy.stop() == 0
+        authority.asked = 0
+        copy.start()
+        assert world.start()
+        world.load(1, 10)
+        assert stamped(world)
+        assert world.stop() == 0
+        log = world.log
+        for place in (copy.log, public):
+            assert sw.sizes(place)[:len(sizes)] == sizes and len(sw.sizes(place)) > len(sizes)
+        world.log = copy.log
+        code, report = world.verify("--stamp-anchor", str(root))
+        world.log = log
+        assert code == 2 and report["time-stamps verified"].startswith(f"{len(sw.sizes(copy.log))}, the newest of 20")
+    finally:
+        world.remove()
+        copy.close()

@@ -67,8 +67,8 @@ static const struct conf_row rows[] = {
 		 .help = "When it has waited so long, no certificate is issued; time-stamps, CRLs and OCSP answers go on."),
 	CONF_ROW(
 		CONF_PATH, struct auditd_conf, publish, "publish-directory", .access = CONF_KEEPS, .standard = "",
-		.help = "Folder where the tiles and the newest checkpoint stand as static files for a web server (C2SP tlog-tiles); left "
-			"out, they are not published."),
+		.help = "Folder where the tiles, the newest checkpoint and the time-stamps stand as static files for a web server (C2SP "
+			"tlog-tiles); left out, they are not published."),
 	CONF_ROW(CONF_BOOLEAN, struct auditd_conf, publish_entries, "publish-entries", .standard = "no",
 		 .help = "Publish the entry bundles too: the records themselves, for everybody who can read the folder."),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,

@@ -1,5 +1,5 @@
 /*
- * The second place of the log: a thread for each puts tiles, entry bundles and checkpoints there, in order, one file in memory at a time, and
+ * The second place of the log: a thread for each puts tiles, entry bundles, checkpoints and time-stamps there, in order, one file in memory at a time, and
  * keeps the cosignature (c2sp.org/tlog-witness). Nothing waits for it; what is there is verified there, and the answer here.
  */
 #include "audit_client.h"
@@ -10,6 +10,7 @@
 #include "file.h"
 #include "log.h"
 #include "moment.h"
+#include "stamp.h"
 #include "text.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ struct copier {
 	/* This thread's own: */
 	struct client *client;
 	struct push push;
-	bool asked; /* `size` is what the other side says */
+	bool asked;       /* `size` and `stamped` are what the other side says */
+	uint64_t stamped; /* leaves under the newest time-stamp there */
 	unsigned failures;
 	bool refused, warned;
 	int64_t complained;
@@ -82,12 +84,17 @@ static bool is_stopping(void *state)
 
 /* ---- checkpoints ---- */
 
+static st read_size(struct scope *s, const struct copier *g, span text, uint64_t *out)
+{
+	if (text.len > 0 && text.data[text.len - 1] == '\n')
+		text.len--;
+	return fail_context(s, decimal_parse(s, text, INT64_MAX, out), "the size that %s says", g->conf->url);
+}
+
 static st take_size(struct scope *s, struct copier *g, span text)
 {
 	uint64_t size;
-	if (text.len > 0 && text.data[text.len - 1] == '\n')
-		text.len--;
-	TRY(fail_context(s, decimal_parse(s, text, INT64_MAX, &size), "the size that %s says", g->conf->url));
+	TRY(read_size(s, g, text, &size));
 	(void)pthread_mutex_lock(&g->pace.lock);
 	g->size = size;
 	(void)pthread_mutex_unlock(&g->pace.lock);
@@ -99,6 +106,9 @@ static st take_size(struct scope *s, struct copier *g, span text)
 static st ask_size(struct scope *s, struct copier *g)
 {
 	struct client_answer answer;
+	TRY(call(s, g, "GET", "/stamped", NULL, (span){ 0 }, &answer));
+	TRY(client_expect(s, &answer));
+	TRY(read_size(s, g, answer.body, &g->stamped));
 	TRY(call(s, g, "GET", "/size", NULL, (span){ 0 }, &answer));
 	TRY(client_expect(s, &answer));
 	return take_size(s, g, answer.body);
@@ -158,6 +168,35 @@ static st copy_to(struct scope *s, struct copier *g, uint64_t size, span note)
 	return add_checkpoint(s, g, size, note);
 }
 
+/* ---- time-stamps, behind the checkpoints that they are over ---- */
+
+static st put_stamp(struct scope *s, struct copier *g, uint64_t size)
+{
+	AUTO_BUF body;
+	span note, token;
+	struct client_answer answer;
+	buf_init(&body, 4 + AUDIT_NOTE_MAX + STAMP_TOKEN_MAX);
+	TRY(stamp_read(s, g->a->conf->log, size, &note, &token));
+	struct wr w = wr_into(&body);
+	wr_bytes(&w, note);
+	wr_raw(&w, token);
+	TRY(wr_end(s, &w));
+	TRY(call(s, g, "POST", "/add-stamp", "application/octet-stream", buf_span(&body), &answer));
+	return fail_context(s, client_expect(s, &answer), "the time-stamp of %llu records", (unsigned long long)size);
+}
+
+static st copy_stamp(struct scope *s, void *state, uint64_t size)
+{
+	struct copier *g = state;
+	if (size > g->size)
+		return OK; /* the copy has not those records yet */
+	if (is_stopping(g))
+		return fail(s, E_UNAVAILABLE, "auditd is being stopped");
+	TRY(put_stamp(s, g, size));
+	g->stamped = size;
+	return OK;
+}
+
 /* ---- the thread ---- */
 
 static void set_since(struct copier *g, bool behind)
@@ -193,13 +232,19 @@ static void one_round(struct copier *g)
 	scope_init(&s, NULL);
 	buf_init(&note, AUDIT_NOTE_MAX);
 	uint64_t size = signer_checkpoint(g->a->signer, UINT64_MAX, &note, &ignored_time);
-	if (size == 0 || (g->asked && size == g->size))
+	if (size == 0)
 		return;
-	set_since(g, true);
-	st copied = copy_to(&s, g, size, buf_span(&note));
+	bool grown = !g->asked || size != g->size;
+	if (grown)
+		set_since(g, true);
+	st copied = grown ? copy_to(&s, g, size, buf_span(&note)) : OK;
+	if (copied.code == E_OK)
+		copied = stamp_walk(&s, g->a->conf->log, g->stamped, copy_stamp, g);
 	if (copied.code != E_OK)
 		g->asked = false;
 	keep_failure(g, copied, &s);
+	if (copied.code != E_OK)
+		set_since(g, true);
 	if (copied.code == E_OK && g->size == size)
 		set_since(g, false);
 }

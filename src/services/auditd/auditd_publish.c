@@ -8,6 +8,7 @@
 #include "file.h"
 #include "log.h"
 #include "moment.h"
+#include "stamp.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ struct publisher {
 	struct push push;
 	char *made; /* directory that was made or found last */
 	int folder;
-	uint64_t size; /* leaves under the published checkpoint */
+	uint64_t size;    /* leaves under the published checkpoint */
+	uint64_t stamped; /* and under the newest published time-stamp */
 	bool known;
 	int64_t complained;
 	struct pacer pace;
@@ -59,6 +61,33 @@ static bool is_stopping(void *state)
 	return pacer_is_stopping(&g->pace);
 }
 
+/* ---- time-stamps: checkpoints with tokens over them, files that nothing of ours is needed for ---- */
+
+static st learn_stamped(struct scope *s, struct publisher *g)
+{
+	st found = stamp_newest(s, g->conf->publish, &g->stamped);
+	if (found.code != E_NOTFOUND)
+		return found;
+	scope_clear_error(s);
+	g->stamped = 0;
+	return OK;
+}
+
+/* What no published checkpoint covers yet waits for the next round. */
+static st publish_stamp(struct scope *s, void *state, uint64_t size)
+{
+	struct publisher *g = state;
+	span note, token;
+	if (size > g->size)
+		return OK;
+	if (is_stopping(g))
+		return fail(s, E_UNAVAILABLE, "auditd is being stopped");
+	TRY(stamp_read(s, g->conf->log, size, &note, &token));
+	TRY(stamp_put(s, g->conf->publish, size, note, token));
+	g->stamped = size;
+	return OK;
+}
+
 /* ---- what is there already ---- */
 
 /* A folder with another log, or with more of this one, is not written over: what was published stays. */
@@ -73,7 +102,7 @@ static st learn_size(struct scope *s, struct publisher *g)
 	uint64_t signed_size = signer_size(g->a->signer);
 	g->known = true;
 	if (!file_exists(path))
-		return OK;
+		return learn_stamped(s, g);
 	g->known = false;
 	TRY(file_read(s, path, AUDIT_NOTE_MAX, &note));
 	TRY(fail_context(s, audit_note_read(s, note, &parts), "%s", path));
@@ -86,6 +115,7 @@ static st learn_size(struct scope *s, struct publisher *g)
 			    "%s is of %s and %llu leaves, which this log of %llu does not continue: leaves were lost, or name "
 			    "another publish-directory",
 			    path, c.origin, (unsigned long long)c.size, (unsigned long long)signed_size);
+	TRY(learn_stamped(s, g));
 	g->size = g->push.pushed = c.size;
 	g->known = true;
 	return OK;
@@ -115,6 +145,8 @@ static void one_round(struct publisher *g)
 	uint64_t size = signer_checkpoint(g->a->signer, g->size, &note, &ignored_time);
 	if (status.code == E_OK && size > g->size)
 		status = publish(&s, g, size, buf_span(&note));
+	if (status.code == E_OK)
+		status = stamp_walk(&s, g->conf->log, g->stamped, publish_stamp, g);
 	if (status.code == E_OK || (g->complained != 0 && now - g->complained < COMPLAIN_EVERY_US))
 		return;
 	g->complained = now;

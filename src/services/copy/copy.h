@@ -11,11 +11,12 @@
 #include "conf.h"
 #include "http.h"
 #include "key.h"
+#include "stamp.h"
 #include <pthread.h>
 
 struct copy_conf {
 	const char *listen, *tls_certificate, *tls_key, *tls_ca, *peer_role;
-	const char *log, *log_key;
+	const char *log, *log_key, *stamp_anchor;
 	const char *keyd, *key, *name;
 	const char *audit_socket, *audit_journal;
 	int64_t idle;
@@ -34,7 +35,8 @@ struct copy {
 	struct audit_checkpoint head; /* cosigned last; size 0: none yet */
 	struct buf note;              /* it, with its signatures */
 	char refused[SCOPE_MESSAGE_MAX];
-	uint8_t refused_note[32]; /* SHA-256 of the one put on record last */
+	uint8_t refused_note[32];  /* SHA-256 of the one put on record last */
+	struct stamp_trust *trust; /* NULL: tokens are kept without looking who signed them */
 };
 
 /* ---- copy_read: what comes from outside ---- */
@@ -56,6 +58,12 @@ struct copy_request {
 };
 st copy_request_read(struct scope *s, span body, struct copy_request *out);
 
+/* A time-stamp: u32 length of the stamped checkpoint, it, and behind it the token to the end. */
+struct copy_stamped {
+	span note, token;
+};
+st copy_stamped_read(struct scope *s, span body, struct copy_stamped *out);
+
 /* ---- copy_store ---- */
 /* What was cosigned last, verified. */
 st copy_load(struct scope *s, struct copy *c);
@@ -69,6 +77,11 @@ void copy_record_refused(struct copy *c, const char *reason, uint64_t size, span
 /* ---- copy_witness ---- */
 /* The cosignature's line; *out_stale: `old` is not what is held here. With the lock. */
 st copy_cosign(struct scope *s, struct copy *c, const struct copy_request *request, bool *out_stale, const char **out_line);
+
+/* ---- copy_stamp ---- */
+/* A time-stamp over a checkpoint of the tree that is held here, verified; durable when it returns. One that is here stays as it is.
+ * E_STATE: the checkpoint is of more than was cosigned. With the lock. */
+st copy_keep_stamp(struct scope *s, struct copy *c, const struct copy_stamped *stamped);
 
 /* ---- copy_http ---- */
 extern const struct http_route copy_routes[];

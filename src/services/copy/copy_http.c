@@ -5,6 +5,7 @@
 #include "pki_ext.h"
 
 #define REQUEST_MAX (AUDIT_NOTE_MAX + 8192)
+#define STAMPED_MAX (4 + AUDIT_NOTE_MAX + STAMP_TOKEN_MAX)
 
 static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
@@ -87,6 +88,32 @@ static st add_checkpoint(struct scope *s, const struct http_request *request, st
 	return OK;
 }
 
+static st add_stamp(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	struct copy *c = request->state;
+	struct copy_stamped stamped;
+	TRY(copy_stamped_read(s, request->body, &stamped));
+	(void)pthread_mutex_lock(&c->lock);
+	st kept = copy_keep_stamp(s, c, &stamped);
+	(void)pthread_mutex_unlock(&c->lock);
+	reply->status = 204;
+	return kept;
+}
+
+static st get_stamped(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	struct copy *c = request->state;
+	uint64_t size = 0;
+	(void)pthread_mutex_lock(&c->lock);
+	st found = stamp_newest(s, c->conf->log, &size);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (found.code != E_NOTFOUND)
+		TRY(found);
+	scope_clear_error(s);
+	say(reply, "text/x.tlog.size", scope_printf(s, "%llu\n", (unsigned long long)size));
+	return OK;
+}
+
 static st get_health(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
 	struct copy *c = request->state;
@@ -115,6 +142,16 @@ const struct http_route copy_routes[] = {
 	  .handle = add_checkpoint,
 	  .summary = "Cosign a checkpoint whose records are here (c2sp.org/tlog-witness)." },
 	{ .method = HTTP_GET, .path = "/size", .handle = get_size, .summary = "Records under the newest cosigned checkpoint." },
+	{ .method = HTTP_POST,
+	  .path = "/add-stamp",
+	  .media_type = "application/octet-stream",
+	  .max_body = STAMPED_MAX,
+	  .handle = add_stamp,
+	  .summary = "A time-stamp over a checkpoint that is cosigned, or over an older one." },
+	{ .method = HTTP_GET,
+	  .path = "/stamped",
+	  .handle = get_stamped,
+	  .summary = "Records under the newest time-stamp that is here; 0: none." },
 	{ .method = HTTP_GET, .path = "/healthz", .handle = get_health, .summary = "Whether the log is taken." },
 };
 const size_t copy_route_count = sizeof copy_routes / sizeof copy_routes[0];

@@ -24,6 +24,10 @@ static const struct conf_row rows[] = {
 	    .clause = "EN 319 401 REQ-7.9.1-16"),
 	ROW(CONF_PATH, log_key, "log-key",
 	    .help = "File with the verifier key of the log that is kept here, NAME+id+base64; further lines: keys it was rolled over from."),
+	ROW(CONF_PATH, stamp_anchor, "stamp-anchor", .standard = "",
+	    .help = "Certificates, PEM, one of which the signer of each time-stamp of the log must lead to; left out, time-stamps are kept "
+		    "for others to verify.",
+	    .clause = "RFC 3161 2.3"),
 	ROW(CONF_PATH, keyd, "keyd-socket", .access = CONF_CONNECTS,
 	    .help = "Socket of this host's keyd that has the cosigning key."),
 	ROW(CONF_STRING, key, "key", .standard = "copy", .help = "Label of the key that cosigns: Ed25519, for log."),
@@ -99,6 +103,8 @@ static st assemble(struct scope *s, struct copy *c)
 					      .component = "copy" };
 	TRY(audit_name_check(s, span_str(conf->name)));
 	TRY(read_log_key(s, c));
+	if (conf->stamp_anchor != NULL)
+		TRY(stamp_trust_open(s, conf->stamp_anchor, &c->trust));
 	TRY(copy_load(s, c));
 	TRY(audit_open(s, &audit, &c->audit));
 	c->keyd = key_client_new(conf->keyd);
@@ -122,6 +128,7 @@ static void free_all(struct copy *c)
 	close_door(c);
 	key_client_free(c->keyd);
 	audit_close(c->audit);
+	stamp_trust_close(c->trust);
 	buf_free(&c->note);
 	(void)pthread_mutex_destroy(&c->lock);
 	free(c);

@@ -89,3 +89,15 @@ st copy_request_read(struct scope *s, span body, struct copy_request *out)
 	*out = request;
 	return OK;
 }
+
+st copy_stamped_read(struct scope *s, span body, struct copy_stamped *out)
+{
+	struct rd r = rd_of(body);
+	span note = rd_bytes(&r, AUDIT_NOTE_MAX);
+	if (r.bad || note.len == 0 || r.rest.len == 0)
+		return fail(s, E_INPUT, "a time-stamp comes as the length of a checkpoint, the checkpoint, and a token");
+	if (r.rest.len > STAMP_TOKEN_MAX)
+		return fail(s, E_LIMIT, "the token has %zu octets, at most %zu are taken", r.rest.len, STAMP_TOKEN_MAX);
+	*out = (struct copy_stamped){ .note = note, .token = r.rest };
+	return OK;
+}
