@@ -98,11 +98,10 @@ static void add_fresh(struct tail *t, const struct audit_hash *hash)
 
 static bool is_known(const struct tail *t, struct tail_record *r, const struct group_slot *slot)
 {
-	if (slot->stamp == t->stamp) {
-		r->index = slot->record->index;
-		return true;
-	}
-	return ids_find(t->ids, r->id, &r->index);
+	if (slot->stamp != t->stamp)
+		return r->known = ids_find(t->ids, r->id, &r->index);
+	r->index = slot->record->index;
+	return r->known = true;
 }
 
 /* False when the group is full. */
