@@ -212,7 +212,7 @@ static const char head[] =
 	"    "
 	"{\"v\":1,\"seq\":12,\"at\":\"2026-01-02T03:04:05.000006Z\",\"by\":\"ca\",\"record\":{\"v\":1,\"id\":\"...\",\"time\":"
 	"\"...\",\n"
-	"     \"event\":\"certificate.issued\",\"component\":\"ca\",\"tx\":\"...\", fields}}\n\n"
+	"     \"event\":\"certificate.issued\",\"component\":\"ca\",\"run\":\"...\",\"n\":17,\"tx\":\"...\", fields}}\n\n"
 	"`seq` is the index of the leaf, `at` the time of receipt, `by` who the kernel says sent it; `id` makes a record "
 	"unique, `tx` is shared by\n"
 	"all records of one piece of work in all processes. The bytes of a leaf are hashed as they are (RFC 6962, section 2.1).\n\n"

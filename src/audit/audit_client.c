@@ -24,6 +24,8 @@ struct waiting {
 	enum code code;
 	char message[SCOPE_MESSAGE_MAX];
 	uint64_t index;
+	bool known; /* auditd had it already, so that it is not there under the number that it had now */
+	char number[AUDIT_NUMBER_MAX];
 	bool done;
 	pthread_cond_t *wake; /* of the thread that waits; several records may have one */
 	struct waiting *next;
@@ -39,6 +41,8 @@ struct audit {
 	struct wire_client *connection;
 	int64_t last_contact;
 	struct buf frame;
+	uint64_t run, n;           /* its records that are in the log, numbered without gap */
+	uint64_t before, before_n; /* the run before it; 0: none */
 	/* Under `lock`: the newest checkpoint, and the thread that keeps it in the anchor file. */
 	struct buf checkpoint;
 	bool checkpoint_new, closing, has_keeper;
@@ -101,6 +105,18 @@ static void take_checkpoint(struct audit *a, span note)
 
 /* ---- open and close ---- */
 
+static void begin_run(struct scope *s, struct audit *a)
+{
+	if (a->n > 0) {
+		a->before = a->run;
+		a->before_n = a->n;
+	}
+	a->n = 0;
+	do
+		scope_random(s, &a->run, sizeof a->run);
+	while (a->run == 0);
+}
+
 st audit_open(struct scope *s, const struct audit_settings *settings, struct audit **out)
 {
 	if ((settings->socket == NULL) == (settings->journal == NULL))
@@ -122,6 +138,7 @@ st audit_open(struct scope *s, const struct audit_settings *settings, struct aud
 		    buf_append(&component, span_of("", 1)));
 	a->component = heap_copy_str((const char *)component.data);
 	a->last = &a->first;
+	begin_run(s, a);
 	buf_init(&a->frame, WIRE_BODY_MAX);
 	(void)pthread_mutex_init(&a->lock, NULL);
 	(void)pthread_cond_init(&a->keep, NULL);
@@ -168,12 +185,39 @@ static void settle(struct waiting *batch, enum code code, const char *message)
 
 static size_t record_len(const struct audit *a, const struct waiting *w)
 {
-	return w->head.len + strlen(a->component) + w->tail.len;
+	return w->head.len + strlen(a->component) + strlen(w->number) + w->tail.len;
 }
 
 static void write_record(const struct audit *a, struct buf *out, const struct waiting *w)
 {
-	out_of_room(buf_append(out, w->head) && buf_append(out, span_str(a->component)) && buf_append(out, w->tail));
+	out_of_room(buf_append(out, w->head) && buf_append(out, span_str(a->component)) &&
+		    buf_append(out, span_str(w->number)) && buf_append(out, w->tail));
+}
+
+/* Every frame is answered before the next is written, so that a number is given once it is sure what became of those before it. */
+static void number_batch(const struct audit *a, struct waiting *batch)
+{
+	uint64_t n = a->n;
+	for (struct waiting *w = batch; w != NULL; w = w->next) {
+		int len = snprintf(w->number, sizeof w->number, ",\"run\":\"%016llx\",\"n\":%llu", (unsigned long long)a->run,
+				   (unsigned long long)++n);
+		if (n == 1 && a->before != 0)
+			(void)snprintf(w->number + len, sizeof w->number - (size_t)len, ",\"after\":\"%016llx\",\"last\":%llu",
+				       (unsigned long long)a->before, (unsigned long long)a->before_n);
+	}
+}
+
+/* A run goes on as long as each of its numbers is in the log for certain. */
+static void count_batch(struct audit *a, const struct waiting *batch)
+{
+	const struct waiting *w = batch;
+	for (; w != NULL && w->code == E_OK && !w->known; w = w->next)
+		a->n++;
+	if (w == NULL)
+		return;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	begin_run(&s, a);
 }
 
 static void write_request(struct audit *a, const struct waiting *batch)
@@ -199,7 +243,9 @@ static st read_reply(struct scope *s, struct audit *a, struct waiting *batch, sp
 	for (struct waiting *w = batch; w != NULL; w = w->next) {
 		w->code = (enum code)rd_u16(&r);
 		if (w->code == E_OK) {
-			w->index = rd_u64(&r);
+			uint64_t index = rd_u64(&r);
+			w->index = index & ~AUDIT_INDEX_KNOWN;
+			w->known = index != w->index;
 			continue;
 		}
 		span message = rd_bytes(&r, SCOPE_MESSAGE_MAX - 1);
@@ -291,7 +337,7 @@ static struct waiting *take_batch(struct audit *a)
 	struct waiting *batch = a->first, **end = &a->first;
 	size_t bytes = 2;
 	for (unsigned count = 0; *end != NULL && count < AUDIT_BATCH_MAX; count++) {
-		bytes += AUDIT_ID_LEN + 4 + record_len(a, *end);
+		bytes += AUDIT_ID_LEN + 4 + record_len(a, *end) + AUDIT_NUMBER_MAX;
 		if (bytes > WIRE_BODY_MAX)
 			break;
 		end = &(*end)->next;
@@ -307,10 +353,12 @@ static void lead(struct audit *a)
 {
 	struct waiting *batch = take_batch(a);
 	(void)pthread_mutex_unlock(&a->lock);
+	number_batch(a, batch);
 	if (a->local != NULL)
 		commit_to_journal(a, batch);
 	else
 		commit_to_auditd(a, batch);
+	count_batch(a, batch);
 	(void)pthread_mutex_lock(&a->lock);
 	for (struct waiting *w = batch, *next; w != NULL; w = next) {
 		next = w->next; /* a done one belongs to its thread again */

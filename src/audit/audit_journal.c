@@ -10,7 +10,8 @@ static const uint8_t file_magic[8] = "chanaudi";
 static const uint8_t group_magic[4] = "CGRP";
 #define FILE_VERSION 1
 #define CHECKED_HEAD (AUDIT_GROUP_HEAD - AUDIT_HASH_LEN)
-#define SCAN_STEP    ((size_t)1 << 20)
+#define SCAN_STEP    ((size_t)1 << 18)
+#define LOOKS        3
 
 static void must(bool appended)
 {
@@ -197,21 +198,30 @@ static st read_group(struct scope *s, int fd, uint64_t offset, struct buf *body,
 	return OK;
 }
 
-st audit_reader_next(struct scope *s, struct audit_reader *r, enum audit_read_outcome *out)
+/* Nothing but zeroes from here on: room that the writer made ready and has not used. */
+static st is_blank(struct scope *s, int fd, uint64_t offset, bool *out)
 {
-	struct stat about;
-	bool good = false;
+	uint8_t *window = heap_alloc(SCAN_STEP);
+	st status = OK;
+	size_t got = SCAN_STEP;
+	*out = true;
+	for (; status.code == E_OK && *out && got == SCAN_STEP; offset += SCAN_STEP) {
+		status = read_at(s, fd, offset, window, SCAN_STEP, &got);
+		*out = got == 0 || (window[0] == 0 && memcmp(window, window + 1, got - 1) == 0);
+	}
+	free(window);
+	return status;
+}
+
+static st next_once(struct scope *s, struct audit_reader *r, enum audit_read_outcome *out)
+{
+	bool good = false, blank;
 	uint32_t count = 0;
 	uint64_t first = 0;
-	if (fstat(r->fd, &about) != 0)
-		return fail_errno(s, E_IO, "a file of audit records");
-	if ((uint64_t)about.st_size == r->offset) {
-		*out = AUDIT_READ_END;
-		return OK;
-	}
 	TRY(read_group(s, r->fd, r->offset, &r->group, &count, &first, &good));
 	if (!good || first != r->next) {
-		*out = AUDIT_READ_TORN;
+		TRY(is_blank(s, r->fd, r->offset, &blank));
+		*out = blank ? AUDIT_READ_END : AUDIT_READ_TORN;
 		return OK;
 	}
 	r->count = count;
@@ -219,6 +229,15 @@ st audit_reader_next(struct scope *s, struct audit_reader *r, enum audit_read_ou
 	r->next = first + count;
 	r->offset += AUDIT_GROUP_HEAD + r->group.len;
 	*out = AUDIT_READ_GROUP;
+	return OK;
+}
+
+/* A group may be written while this reads: what is no group at the first look may be one at the next. */
+st audit_reader_next(struct scope *s, struct audit_reader *r, enum audit_read_outcome *out)
+{
+	*out = AUDIT_READ_TORN;
+	for (int looks = 0; looks < LOOKS && *out == AUDIT_READ_TORN; looks++)
+		TRY(next_once(s, r, out));
 	return OK;
 }
 

@@ -4,7 +4,8 @@
  *
  * File: "chanaudi", u16 version, u16 type, u64 index of the first record. Group: "CGRP", u32 count, u64 index of its first record,
  * u32 length of its body, 32 octets check, body. The check is SHA-256 over the 20 octets before it and the RFC 6962 leaf hash of
- * each record. Body: per record u32 length, a zero octet (the prefix under which a leaf is hashed), the record.
+ * each record. Body: per record u32 length, a zero octet (the prefix under which a leaf is hashed), the record. Behind the last group
+ * there may be zeroes, to the end of the file: room that the writer has ready, so that a sync changes no metadata.
  */
 #pragma once
 #include "audit_tree.h"
@@ -50,7 +51,7 @@ struct audit_reader {
 };
 enum audit_read_outcome {
 	AUDIT_READ_GROUP, /* one more group, whole and checked */
-	AUDIT_READ_END,   /* the file ends behind the last group */
+	AUDIT_READ_END,   /* the file ends behind the last group, or has zeroes only */
 	AUDIT_READ_TORN,  /* what follows is not a group: the writer died before its sync, or the file was damaged */
 };
 /* E_INPUT when the head is not that of such a file. */

@@ -2,7 +2,8 @@
  * audit_protocol.h - what goes over auditd's socket (bodies of wire frames). Both ends read and write it by hand; this is the map.
  *
  * append   request: u16 count, then per record: 16 octets id, u32 length, record.
- *          reply: u16 count, then per record u16 code: 0 with u64 index, or another with u32 length, message.
+ *          reply: u16 count, then per record u16 code: 0 with u64 index (AUDIT_INDEX_KNOWN in it: it was there already, as it was
+ *          offered then), or another with u32 length, message.
  *          then u64 leaves in the log; u32 length, the newest checkpoint when it is not the one this connection was told last, else 0.
  * read     request: u64 from, u32 max. Reply: u64 leaves in the log, u32 count, then per leaf u32 length, leaf.
  * status   reply: u64 leaves in the log, u64 leaves under the newest checkpoint, i64 time of that checkpoint (0: none yet), i64
@@ -32,6 +33,7 @@ enum audit_kind {
 	AUDIT_KIND_STAMPS = 7,
 	AUDIT_KIND_COPIES = 8
 };
-#define AUDIT_ID_LEN 16
+#define AUDIT_ID_LEN      16
+#define AUDIT_INDEX_KNOWN (UINT64_C(1) << 63)
 /* What one leaf, its length and the numbers around it may take of a reply. */
 #define AUDIT_READ_ROOM (WIRE_BODY_MAX - 64)

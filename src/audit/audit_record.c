@@ -25,6 +25,38 @@ static void read_id(struct json *j, uint8_t out[16])
 		j->bad = true;
 }
 
+/* Eight octets in the same spelling, of which not all are zero. */
+static uint64_t read_run(struct json *j)
+{
+	span text = audit_json_string(j);
+	uint64_t run = 0;
+	unsigned all = IS_DIGIT;
+	for (size_t i = 0; i < 16 && text.len == 16; i++) {
+		all &= lower_digit[text.data[i]];
+		run = run << 4 | (lower_digit[text.data[i]] & 0x0fu);
+	}
+	if (text.len != 16 || all == 0 || run == 0)
+		j->bad = true;
+	return run;
+}
+
+static void read_number(struct json *j, struct audit_record *r)
+{
+	r->run = r->n = r->after = r->last = 0;
+	if (!audit_json_skip(j, SPAN_LITERAL(",\"run\":")))
+		return;
+	r->run = read_run(j);
+	audit_json_expect(j, SPAN_LITERAL(",\"n\":"));
+	r->n = audit_json_unsigned(j);
+	if (r->n == 0)
+		j->bad = true;
+	if (!audit_json_skip(j, SPAN_LITERAL(",\"after\":")))
+		return;
+	r->after = read_run(j);
+	audit_json_expect(j, SPAN_LITERAL(",\"last\":"));
+	r->last = audit_json_unsigned(j);
+}
+
 /* A record without "component" is one that has not passed through a client yet. */
 static st read_head(struct scope *s, struct json *j, struct audit_record *r)
 {
@@ -36,6 +68,7 @@ static st read_head(struct scope *s, struct json *j, struct audit_record *r)
 	span event = audit_json_string(j);
 	if (audit_json_skip(j, SPAN_LITERAL(",\"component\":")))
 		r->component = audit_json_string(j);
+	read_number(j, r);
 	audit_json_expect(j, SPAN_LITERAL(",\"tx\":"));
 	read_id(j, r->tx);
 	if (j->bad || r->component.len > AUDIT_NAME_MAX)
@@ -77,7 +110,7 @@ st audit_record_read(struct scope *s, span json, struct audit_record *out)
 {
 	struct json j = { .rest = json };
 	unsigned long long given = 0;
-	if (json.len > AUDIT_RECORD_MAX + AUDIT_NAME_MAX + 32)
+	if (json.len > AUDIT_RECORD_MAX + AUDIT_NAME_MAX + AUDIT_NUMBER_MAX + 32)
 		return fail(s, E_LIMIT, "a record of %zu bytes is over the limit of %d", json.len, AUDIT_RECORD_MAX);
 	memset(out->id, 0, sizeof out->id);
 	out->component = (span){ 0 };

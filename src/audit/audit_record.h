@@ -6,6 +6,7 @@
 
 #define AUDIT_ENVELOPE_VERSION 1
 #define AUDIT_NAME_MAX         200   /* of a component and of a peer's name */
+#define AUDIT_NUMBER_MAX       128   /* the members run, n, after and last */
 #define AUDIT_LEAF_MAX         65535 /* what an entry bundle can hold (c2sp tlog-tiles, "Log entries") */
 
 struct audit_field {
@@ -21,6 +22,8 @@ struct audit_record {
 	enum audit_code code;
 	const struct audit_row *row;
 	span component;
+	/* The writer's own number within a run (audit_writers.h); n 0: it has none. `after` 0: nothing is said of an earlier run. */
+	uint64_t run, n, after, last;
 	uint8_t tx[16];
 	struct audit_field field[AUDIT_FIELDS_MAX];
 	size_t count;

@@ -17,7 +17,8 @@ struct check {
 	unsigned width[AUDIT_TILE_LEVELS];
 	struct audit_checkpoint *anchor; /* same order as request->anchor */
 	uint64_t agreed;                 /* so far the log agrees with a signed tree */
-	uint64_t visited;                /* the tail may be read again, but nothing is shown twice */
+	struct audit_writers *writers;
+	uint64_t visited; /* the tail may be read again, but nothing is shown twice */
 };
 
 /* The finding that ends the verification: in the report; E_CRYPTO only unwinds. */
@@ -191,10 +192,12 @@ static st check_envelope(struct scope *s, struct check *c, uint64_t index, span 
 		return unsound(c, &index, "it says that it is record %llu", (unsigned long long)envelope.seq);
 	r->begin = index == r->from ? envelope.at : r->begin;
 	r->end = envelope.at;
-	if (c->request->visit != NULL && index >= c->visited) {
-		c->visited = index + 1;
+	if (index < c->visited)
+		return OK;
+	c->visited = index + 1;
+	TRY(finding(s, c, audit_writers_add(s, c->writers, &envelope.record), &index));
+	if (c->request->visit != NULL)
 		c->request->visit(c->request->state, &envelope, leaf);
-	}
 	return OK;
 }
 
@@ -413,10 +416,16 @@ st audit_verify(struct scope *s, const struct audit_verify *request, struct audi
 	struct check *c = heap_alloc(sizeof *c);
 	c->request = request;
 	c->report = out;
+	c->writers = audit_writers_new(request->since.len == 0);
 	st status = audit_log_open(s, request->dir, &c->log);
 	if (status.code == E_OK)
 		status = check_all(s, c);
 	audit_log_close(c->log);
+	const struct audit_writer *writer = audit_writers_end(c->writers, &out->writers);
+	struct audit_writer *kept = scope_alloc(s, (out->writers + 1) * sizeof *kept);
+	memcpy(kept, writer, out->writers * sizeof *kept);
+	out->writer = kept;
+	audit_writers_free(c->writers);
 	free(c);
 	if (out->verdict == AUDIT_UNSOUND) {
 		scope_clear_error(s);

@@ -9,6 +9,7 @@
 #pragma once
 #include "audit_log.h"
 #include "audit_record.h"
+#include "audit_writers.h"
 
 /* The verdict is the exit code of `chancery audit verify`. */
 enum audit_verdict { AUDIT_SOUND = 0, AUDIT_UNSOUND = 1, AUDIT_NOT_ANCHORED = 2 };
@@ -45,7 +46,10 @@ struct audit_report {
 	size_t anchors;       /* that agree with the log */
 	size_t came_along;    /* so many of these came with the copy itself */
 	uint64_t anchored;    /* leaves that `since`, or the largest of those that did not, covers */
-	int64_t begin, end;   /* time of receipt of the first and the last record that was read; 0: none was */
+	/* Writers by their own numbers, in the scope given to audit_verify. */
+	const struct audit_writer *writer;
+	size_t writers;
+	int64_t begin, end; /* time of receipt of the first and the last record that was read; 0: none was */
 };
 
 /* Fails only when it cannot be done (no such directory, disk errors); what is wrong with the log is in the report. */

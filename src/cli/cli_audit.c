@@ -120,6 +120,7 @@ static const struct cli_option review_options[] = {
 	  .value = "TEXT",
 	  .help = "what is to be said of it; no names of persons, they could not be erased" },
 };
+static const struct cli_option reconcile_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
 static const struct cli_option export_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
 static const struct cli_command commands[] = {
 	{ .verb = "show",
@@ -161,6 +162,13 @@ static const struct cli_command commands[] = {
 	  CLI_OPTIONS(check_options),
 	  .without_configuration = true,
 	  .run = cli_audit_check_proof },
+	{ .verb = "reconcile",
+	  .summary =
+		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other, or waits in the "
+		  "outbox; exit 0 only if they agree",
+	  .example = "audit reconcile",
+	  CLI_OPTIONS(reconcile_options),
+	  .run = cli_audit_reconcile },
 	{ .verb = "report",
 	  .arguments = "[EXPORT]",
 	  .summary =

@@ -16,6 +16,7 @@ st cli_audit_verify(struct scope *s, struct cli *c);
 st cli_audit_export(struct scope *s, struct cli *c);
 st cli_audit_prove(struct scope *s, struct cli *c);
 st cli_audit_check_proof(struct scope *s, struct cli *c);
+st cli_audit_reconcile(struct scope *s, struct cli *c);
 st cli_audit_report(struct scope *s, struct cli *c);
 st cli_audit_review(struct scope *s, struct cli *c);
 /* Verifies a log and judges its operations with quorum; every record goes to `report` too, unless that is NULL. What was found, in words, and the

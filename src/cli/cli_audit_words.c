@@ -31,6 +31,61 @@ static void say_records(struct scope *s, json_t *list, const struct audit_report
 	say(list, "their numbers have no gap, and each has the fields that the catalogue of events wants");
 }
 
+static struct audit_writer writers_together(const struct audit_report *r)
+{
+	struct audit_writer all = { .records = 0 };
+	for (size_t i = 0; i < r->writers; i++) {
+		all.records += r->writer[i].records;
+		all.unnumbered += r->writer[i].unnumbered;
+		all.runs += r->writer[i].runs;
+		all.ended += r->writer[i].ended;
+		all.unclear += r->writer[i].unclear;
+	}
+	return all;
+}
+
+//= tsps#5.4 the records of every component are kept
+static void say_writers(json_t *list, const struct audit_report *r)
+{
+	struct audit_writer all = writers_together(r);
+	if (all.runs > 0)
+		say(list,
+		    "%llu records have their writers' own numbers, in %llu runs: within each run none is missing that was "
+		    "acknowledged",
+		    (unsigned long long)(all.records - all.unnumbered), (unsigned long long)all.runs);
+}
+
+static void say_not_numbered(json_t *list, const struct audit_report *r)
+{
+	struct audit_writer all = writers_together(r);
+	if (all.unnumbered > 0)
+		say(list,
+		    "whether any is missing among %llu records without a number of their writer: auditd's own, which only the log numbers, and those of "
+		    "versions that did not number",
+		    (unsigned long long)all.unnumbered);
+	if (all.runs > all.ended)
+		say(list,
+		    "how far %llu runs of writers went: their end is not stated, since the writer is at it, was killed, or is a command",
+		    (unsigned long long)(all.runs - all.ended));
+	if (all.unclear > 0)
+		say(list,
+		    "%llu numbers of writers that are in no record: what they were given to was not acknowledged, or these runs were interrupted for too long",
+		    (unsigned long long)all.unclear);
+}
+
+static json_t *writers(const struct audit_report *r)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < r->writers; i++) {
+		const struct audit_writer *w = &r->writer[i];
+		(void)json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I}", "writer", w->component, "records",
+							    (json_int_t)w->records, "without a number",
+							    (json_int_t)w->unnumbered, "runs", (json_int_t)w->runs, "ended",
+							    (json_int_t)w->ended, "unclear", (json_int_t)w->unclear));
+	}
+	return list;
+}
+
 static void say_anchors(json_t *list, const struct audit_report *r)
 {
 	size_t brought = r->anchors - r->came_along;
@@ -74,6 +129,7 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 	say_records(s, list, r);
 	if (v->has_since)
 		say(list, "the log continues the tree of %llu records that was verified earlier", (unsigned long long)r->from);
+	say_writers(list, r);
 	say_anchors(list, r);
 	say_stamps(s, list, v->stamps);
 	if (r->tail > 0)
@@ -156,6 +212,7 @@ static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 		say(list, "records 0 to %llu: --since says that they were verified before", (unsigned long long)r->from - 1);
 	say_unanchored(list, r);
 	say_tail(list, r);
+	say_not_numbered(list, r);
 	if (v->judgement == NULL)
 		say(list, "whether critical operations had their approvals: %s", v->not_judged);
 	for (size_t i = 0; i < v->keys; i++)
@@ -225,6 +282,8 @@ json_t *cli_audit_words(struct scope *s, const struct cli_verification *v)
 	}
 	if (v->judgement != NULL && json_array_size(v->judgement->old_crls) > 0)
 		(void)json_object_set(out, "with a management CRL older than 24 hours", v->judgement->old_crls);
+	if (r->verdict != AUDIT_UNSOUND)
+		(void)json_object_set_new(out, "writers", writers(r));
 	(void)json_object_set_new(out, "checked", checked(s, v));
 	(void)json_object_set_new(out, "not checked", not_checked(s, v));
 	if (first_finding(v) != NULL)

@@ -94,7 +94,7 @@ class ControlWriter(threading.Thread):
                     r = kc.Reader(client.call(1, struct.pack(">H", 1) + ident + kc.counted(record)))
                     client.close()
                     assert (r.number(2), r.number(2)) == (1, 0)
-                    self.index[ident.hex()] = r.number(8)
+                    self.index[ident.hex()] = r.number(8) & ~(1 << 63)  # without the bit that says that it was there already
                 except OSError:
                     time.sleep(0.01)
 

@@ -35,7 +35,7 @@ void frame_outcomes_write(struct wr *reply, const struct tail_record *record, si
 	for (size_t i = 0; i < count; i++) {
 		wr_u16(reply, (uint16_t)record[i].code);
 		if (record[i].code == E_OK)
-			wr_u64(reply, record[i].index);
+			wr_u64(reply, record[i].known ? record[i].index | AUDIT_INDEX_KNOWN : record[i].index);
 		else
 			wr_str(reply, record[i].message);
 	}

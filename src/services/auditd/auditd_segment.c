@@ -3,7 +3,10 @@
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct segment {
@@ -38,6 +41,78 @@ static void free_segment(struct segment *old)
 	free(old);
 }
 
+static st write_at(struct scope *s, int fd, uint64_t offset, span bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t done = pwrite(fd, bytes.data, bytes.len, (off_t)offset);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return fail_errno(s, E_UNAVAILABLE, "the audit log cannot be written");
+		bytes = span_from(bytes, (size_t)done);
+		offset += (uint64_t)done;
+	}
+	return OK;
+}
+
+/* ---- room for the next file ---- */
+
+#define ROOM_STEP ((size_t)64 << 10)
+#define ROOM_MAX  ((uint64_t)32 << 20)
+
+static void spare_path(const struct segments *g, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/tail/next", g->dir);
+}
+
+static void drop_spare(struct segments *g)
+{
+	char path[PATH_MAX];
+	if (g->spare < 0)
+		return;
+	spare_path(g, path);
+	(void)unlink(path);
+	fd_auto(&g->spare);
+	g->spare = -1;
+}
+
+static st write_zeroes(struct scope *s, int fd, uint64_t octets)
+{
+	static const uint8_t zeroes[ROOM_STEP] = { 0 };
+	for (uint64_t at = 0; at < octets; at += ROOM_STEP)
+		TRY(file_write_all(s, fd, SPAN_ARRAY(zeroes)));
+	return fsync(fd) == 0 ? OK : fail_errno(s, E_IO, "syncing");
+}
+
+void segments_prepare(struct segments *g, uint64_t octets)
+{
+	char path[PATH_MAX];
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	if (octets == 0 || g->spare >= 0)
+		return;
+	spare_path(g, path);
+	g->spare = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (g->spare < 0)
+		return;
+	if (fchmod(g->spare, 0640) != 0 || write_zeroes(&s, g->spare, octets < ROOM_MAX ? octets : ROOM_MAX).code != E_OK)
+		drop_spare(g);
+}
+
+static st use_spare(struct scope *s, struct segments *g, const char *path, uint64_t first, int *out_fd)
+{
+	uint8_t head[AUDIT_FILE_HEAD];
+	char spare[PATH_MAX];
+	spare_path(g, spare);
+	audit_file_head(AUDIT_FILE_TAIL, first, head);
+	TRY(write_at(s, g->spare, 0, SPAN_ARRAY(head)));
+	if (fdatasync(g->spare) != 0 || rename(spare, path) != 0)
+		return fail_errno(s, E_IO, "%s", path);
+	*out_fd = take_fd(&g->spare);
+	g->spare = -1;
+	return file_sync_directory_of(s, path);
+}
+
 void segments_close(struct segments *g)
 {
 	while (g->oldest != NULL) {
@@ -45,13 +120,16 @@ void segments_close(struct segments *g)
 		g->oldest = old->next;
 		free_segment(old);
 	}
+	drop_spare(g);
 	free(g->dir);
-	*g = (struct segments){ 0 };
+	*g = (struct segments){ .spare = -1 };
 }
 
-static st make_file(struct scope *s, const char *path, uint64_t first, int *out_fd)
+static st make_file(struct scope *s, struct segments *g, const char *path, uint64_t first, int *out_fd)
 {
 	uint8_t head[AUDIT_FILE_HEAD];
+	if (g->spare >= 0)
+		return use_spare(s, g, path, first, out_fd);
 	audit_file_head(AUDIT_FILE_TAIL, first, head);
 	TRY(file_replace(s, path, SPAN_ARRAY(head), 0640));
 	*out_fd = open(path, O_RDWR | O_CLOEXEC);
@@ -64,8 +142,9 @@ static st create_segment(struct scope *s, struct segments *g, uint64_t first)
 {
 	AUTO_FD fd = -1;
 	char *path = segment_path(s, g->dir, first);
-	st made = make_file(s, path, first, &fd);
+	st made = make_file(s, g, path, first, &fd);
 	if (made.code != E_OK) {
+		drop_spare(g);
 		(void)unlink(path);
 		return made;
 	}
@@ -130,6 +209,7 @@ st segments_open(struct scope *s, struct segments *g, const char *dir, segment_l
 	struct audit_segment *found;
 	size_t count;
 	g->dir = heap_copy_str(dir);
+	g->spare = -1;
 	TRY(audit_log_segments(s, dir, &found, &count));
 	for (size_t i = 0; i < count; i++)
 		TRY(fail_context(s, load_segment(s, g, &found[i], i + 1 == count, leaf, state), "%s", found[i].path));
@@ -151,20 +231,6 @@ st segments_first(struct scope *s, const char *dir, uint64_t *out)
 }
 
 /* ---- writing ---- */
-
-static st write_at(struct scope *s, int fd, uint64_t offset, span bytes)
-{
-	while (bytes.len > 0) {
-		ssize_t done = pwrite(fd, bytes.data, bytes.len, (off_t)offset);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return fail_errno(s, E_UNAVAILABLE, "the audit log cannot be written");
-		bytes = span_from(bytes, (size_t)done);
-		offset += (uint64_t)done;
-	}
-	return OK;
-}
 
 /* After a failed sync the kernel may count pages as written that are not. So what was acknowledged is read back, checked, and
  * written to a new file that takes the place of the doubtful one once it is synced. */

@@ -10,6 +10,8 @@ struct segments {
 	struct segment *oldest, *active;
 	uint64_t next; /* index behind the last group */
 	uint64_t end;  /* offset behind the last group that was synced, in the active file */
+	/* Room for the next file, `tail/next`, its blocks written with zeroes: appending to it changes no metadata. -1: none. */
+	int spare;
 	bool doubtful; /* a sync failed: nobody knows what the file has behind `end` (and the kernel forgets having said so) */
 };
 
@@ -22,6 +24,9 @@ void segments_close(struct segments *g);
 st segments_first(struct scope *s, const char *dir, uint64_t *out);
 /* Writes and syncs one group. On failure nothing of it is in the file, or the file is made anew before the next group is written. */
 st segments_write(struct scope *s, struct segments *g, span group);
+/* Makes room of so many octets for the next file, at most 32 MiB; groups may be written meanwhile. Without room, or behind its end,
+ * groups are appended: it is faster with it and no worse without, so that failing is not said. 0: none is made. */
+void segments_prepare(struct segments *g, uint64_t octets);
 /* Closes the active file, unless it is empty, and begins one at `next`. */
 st segments_rotate(struct scope *s, struct segments *g, uint64_t next);
 st segments_read(struct scope *s, const struct segments *g, uint64_t index, uint64_t offset, uint32_t len, struct buf *out);

@@ -13,6 +13,7 @@
 #define PENDING_MAX (1u << 20)
 /* One group: what a reader holds at once, and what one sync makes durable. */
 #define GROUP_BYTES_MAX ((size_t)4 << 20)
+#define ROOM_WORTH      ((uint64_t)16 << 10)
 /* More than twice the records that a group can hold. */
 #define GROUP_SLOTS (1u << 16)
 
@@ -54,6 +55,7 @@ struct tail {
 	struct entry *entry; /* of [base, size) */
 	size_t room;
 	uint64_t base, size, signed_size;
+	uint64_t written;      /* octets of the active segment */
 	int64_t waiting_since; /* of the oldest leaf not under a checkpoint, 0: none */
 	/* The same for time-stamped checkpoints; records of stamping do not count. Nothing that counts lies before `unstamped` or behind
 	 * `unstamped_end`. */
@@ -96,11 +98,10 @@ static void add_fresh(struct tail *t, const struct audit_hash *hash)
 
 static bool is_known(const struct tail *t, struct tail_record *r, const struct group_slot *slot)
 {
-	if (slot->stamp == t->stamp) {
-		r->index = slot->record->index;
-		return true;
-	}
-	return ids_find(t->ids, r->id, &r->index);
+	if (slot->stamp != t->stamp)
+		return r->known = ids_find(t->ids, r->id, &r->index);
+	r->index = slot->record->index;
+	return r->known = true;
 }
 
 /* False when the group is full. */
@@ -187,6 +188,8 @@ static void accept_group(struct tail *t, struct request *batch, uint64_t offset)
 	if (t->size == t->signed_size && count > 0)
 		t->waiting_since = moment_monotonic();
 	t->size += count;
+	if (count > 0)
+		t->written = offset + t->group.bytes.len;
 	for (struct request *q = batch; q != NULL; q = q->next)
 		for (size_t i = 0; i < q->next_record; i++)
 			if (q->record[i].code == E_OK && q->record[i].index >= t->group.first)
@@ -390,8 +393,18 @@ void tail_was_unstamped(struct tail *t, int64_t us)
 
 /* ---- the integrator ---- */
 
+/* The next segment gets room for twice what this one has; where little is written, it is not worth a file. */
+static uint64_t room_wanted(struct tail *t)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	uint64_t written = t->written;
+	(void)pthread_mutex_unlock(&t->lock);
+	return written < ROOM_WORTH ? 0 : 2 * written;
+}
+
 st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size)
 {
+	segments_prepare(&t->segments, room_wanted(t));
 	(void)pthread_mutex_lock(&t->lock);
 	t->wanting++;
 	while (t->leading)
@@ -401,6 +414,7 @@ st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size)
 	(void)pthread_mutex_unlock(&t->lock);
 	st status = segments_rotate(s, &t->segments, t->size);
 	(void)pthread_mutex_lock(&t->lock);
+	t->written = status.code == E_OK ? 0 : t->written;
 	*out_size = t->size;
 	hand_on(t);
 	(void)pthread_mutex_unlock(&t->lock);
@@ -499,6 +513,7 @@ st tail_open(struct scope *s, const char *dir, uint64_t base, struct audit_log *
 	t->last = &t->first;
 	t->base = t->size = base;
 	t->indexed = indexed;
+	t->segments.spare = -1;
 	t->ids = ids_new();
 	t->slot = heap_alloc(GROUP_SLOTS * sizeof *t->slot);
 	t->pending_wanted = UINT64_MAX;

@@ -17,6 +17,7 @@ struct tail_record {
 	enum code code;
 	const char *message; /* in the scope given to tail_append */
 	uint64_t index;
+	bool known; /* it was there already */
 };
 
 struct tail;

@@ -339,6 +339,94 @@ static void a_tail_that_cannot_be_listed_is_not_an_empty_one(void **state)
 	assert_int_equal(tail_size(m->tail), 3);
 }
 
+/* Behind it are zeroes only; a record ends in a brace. */
+static size_t written_of(struct made *m, const char *path)
+{
+	span bytes;
+	assert_ok(&m->s, file_read(&m->s, path, (size_t)1 << 24, &bytes));
+	while (bytes.len > 0 && bytes.data[bytes.len - 1] == 0)
+		bytes.len--;
+	return bytes.len;
+}
+
+/* A log whose active segment, from leaf 300 on, has five records and room that was made ready. */
+static char *with_room(struct made *m, size_t *out_end)
+{
+	struct stat about;
+	char *path = scope_printf(&m->s, "%s/tail/%020d", m->dir, 300);
+	append(m, 0, 300, 0);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	append(m, 300, 5, 300);
+	*out_end = written_of(m, path);
+	assert_int_equal(stat(path, &about), 0);
+	assert_true((size_t)about.st_size > *out_end + 16384);
+	return path;
+}
+
+static void room_that_is_not_used_yet_is_no_part_of_the_log(void **state)
+{
+	struct made *m = *state;
+	size_t end;
+	char *path = with_room(m, &end);
+	assert_sound(m, 300, 5);
+	close_made(m);
+	open_made(m, 300);
+	assert_int_equal(tail_size(m->tail), 305);
+	append(m, 305, 5, 305);
+	assert_sound(m, 300, 10);
+	assert_true(written_of(m, path) > end);
+	integrate(m);
+	(void)sign_checkpoint(m);
+	assert_sound(m, 310, 0);
+}
+
+static void what_an_unfinished_group_left_in_the_room_is_cut_off(void **state)
+{
+	struct made *m = *state;
+	size_t end;
+	char *path = with_room(m, &end);
+	close_made(m);
+	overwrite(m, path, end + 5000, SPAN_LITERAL("half a group"));
+	open_made(m, 300);
+	assert_int_equal(tail_size(m->tail), 305);
+	assert_int_equal(written_of(m, path), end);
+	append(m, 305, 5, 305);
+	assert_sound(m, 300, 10);
+}
+
+static void zeroes_before_a_good_group_are_damage_and_no_room(void **state)
+{
+	struct made *m = *state;
+	size_t end;
+	char *path = with_room(m, &end);
+	append(m, 305, 5, 305);
+	close_made(m);
+	uint8_t *zeroes = scope_alloc(&m->s, end - AUDIT_FILE_HEAD);
+	overwrite(m, path, AUDIT_FILE_HEAD, span_of(zeroes, end - AUDIT_FILE_HEAD));
+	assert_ok(&m->s, audit_log_open(&m->s, m->dir, &m->log));
+	struct tail *t;
+	assert_fails(&m->s, E_STATE, tail_open(&m->s, m->dir, 300, m->log, m->indexed, &t));
+}
+
+static void a_disk_without_room_for_the_next_segment_still_takes_records(void **state)
+{
+	struct made *m = *state;
+	struct rlimit before, small;
+	append(m, 0, 300, 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	small = before;
+	small.rlim_cur = 65536 + 100; /* one step of zeroes fits, not two */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	integrate(m);
+	append(m, 300, 5, 300);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_false(file_exists(scope_printf(&m->s, "%s/tail/next", m->dir)));
+	(void)sign_checkpoint(m);
+	assert_sound(m, 300, 5);
+}
+
 static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
 {
 	struct made *m = *state;
@@ -347,11 +435,10 @@ static void a_torn_group_at_the_end_was_never_acknowledged(void **state)
 	(void)sign_checkpoint(m);
 	append(m, 300, 5, 300);
 	char *path = scope_printf(&m->s, "%s/tail/%020d", m->dir, 300);
-	struct stat about;
-	assert_int_equal(stat(path, &about), 0);
+	size_t end = written_of(m, path);
 	append(m, 305, 5, 305);
 	close_made(m);
-	assert_int_equal(truncate(path, about.st_size + 60), 0);
+	assert_int_equal(truncate(path, (off_t)end + 60), 0);
 	open_made(m, 300);
 	assert_int_equal(tail_size(m->tail), 305);
 	append(m, 305, 2, 305);
@@ -521,18 +608,17 @@ static void a_damaged_tail_is_named(void **state)
 	make_700(m);
 	append(m, 700, 5, 700);
 	char *path = scope_printf(&m->s, "%s/tail/%020d", m->dir, 700);
-	struct stat first;
-	assert_int_equal(stat(path, &first), 0);
+	size_t end = written_of(m, path);
 	append(m, 705, 5, 705);
 	assert_sound(m, 700, 10);
-	overwrite(m, path, (size_t)first.st_size - 9, SPAN_LITERAL("?"));
+	overwrite(m, path, end - 9, SPAN_LITERAL("?"));
 	assert_bad(m, NULL, NULL, 700);
 	close_made(m);
 	assert_ok(&m->s, audit_log_open(&m->s, m->dir, &m->log));
 	struct tail *t;
 	assert_fails(&m->s, E_STATE, tail_open(&m->s, m->dir, 700, m->log, m->indexed, &t));
 	/* The last group cannot be told from one that was never finished. */
-	overwrite(m, path, (size_t)first.st_size - 9, SPAN_LITERAL("0"));
+	overwrite(m, path, end - 9, SPAN_LITERAL("0"));
 }
 
 static void a_wrong_key_and_a_forged_checkpoint_are_refused(void **state)
@@ -597,6 +683,10 @@ int main(void)
 		TEST(after_a_failed_sync_the_tail_is_read_back_and_written_anew),
 		TEST(a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start),
 		TEST(a_segment_that_was_begun_and_not_finished_is_no_gap_at_the_next_start),
+		TEST(room_that_is_not_used_yet_is_no_part_of_the_log),
+		TEST(what_an_unfinished_group_left_in_the_room_is_cut_off),
+		TEST(zeroes_before_a_good_group_are_damage_and_no_room),
+		TEST(a_disk_without_room_for_the_next_segment_still_takes_records),
 		TEST(a_tail_that_cannot_be_listed_is_not_an_empty_one),
 		TEST(a_torn_group_at_the_end_was_never_acknowledged),
 		TEST(a_changed_record_is_named),
