@@ -54,7 +54,7 @@ static void look(struct db_watch *w)
 		note(w, own.message);
 }
 
-static void *watch_main(void *arg)
+static void *watch_thread(void *arg)
 {
 	struct db_watch *w = arg;
 	(void)pthread_mutex_lock(&w->mutex);
@@ -78,7 +78,7 @@ st db_watch_start(struct scope *s, struct db *db)
 	w->db = db;
 	if (pthread_mutex_init(&w->mutex, NULL) != 0 || pthread_cond_init(&w->stop, NULL) != 0)
 		log_die("no locks for the database");
-	if (pthread_create(&w->thread, NULL, watch_main, w) != 0) {
+	if (pthread_create(&w->thread, NULL, watch_thread, w) != 0) {
 		free(w);
 		return fail(s, E_IO, "database: no thread to watch whether commits are durable");
 	}

@@ -96,7 +96,7 @@ static st drain(struct scope *s, struct keyd_recorder *r)
 	}
 }
 
-static void *watch_main(void *argument)
+static void *watch_thread(void *argument)
 {
 	struct keyd_recorder *r = argument;
 	AUTO_SCOPE s;
@@ -132,7 +132,7 @@ struct keyd_recorder *keyd_recorder_start(struct keyd *d)
 	if (pthread_mutex_init(&r->lock, NULL) != 0 || pthread_cond_init(&r->wake, NULL) != 0)
 		log_die("no lock for records");
 	d->recorder = r;
-	if (pthread_create(&r->counter, NULL, count_main, r) != 0 || pthread_create(&r->watcher, NULL, watch_main, r) != 0)
+	if (pthread_create(&r->counter, NULL, count_main, r) != 0 || pthread_create(&r->watcher, NULL, watch_thread, r) != 0)
 		log_die("no thread for records");
 	return r;
 }
