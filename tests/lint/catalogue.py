@@ -5,8 +5,8 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Those of chancery-watch, for as long as there is none.
-OF_WATCH = re.compile(r"alert\.|host\.|status\.compared$|status\.mismatch$|probe\.")
+# Readers of journals of hosts and the comparison of status are parts of chancery-watch to come: said below, for as long as nothing writes these.
+TO_COME = re.compile(r"host\.|status\.compared$|status\.mismatch$")
 ROW = re.compile(r'^(EVENT|MANUAL)\((\w+),\s+"([^"]+)"', re.M)
 
 
@@ -17,7 +17,7 @@ def rows(text):
 
 def writes(code, symbol):
     """Whether a record of this event is begun here, or the event is handed to what begins it."""
-    if "audit_begin(" not in code:
+    if not re.search(r"\baudit_begin(_as)?\(", code):
         return re.search(rf"\baudit_tally_add\([^;]*\bAUDIT_{symbol}\b", code) is not None
     read_only = rf"audit_row\(AUDIT_{symbol}\)|== AUDIT_{symbol}\b|!= AUDIT_{symbol}\b"
     return re.search(rf"\bAUDIT_{symbol}\b", re.sub(read_only, "", code)) is not None
@@ -27,10 +27,10 @@ def sources():
     return {p.relative_to(ROOT): p.read_text() for p in sorted((ROOT / "src").rglob("*.c")) if not p.name.endswith("_test.c")}
 
 
-def unwritten(table, code, watch):
+def unwritten(table, code):
     """Names of rows of no writer. Manual ones have one: chancery record add."""
     return [name for macro, symbol, name in table
-            if macro == "EVENT" and (watch or not OF_WATCH.match(name)) and not any(writes(text, symbol) for text in code.values())]
+            if macro == "EVENT" and not any(writes(text, symbol) for text in code.values())]
 
 
 def undocumented(table, page):
@@ -42,8 +42,8 @@ def undocumented(table, page):
 def self_test():
     table = [("EVENT", "A", "a.b"), ("EVENT", "C", "c.d"), ("MANUAL", "E", "e.f"), ("EVENT", "H", "host.x")]
     code = {"x.c": "audit_begin(&e, s, AUDIT_A);", "y.c": "if (row == audit_row(AUDIT_C)) audit_begin(&e, s, AUDIT_A);"}
-    assert unwritten(table, code, False) == ["c.d"] and unwritten(table, code, True) == ["c.d", "host.x"]
-    assert unwritten(table, {**code, "z.c": "audit_tally_add(t, AUDIT_C, f, 1);"}, False) == []
+    assert unwritten(table, code) == ["c.d", "host.x"]
+    assert unwritten(table, {**code, "z.c": "audit_tally_add(t, AUDIT_C, f, 1);", "w.c": "audit_begin_as(&e, s, AUDIT_H, id);"}) == []
     assert undocumented(table, "`a.b` `c.d` `e.f` `g.h`") == (["host.x"], ["g.h"])
     assert rows('EVENT(A,   "a.b", X)\nMANUAL(E, "e.f", Y)\n#define EVENT(x)') == [("EVENT", "A", "a.b"), ("MANUAL", "E", "e.f")]
 
@@ -51,10 +51,13 @@ def self_test():
 def main():
     self_test()
     table = rows((ROOT / "src/audit/audit_events.def").read_text())
-    faults = [f"src/audit/audit_events.def: {name} is written nowhere" for name in unwritten(table, sources(), (ROOT / "src/services/watch").is_dir())]
+    missing = unwritten(table, sources())
+    to_come = [name for name in missing if TO_COME.match(name)]
+    faults = [f"src/audit/audit_events.def: {name} is written nowhere" for name in missing if name not in to_come]
     missing, unknown = undocumented(table, (ROOT / "docs/dev/catalogue.md").read_text())
     faults += [f"docs/dev/catalogue.md: {name} is not in it" for name in missing] + [f"docs/dev/catalogue.md: there is no event {name}" for name in unknown]
-    print("\n".join(faults) if faults else f"[       OK ] {len(table)} events are written and told")
+    later = f"; to come: {', '.join(to_come)}" if to_come else ""
+    print("\n".join(faults) if faults else f"[       OK ] {len(table)} events are told, {len(table) - len(to_come)} are written{later}")
     return 1 if faults else 0
 
 
