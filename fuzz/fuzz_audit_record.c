@@ -13,7 +13,9 @@ static void check_again(struct scope *s, span json, const struct audit_record *f
 	if (leaf.len > AUDIT_LEAF_MAX)
 		return;
 	if (audit_envelope_read(s, buf_span(&leaf), &envelope).code != E_OK || envelope.seq != 7 ||
-	    envelope.record.code != first->code || envelope.record.count != first->count || !span_equal(envelope.json, json))
+	    envelope.record.code != first->code || envelope.record.count != first->count || envelope.record.run != first->run ||
+	    envelope.record.n != first->n || envelope.record.after != first->after || envelope.record.last != first->last ||
+	    !span_equal(envelope.json, json))
 		__builtin_trap();
 }
 

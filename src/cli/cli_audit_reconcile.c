@@ -1,19 +1,23 @@
 /*
- * `chancery audit reconcile`: the ca's database against the log, certificate by certificate. The ca is asked first and the log read afterwards, so that what
- * the ca had then must be on record unless its record waits in the outbox; what the log has and the ca had not yet is asked for one by one.
+ * `chancery audit reconcile`: the ca's database against the log, certificate by certificate. The ca is asked first and the log read when the outbox was empty,
+ * so that what the ca had then must be on record; only where the outbox does not run empty may a record wait in it; what the log has and the ca had not yet is asked for one by one.
  */
 #include "audit_log.h"
 #include "audit_record.h"
 #include "cli_api.h"
 #include "cli_audit.h"
 #include "cli_audit_source.h"
+#include "moment.h"
 #include "text.h"
 #include <stdlib.h>
+#include <unistd.h>
 
-#define SERIAL_MAX   20 /* RFC 5280, section 4.1.2.2 */
-#define CAS_MAX      256
-#define PAGE         1000
-#define FINDINGS_MAX 1000
+#define SERIAL_MAX      20 /* RFC 5280, section 4.1.2.2 */
+#define CAS_MAX         256
+#define PAGE            1000
+#define FINDINGS_MAX    1000
+#define OUTBOX_US       (5 * MOMENT_SECOND)
+#define OUTBOX_PAUSE_US 20000
 
 enum seen {
 	STORED = 1,         /* in the database */
@@ -45,7 +49,7 @@ struct books {
 	size_t places, count;
 	struct authority authority[CAS_MAX];
 	size_t authorities;
-	int64_t outbox; /* rows, asked after the log was read */
+	int64_t outbox; /* rows, asked after the certificates */
 	uint64_t records, issued, revoked, waiting, missing;
 	json_t *findings;
 };
@@ -151,6 +155,18 @@ static st read_outbox(struct scope *s, struct books *b)
 	AUTO(json_t) *answer = NULL;
 	TRY(cli_api_call(s, b->api, "GET", "/v1/status", NULL, &answer));
 	b->outbox = json_integer_value(json_object_get(answer, "outbox"));
+	return OK;
+}
+
+/* Once it was empty after the certificates were read, their records are all in the log. Under load it may never be. */
+static st wait_for_outbox(struct scope *s, struct books *b)
+{
+	int64_t until = moment_monotonic() + OUTBOX_US;
+	do {
+		TRY(read_outbox(s, b));
+		if (b->outbox > 0)
+			(void)usleep(OUTBOX_PAUSE_US);
+	} while (b->outbox > 0 && moment_monotonic() < until);
 	return OK;
 }
 
@@ -317,8 +333,8 @@ static st reconcile(struct scope *s, struct books *b, const char *log)
 {
 	TRY(read_authorities(s, b));
 	TRY(read_certificates(s, b));
+	TRY(wait_for_outbox(s, b));
 	TRY(read_log(s, b, log));
-	TRY(read_outbox(s, b));
 	return compare_all(s, b);
 }
 
