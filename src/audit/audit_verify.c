@@ -249,6 +249,7 @@ static st check_removed(struct check *c, uint64_t index)
 	if (c->request->removed == NULL)
 		return unsound(c, &index, "the content of this record was removed, and no operation says so here");
 	c->report->removed++;
+	audit_writers_removed(c->writers);
 	c->request->removed(c->request->removed_state, index);
 	return OK;
 }
