@@ -190,7 +190,7 @@ static st check_envelope(struct scope *s, struct check *c, uint64_t index, span 
 	TRY(finding(s, c, audit_envelope_read(s, leaf, &envelope), &index));
 	if (envelope.seq != index)
 		return unsound(c, &index, "it says that it is record %llu", (unsigned long long)envelope.seq);
-	r->begin = index == r->from ? envelope.at : r->begin;
+	r->begin = r->begin == 0 ? envelope.at : r->begin;
 	r->end = envelope.at;
 	if (index < c->visited)
 		return OK;
@@ -243,12 +243,23 @@ static st wrong_hash(struct scope *s, struct check *c, uint64_t index, span leaf
 	return unsound(c, &index, "the record does not have the hash that its tile has: record or tile was changed");
 }
 
+/* Its hash is the tile's, which the root is made from as it was made from the record. */
+static st check_removed(struct check *c, uint64_t index)
+{
+	if (c->request->removed == NULL)
+		return unsound(c, &index, "the content of this record was removed, and no operation says so here");
+	c->report->removed++;
+	audit_writers_removed(c->writers);
+	c->request->removed(c->request->removed_state, index);
+	return OK;
+}
+
 static st check_leaf(struct scope *s, struct check *c, uint64_t index, span leaf, const struct audit_hash *expected)
 {
-	struct audit_hash hash = audit_leaf_hash(leaf);
+	struct audit_hash hash = leaf.len == 0 ? *expected : audit_leaf_hash(leaf);
 	if (!audit_hash_equal(&hash, expected))
 		return wrong_hash(s, c, index, leaf);
-	TRY(check_envelope(s, c, index, leaf));
+	TRY(leaf.len == 0 ? check_removed(c, index) : check_envelope(s, c, index, leaf));
 	c->size++;
 	c->edge[0][c->width[0]++] = hash;
 	TRY(close_tiles(s, c));
@@ -463,6 +474,8 @@ static bool select_leaf(void *state, uint64_t index, span leaf)
 	scope_init(&s, NULL);
 	if (q->filter->to != 0 && index >= q->filter->to)
 		return false;
+	if (leaf.len == 0)
+		return true; /* removed by an operation */
 	if (audit_envelope_read(&s, leaf, &envelope).code != E_OK) {
 		q->status = fail(q->s, E_INPUT, "leaf %llu: %s", (unsigned long long)index, s.message);
 		return false;

@@ -30,6 +30,10 @@ struct audit_verify {
 	/* Called for each record that is sound by itself, in the order of the log, those of the tail too; NULL: nobody is. */
 	void (*visit)(void *state, const struct audit_envelope *envelope, span leaf);
 	void *state;
+	/* Called for each entry whose content was removed (audit_purge.h); whether somebody might do that is the caller's to judge. NULL: each is
+	 * a finding. */
+	void (*removed)(void *state, uint64_t index);
+	void *removed_state;
 	span checkpoint; /* the one to hold the log to; empty: the one in `dir` */
 	span since;      /* a checkpoint verified earlier: only what follows is read, and that it follows; empty: everything */
 };
@@ -43,6 +47,7 @@ struct audit_report {
 	uint64_t from;        /* leaves [from, checkpoint.size) were read */
 	uint64_t tail;        /* leaves behind the checkpoint, verified by their structure only */
 	bool tail_unfinished; /* the tail ends in a group whose writer is at it or died: not acknowledged */
+	uint64_t removed;     /* of these, entries without content: their hashes were read */
 	size_t anchors;       /* that agree with the log */
 	size_t came_along;    /* so many of these came with the copy itself */
 	uint64_t anchored;    /* leaves that `since`, or the largest of those that did not, covers */

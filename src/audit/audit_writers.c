@@ -19,6 +19,7 @@ struct audit_writers {
 	struct run run[PLACES];
 	size_t runs;
 	uint64_t now;
+	uint64_t removed, explained; /* records without content, and numbers that these stand for */
 	bool whole, forgot;
 	struct audit_writer writer[AUDIT_WRITERS_MAX];
 	size_t writers, last;
@@ -128,12 +129,28 @@ static st missing(struct scope *s, const struct audit_writers *w, const struct r
 		(unsigned long long)run->missing, (unsigned long long)run->id, w->writer[run->writer].component);
 }
 
+void audit_writers_removed(struct audit_writers *w)
+{
+	w->removed++;
+}
+
+/* No more numbers than there are records without content. */
+static bool was_removed(struct audit_writers *w, struct run *run, uint64_t gaps)
+{
+	if (gaps > w->removed - w->explained)
+		return false;
+	w->explained += gaps;
+	run->gaps = run->missing = 0;
+	return true;
+}
+
 /* The writer says that it had numbers up to this acknowledged. */
 static st end_run(struct scope *s, struct audit_writers *w, struct run *run, uint64_t last)
 {
 	if (run->missing == 0 && run->next <= last)
 		run->missing = run->next;
-	if (run->missing != 0 && run->missing <= last)
+	uint64_t behind = run->next <= last ? last - run->next + 1 : 0;
+	if (run->missing != 0 && run->missing <= last && !was_removed(w, run, run->gaps + behind))
 		return missing(s, w, run);
 	w->writer[run->writer].ended += !run->ended;
 	run->ended = true;
@@ -158,7 +175,8 @@ static st count(struct scope *s, struct audit_writers *w, struct run *run, const
 	}
 	run->next = r->n + 1;
 	/* A run is given up with the frame that has the gap: what lies a frame behind it was sent by who knew nothing of one. */
-	return run->missing != 0 && !run->ended && r->n - run->missing > AUDIT_BATCH_MAX ? missing(s, w, run) : OK;
+	bool sure = run->missing != 0 && !run->ended && r->n - run->missing > AUDIT_BATCH_MAX;
+	return sure && !was_removed(w, run, run->gaps) ? missing(s, w, run) : OK;
 }
 
 st audit_writers_add(struct scope *s, struct audit_writers *w, const struct audit_record *r)

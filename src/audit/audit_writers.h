@@ -29,5 +29,8 @@ struct audit_writers *audit_writers_new(bool whole);
 void audit_writers_free(struct audit_writers *w);
 /* E_CRYPTO says which records of which writer are missing, or there twice. */
 st audit_writers_add(struct scope *s, struct audit_writers *w, const struct audit_record *r);
+/* A record whose content was removed: it was somebody's, so it may be the one that is missing of a run. Whether it might be removed is judged
+ * elsewhere. */
+void audit_writers_removed(struct audit_writers *w);
 /* After the last record; the rows belong to `w`. */
 const struct audit_writer *audit_writers_end(struct audit_writers *w, size_t *out_count);

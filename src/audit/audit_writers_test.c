@@ -152,6 +152,31 @@ static void more_writers_than_are_named_are_counted_together(void **state)
 	audit_writers_free(w);
 }
 
+/* Without content it is nobody's in particular: so many missing numbers as there are of these are none, and not one more. */
+static void what_was_removed_is_not_missing(void **state)
+{
+	static const struct seen two[] = { { 1, 1 }, { 1, 4 }, { 1, 5, .code = AUDIT_SERVICE_STOPPED } };
+	(void)state;
+	for (unsigned removed = 0; removed < 3; removed++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		struct audit_writers *w = audit_writers_new(true);
+		for (unsigned i = 0; i < removed; i++)
+			audit_writers_removed(w);
+		assert_int_equal(add_all(&s, w, two, 3), removed < 2 ? 2 : 3);
+		audit_writers_free(w);
+	}
+	for (size_t i = 0; i + 1 < sizeof lacking / sizeof lacking[0]; i++) {
+		AUTO_SCOPE s;
+		scope_init(&s, NULL);
+		struct audit_writers *w = audit_writers_new(true);
+		for (unsigned k = 0; k < AUDIT_BATCH_MAX; k++)
+			audit_writers_removed(w);
+		assert_int_equal(add_all(&s, w, lacking[i].seen, lacking[i].count), lacking[i].count);
+		audit_writers_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +184,7 @@ int main(void)
 		cmocka_unit_test(a_number_that_was_acknowledged_and_is_missing_is_a_finding_at_the_last_record),
 		cmocka_unit_test(a_log_that_is_read_from_its_middle_begins_in_the_middle_of_runs),
 		cmocka_unit_test(the_sums_of_a_writer_are_those_of_its_runs),
+		cmocka_unit_test(what_was_removed_is_not_missing),
 		cmocka_unit_test(more_runs_than_are_kept_forget_those_that_ended_first),
 		cmocka_unit_test(more_writers_than_are_named_are_counted_together),
 	};

@@ -121,6 +121,17 @@ static const struct cli_option review_options[] = {
 	  .help = "what is to be said of it; no names of persons, they could not be erased" },
 };
 static const struct cli_option reconcile_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
+static const struct cli_option purge_options[] = {
+	{ .name = "as-of", .value = "TIME", .help = "records whose time was over on this day or time, UTC (default: now)" },
+	{ .name = "records",
+	  .value = "LIST",
+	  .help = "instead, these records, to be erased on the request of a person whom they are about: 3,7-12" },
+	{ .name = "apply",
+	  .help = "remove from this log what the operations in it let go: for a copy, an export, a published folder" },
+	CLI_AUDIT_LOG_OPTION,
+	CLI_AUDIT_KEY_OPTION,
+	{ .name = "founding", .value = "FILE", .help = "founding document (default: EXPORT's, or this installation's)" },
+};
 static const struct cli_option export_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
 static const struct cli_command commands[] = {
 	{ .verb = "show",
@@ -182,6 +193,15 @@ static const struct cli_command commands[] = {
 	  .example = "audit review --report october.pdf --by p7 --remarks 'two refusals followed up'",
 	  CLI_OPTIONS(review_options),
 	  .run = cli_audit_review },
+	{ .verb = "purge",
+	  .arguments = "[EXPORT]",
+	  .summary =
+		  "Say which records need not be kept any more, as an operation that two persons approve (nothing is changed); with --apply, remove "
+		  "at another place what they let go",
+	  .example = "audit purge --as-of 2027-01-01",
+	  CLI_OPTIONS(purge_options),
+	  .without_configuration = true,
+	  .run = cli_audit_purge },
 	{ .verb = "import",
 	  .arguments = "FILE",
 	  .summary = "Bring the journal of off-line work (the root's) into the log",

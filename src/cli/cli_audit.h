@@ -19,6 +19,7 @@ st cli_audit_check_proof(struct scope *s, struct cli *c);
 st cli_audit_reconcile(struct scope *s, struct cli *c);
 st cli_audit_report(struct scope *s, struct cli *c);
 st cli_audit_review(struct scope *s, struct cli *c);
+st cli_audit_purge(struct scope *s, struct cli *c);
 /* Verifies a log and judges its operations with quorum; every record goes to `report` too, unless that is NULL. What was found, in words, and the
  * exit code of the tool. */
 st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *source, struct report *report,

@@ -44,6 +44,10 @@ static st prove_inclusion(struct scope *s, struct proving *p, const struct cli_a
 		return fail(s, E_INPUT, "the newest checkpoint covers records 0 to %llu: record %llu cannot be proved",
 			    (unsigned long long)p->checkpoint.size - 1, (unsigned long long)index);
 	TRY(audit_log_each_bundled(s, p->log, index, take_leaf, &w));
+	if (w.leaf.len == 0)
+		return fail(s, E_NOTFOUND,
+			    "the content of record %llu was removed by an operation: there is nothing left to prove",
+			    (unsigned long long)index);
 	*i = (struct audit_inclusion){ .index = index, .leaf = w.leaf, .note = p->note };
 	TRY(audit_prove_inclusion(s, &source, index, p->checkpoint.size, &i->path));
 	TRY(fail_context(s, audit_inclusion_verify(s, i, i->leaf, keys->key, keys->keys, &got),

@@ -75,7 +75,7 @@ static bool may_be_wanted(const struct wish *w, span leaf)
 
 static st add_leaf(struct scope *s, uint64_t index, span leaf, const struct wish *w)
 {
-	if (!may_be_wanted(w, leaf))
+	if (leaf.len == 0 || !may_be_wanted(w, leaf)) /* removed by an operation, or not asked for */
 		return OK;
 	AUTO(json_t) *envelope = json_loadb((const char *)leaf.data, leaf.len, 0, NULL);
 	if (envelope == NULL)

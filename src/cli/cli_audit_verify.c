@@ -6,15 +6,25 @@
 #include "stamp.h"
 #include <stdio.h>
 
+/* Whether somebody might remove it is asked where operations are judged; the number of those is in the report. */
+static void count_only(void *state, uint64_t index)
+{
+	(void)state;
+	(void)index;
+}
+
 st cli_audit_check(struct scope *s, const struct cli *c, const char *dir, bool anchored, struct audit_report *out)
 {
 	struct cli_audit_source source = { .log = dir };
 	TRY(cli_audit_read_keys(s, c->conf.audit_key, source.key, &source.keys));
 	if (anchored)
 		TRY(cli_audit_kept(s, c, &source));
-	const struct audit_verify request = {
-		.dir = dir, .key = source.key, .key_count = source.keys, .anchor = source.anchor, .anchor_count = source.anchors
-	};
+	const struct audit_verify request = { .dir = dir,
+					      .key = source.key,
+					      .key_count = source.keys,
+					      .anchor = source.anchor,
+					      .anchor_count = source.anchors,
+					      .removed = count_only };
 	return audit_verify(s, &request, out);
 }
 
@@ -83,7 +93,9 @@ st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *
 					.anchor = source->anchor,
 					.anchor_count = source->anchors,
 					.visit = judge == NULL ? NULL : cli_judge_record,
-					.state = judge };
+					.state = judge,
+					.removed = judge == NULL ? count_only : cli_judge_removed,
+					.removed_state = judge };
 	if (report != NULL) {
 		report->judge = judge;
 		request.visit = report_record;
@@ -99,6 +111,8 @@ st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *
 	TRY(audit_verify(s, &request, &found));
 	TRY(verify_stamps(s, source, last, &found, &stamps));
 	bool judged = judge != NULL && found.verdict != AUDIT_UNSOUND;
+	if (judged)
+		TRY(cli_judge_purges(s, judge, source->log, found.checkpoint.origin));
 	if (judged)
 		TRY(cli_judge_end(judge, &judgement));
 	const struct cli_verification v = { .report = &found,

@@ -116,6 +116,15 @@ static void say_operations(struct scope *s, json_t *list, const struct cli_judge
 	    (unsigned long long)j->entries, (unsigned long long)j->executed, j->provider, hex_text(s, SPAN_ARRAY(j->founding)));
 }
 
+static void say_removed(json_t *list, const struct cli_judgement *j)
+{
+	for (size_t i = 0; i < j->purges; i++)
+		say(list, "the content of %llu records was let go by record %llu, %s, %s; their hashes are those of the tree",
+		    (unsigned long long)control_records_count(j->purge[i].range, j->purge[i].ranges),
+		    (unsigned long long)j->purge[i].record, j->purge[i].approvers,
+		    j->purge[i].erasure ? "as an erasure" : "because their time was over");
+}
+
 static json_t *checked(struct scope *s, const struct cli_verification *v)
 {
 	const struct audit_report *r = v->report;
@@ -137,6 +146,8 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 		    (unsigned long long)r->tail);
 	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0)
 		say_operations(s, list, v->judgement);
+	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0)
+		say_removed(list, v->judgement);
 	return list;
 }
 
@@ -213,6 +224,10 @@ static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 	say_unanchored(list, r);
 	say_tail(list, r);
 	say_not_numbered(list, r);
+	if (r->removed > 0)
+		say(list, "what %llu records said: their content was removed", (unsigned long long)r->removed);
+	if (r->removed > 0 && v->judgement == NULL)
+		say(list, "whether somebody might remove it: %s", v->not_judged);
 	if (v->judgement == NULL)
 		say(list, "whether critical operations had their approvals: %s", v->not_judged);
 	for (size_t i = 0; i < v->keys; i++)
@@ -274,6 +289,8 @@ json_t *cli_audit_words(struct scope *s, const struct cli_verification *v)
 	(void)json_object_set_new(out, "read from record", json_integer((json_int_t)r->from));
 	(void)json_object_set_new(out, "records behind it", json_integer((json_int_t)r->tail));
 	(void)json_object_set_new(out, "anchors that agree", json_integer((json_int_t)r->anchors));
+	if (r->removed > 0)
+		(void)json_object_set_new(out, "records removed", json_integer((json_int_t)r->removed));
 	if (r->verdict != AUDIT_UNSOUND)
 		add_stamps(s, out, v);
 	if (v->judgement != NULL && r->verdict != AUDIT_UNSOUND) {

@@ -1,5 +1,6 @@
 /* Operations with quorum in a log, judged again one by one as their records come. */
 #include "cli_judge.h"
+#include "audit_log.h"
 #include "file.h"
 #include "text.h"
 #include <stdio.h>
@@ -23,6 +24,10 @@ struct cli_judge {
 	json_t *findings;
 	json_t *old_crls; /* carried out with a management CRL older than 24 hours */
 	uint64_t executed, refused;
+	struct control_range *removed; /* records without content, in order */
+	size_t removed_ranges;
+	struct cli_purge *purge;
+	size_t purges;
 	struct used *used;       /* proposals that instances carried out */
 	struct waiting *waiting; /* operations that speak of entries which come later */
 	size_t waiting_count;
@@ -58,6 +63,33 @@ static void compare_entry(struct scope *s, struct cli_judge *j, const struct aud
 
 static void judge_waiting(struct cli_judge *j, bool all);
 
+/* Its parameters were checked when it was applied. */
+static st note_purge(struct scope *s, struct cli_judge *j, const struct audit_envelope *e, span file)
+{
+	struct control_signed *o = scope_new(s, struct control_signed);
+	struct control_range *range;
+	size_t count;
+	TRY(control_signed_read(s, file, o));
+	if (strcmp(o->proposal.operation->name, "log.purge") != 0)
+		return OK;
+	TRY(control_records_read(j->s, control_parameter(&o->proposal, "records", 0), &range, &count));
+	if (range[count - 1].last >= e->seq)
+		return fail(s, E_INPUT, "it is about record %llu, which is not there before it",
+			    (unsigned long long)range[count - 1].last);
+	j->purge = heap_grow(j->purge, (j->purges + 1) * sizeof *j->purge);
+	struct cli_purge *p = &j->purge[j->purges++];
+	*p = (struct cli_purge){ .record = e->seq,
+				 .approvers = control_approvers_text(j->s, o),
+				 .erasure = control_parameter_moment(&o->proposal, "kept-until") == 0,
+				 .range = range,
+				 .ranges = count,
+				 .log = scope_cstr(j->s, control_parameter(&o->proposal, "log", 0)),
+				 .size = control_parameter_number(&o->proposal, "size", 0) };
+	memcpy(p->root, control_parameter_octets(s, &o->proposal, "root").data, sizeof p->root);
+	memcpy(p->proposal, o->proposal.hash, sizeof p->proposal);
+	return OK;
+}
+
 static void judge_entry(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)
 {
 	span file;
@@ -66,6 +98,8 @@ static void judge_entry(struct scope *s, struct cli_judge *j, const struct audit
 		status = control_register_apply(s, j->r, file, audit_envelope_time(e));
 	if (status.code == E_OK)
 		compare_entry(s, j, e);
+	if (status.code == E_OK)
+		status = note_purge(s, j, e, file);
 	if (status.code == E_OK)
 		judge_waiting(j, false);
 	else
@@ -174,6 +208,83 @@ static void judge_waiting(struct cli_judge *j, bool all)
 	}
 }
 
+/* ---- records whose content was removed ---- */
+
+void cli_judge_removed(void *state, uint64_t index)
+{
+	struct cli_judge *j = state;
+	struct control_range *last = j->removed_ranges == 0 ? NULL : &j->removed[j->removed_ranges - 1];
+	if (last != NULL && last->last + 1 == index) {
+		last->last = index;
+		return;
+	}
+	j->removed = heap_grow(j->removed, (j->removed_ranges + 1) * sizeof *j->removed);
+	j->removed[j->removed_ranges++] = (struct control_range){ .first = index, .last = index };
+}
+
+static void judge_begun(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)
+{
+	span proposal = { 0 };
+	if (audit_field_hex(s, &e->record, "proposal", &proposal).code != E_OK)
+		scope_clear_error(s);
+	for (size_t i = 0; i < j->purges; i++)
+		if (span_equal(proposal, SPAN_ARRAY(j->purge[i].proposal))) {
+			j->purge[i].begun = true;
+			return;
+		}
+	find(j, e, "no operation of two persons lets go what it speaks of");
+}
+
+st cli_judge_purges(struct scope *s, struct cli_judge *j, const char *dir, const char *origin)
+{
+	struct audit_log *log;
+	st status = audit_log_open(s, dir, &log);
+	struct audit_source source = { .node = audit_log_node, .state = log };
+	TRY(status);
+	for (size_t i = 0; i < j->purges && status.code == E_OK; i++) {
+		struct cli_purge *p = &j->purge[i];
+		struct audit_hash root;
+		status = audit_source_root(s, &source, p->size, &root);
+		bool same =
+			status.code == E_OK && strcmp(p->log, origin) == 0 && memcmp(root.octets, p->root, sizeof p->root) == 0;
+		if (status.code == E_NOTFOUND) /* it never had so many records */
+			status = OK;
+		scope_clear_error(s);
+		if (p->begun && !same)
+			(void)json_array_append_new(
+				j->findings,
+				json_pack("{s:I, s:s, s:s}", "record", (json_int_t)p->record, "event", "register.changed",
+					  "finding", "it lets go records of another log than this one, and was carried out"));
+		p->begun = p->begun && same;
+	}
+	audit_log_close(log);
+	return status;
+}
+
+static bool was_let_go(const struct cli_judge *j, uint64_t index)
+{
+	for (size_t i = 0; i < j->purges; i++)
+		if (j->purge[i].begun && control_records_have(j->purge[i].range, j->purge[i].ranges, index))
+			return true;
+	return false;
+}
+
+//= 8.2#LOG-04 purge is an operation on record: what is gone without one was tampered with
+static void judge_removed(struct cli_judge *j)
+{
+	for (size_t i = 0; i < j->removed_ranges; i++)
+		for (uint64_t index = j->removed[i].first; index <= j->removed[i].last; index++) {
+			if (was_let_go(j, index))
+				continue;
+			(void)json_array_append_new(
+				j->findings,
+				json_pack("{s:I, s:s, s:s}", "record", (json_int_t)index, "event", "(removed)", "finding",
+					  "the content of this record was removed, and no operation of two persons "
+					  "says so"));
+			break; /* the first of its range */
+		}
+}
+
 /* ---- what others call ---- */
 
 st cli_judge_new(struct scope *s, const char *path, struct cli_judge **out)
@@ -196,6 +307,8 @@ void cli_judge_free(struct cli_judge *j)
 	json_decref(j->findings);
 	json_decref(j->old_crls);
 	free(j->used);
+	free(j->removed);
+	free(j->purge);
 	free(j->waiting);
 	free(j);
 }
@@ -205,7 +318,7 @@ void cli_judge_record(void *state, const struct audit_envelope *e, span leaf)
 	struct cli_judge *j = state;
 	enum audit_code code = e->record.code;
 	if (code != AUDIT_REGISTER_CHANGED && code != AUDIT_OPERATION_EXECUTED && code != AUDIT_OPERATION_REFUSED &&
-	    code != AUDIT_CRL_RECORDED)
+	    code != AUDIT_CRL_RECORDED && code != AUDIT_LOG_PURGED)
 		return;
 	AUTO_SCOPE s;
 	scope_init(&s, j->s->source);
@@ -213,6 +326,8 @@ void cli_judge_record(void *state, const struct audit_envelope *e, span leaf)
 		judge_entry(&s, j, e);
 	else if (code == AUDIT_OPERATION_REFUSED)
 		j->refused++;
+	else if (code == AUDIT_LOG_PURGED)
+		judge_begun(&s, j, e);
 	else if (code == AUDIT_CRL_RECORDED)
 		judge_crl(&s, j, e);
 	else if (entries_of(&s, e) > control_register_head(j->r).entries)
@@ -224,12 +339,21 @@ void cli_judge_record(void *state, const struct audit_envelope *e, span leaf)
 st cli_judge_end(struct cli_judge *j, struct cli_judgement *out)
 {
 	judge_waiting(j, true);
+	judge_removed(j);
+	size_t begun = 0;
+	for (size_t i = 0; i < j->purges; i++)
+		if (j->purge[i].begun)
+			j->purge[begun++] = j->purge[i];
+	j->purges = begun;
 	TRY(j->status);
 	struct control_head head = control_register_head(j->r);
 	*out = (struct cli_judgement){ .provider = control_register_provider(j->r),
 				       .entries = head.entries,
 				       .executed = j->executed,
 				       .refused = j->refused,
+				       .removed = control_records_count(j->removed, j->removed_ranges),
+				       .purge = j->purge,
+				       .purges = j->purges,
 				       .findings = j->findings,
 				       .old_crls = j->old_crls };
 	memcpy(out->founding, j->founding.hash, sizeof out->founding);

@@ -79,6 +79,8 @@ static st see(struct reading *r, span leaf)
 	struct audit_envelope e;
 	span zone, label;
 	struct scope *s = &r->record;
+	if (leaf.len == 0)
+		return OK; /* removed by an operation: it is not counted any more */
 	TRY(audit_envelope_read(s, leaf, &e));
 	const struct seen_row *row = row_of(e.record.code);
 	if (row == NULL)

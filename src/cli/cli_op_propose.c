@@ -78,6 +78,14 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "ocsp-url", .value = "URL", .help = "where its OCSP responder is" },
 	{ .name = "cps-url", .value = "URL", .help = "where its practice statement is" },
 	{ .name = "serial", .value = "HEX", .help = "serial number of the certificate" },
+	{ .name = "log", .value = "NAME", .help = "origin of the log: `chancery audit purge` says this and the next four" },
+	{ .name = "size", .value = "N", .help = "records under the checkpoint that is named" },
+	{ .name = "root", .value = "HEX", .help = "its root" },
+	{ .name = "records", .value = "LIST", .help = "records whose content is to be removed: 3,7-12" },
+	{ .name = "count", .value = "N", .help = "how many these are" },
+	{ .name = "kept-until",
+	  .value = "TIME",
+	  .help = "their time was over then; left out, they are erased on a person's request" },
 	{ .name = "fingerprint", .value = "HEX", .help = "SHA-256 of the public key" },
 };
 st cli_op_named(struct scope *s, const char *name, const struct control_operation **out)
@@ -183,7 +191,7 @@ static st (*const values[CONTROL_TYPE_COUNT])(struct scope *s, const char *given
 	[CONTROL_TYPE_ID] = as_it_is,         [CONTROL_TYPE_ROLE] = as_it_is,   [CONTROL_TYPE_TEXT] = as_it_is,
 	[CONTROL_TYPE_MOMENT] = moment_value, [CONTROL_TYPE_NUMBER] = as_it_is, [CONTROL_TYPE_DIGEST] = digest_value,
 	[CONTROL_TYPE_SERIAL] = as_it_is,     [CONTROL_TYPE_KEY] = key_value,   [CONTROL_TYPE_SHARE_KEY] = share_key_value,
-	[CONTROL_TYPE_OCTETS] = octets_value, [CONTROL_TYPE_CRL] = crl_value,
+	[CONTROL_TYPE_OCTETS] = octets_value, [CONTROL_TYPE_CRL] = crl_value,   [CONTROL_TYPE_RECORDS] = as_it_is,
 };
 
 /* ---- parameters ---- */

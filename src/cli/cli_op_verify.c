@@ -28,7 +28,7 @@ static bool see(void *state, uint64_t index, span leaf)
 {
 	struct walk *w = state;
 	struct audit_envelope e;
-	if (!may_be_control(leaf))
+	if (leaf.len == 0 || !may_be_control(leaf))
 		return true;
 	AUTO_SCOPE s;
 	scope_init(&s, w->s->source);

@@ -2,6 +2,7 @@
  * control_effect.c - what each operation of the register does to it, behind the approvals.
  */
 #include "control_internal.h"
+#include "control_records.h"
 #include "moment.h"
 #include "pki_certificate.h"
 #include "pki_crl.h"
@@ -267,6 +268,27 @@ static st retire_instance(struct scope *s, struct control_register *r, const str
 	return fail(s, E_NOTFOUND, "there is no instance %.*s, or it is retired", (int)name.len, (const char *)name.data);
 }
 
+/* The log is no part of the register: whoever holds a copy of it removes what an entry names, and nothing else. */
+static st purge(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
+{
+	struct control_range *range;
+	size_t count;
+	span decision = control_parameter(p, "decision", 0);
+	uint64_t size = control_parameter_number(p, "size", 0);
+	if (!control_decision_taken(r, decision))
+		return fail(s, E_NOTFOUND, "there is no decision %.*s of the authority: decision.take comes first",
+			    (int)decision.len, (const char *)decision.data);
+	//= tsps#5.4.3 what has not been kept long enough is not removed for that reason
+	TRY(check_past(s, p, "kept-until", at));
+	TRY(control_records_read(s, control_parameter(p, "records", 0), &range, &count));
+	if (control_records_count(range, count) != control_parameter_number(p, "count", 0))
+		return fail(s, E_INPUT, "the records named are not so many as count says");
+	if (range[count - 1].last >= size)
+		return fail(s, E_INPUT, "record %llu is not among the %llu of the checkpoint that is named",
+			    (unsigned long long)range[count - 1].last, (unsigned long long)size);
+	return OK;
+}
+
 static const struct effect {
 	const char *operation;
 	st (*apply)(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at);
@@ -283,6 +305,7 @@ static const struct effect {
 	{ "management.certificate", set_management },
 	{ "instance.enrol", enrol_instance },
 	{ "instance.retire", retire_instance },
+	{ "log.purge", purge },
 };
 
 st control_effect(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)

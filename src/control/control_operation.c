@@ -130,6 +130,23 @@ static const struct control_operation rows[] = {
 	  .parameter = { { "name", CONTROL_TYPE_ID, CONTROL_ONCE } },
 	  .words = "Let {name} carry out nothing any more.",
 	  .clause = "practice statement 6.2.2" },
+	{ .name = "log.purge",
+	  REGISTER,
+	  .seat = { { 1, CONTROL_IS(SYSTEM_AUDITOR) | CONTROL_IS(COMPLIANCE_OFFICER) | CONTROL_IS(SECURITY_MANAGER) },
+		    { 1, CONTROL_IS(AUTHORITY_MEMBER) } },
+	  .parameter = { { "log", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "size", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
+			 { "root", CONTROL_TYPE_DIGEST, CONTROL_ONCE },
+			 { "records", CONTROL_TYPE_RECORDS, CONTROL_ONCE },
+			 { "count", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
+			 { "kept-until", CONTROL_TYPE_MOMENT, CONTROL_OPTIONAL },
+			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE },
+			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
+	  .words =
+		  "Remove the content of {count} records from the log {log} for good, by decision {decision}: {reason}. Their hashes stay, so "
+		  "that the log verifies as before. They are the records {records} of the log that had {size} records and the root {root}.[ "
+		  "The time for which such records are kept was over for each of them on {kept-until}.]",
+	  .clause = "practice statement 5.4.3, 5.5.2" },
 
 	{ .name = "group.create",
 	  KEYD,

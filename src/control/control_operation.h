@@ -45,6 +45,7 @@ enum control_type {
 	CONTROL_TYPE_SHARE_KEY, /* SubjectPublicKeyInfo, base64: P-256, for ECDH */
 	CONTROL_TYPE_OCTETS,    /* base64 */
 	CONTROL_TYPE_CRL,       /* CertificateList, base64 */
+	CONTROL_TYPE_RECORDS,   /* numbers of records of the log (control_records.h) */
 	CONTROL_TYPE_COUNT
 };
 enum control_presence { CONTROL_ONCE, CONTROL_OPTIONAL, CONTROL_REPEATED };

@@ -1,5 +1,6 @@
 #include "alg.h"
 #include "control_internal.h"
+#include "control_records.h"
 #include "digest.h"
 #include "moment.h"
 #include "text.h"
@@ -111,11 +112,18 @@ static st check_share_key(struct scope *s, span text)
 	return check_curve(s, text, true);
 }
 
+static st check_records(struct scope *s, span text)
+{
+	struct control_range *range;
+	size_t count;
+	return control_records_read(s, text, &range, &count);
+}
+
 static st (*const checks[CONTROL_TYPE_COUNT])(struct scope *s, span text) = {
 	[CONTROL_TYPE_ID] = check_id,         [CONTROL_TYPE_ROLE] = check_role,     [CONTROL_TYPE_TEXT] = check_text,
 	[CONTROL_TYPE_MOMENT] = check_moment, [CONTROL_TYPE_NUMBER] = check_number, [CONTROL_TYPE_DIGEST] = check_digest,
 	[CONTROL_TYPE_SERIAL] = check_serial, [CONTROL_TYPE_KEY] = check_key,       [CONTROL_TYPE_SHARE_KEY] = check_share_key,
-	[CONTROL_TYPE_OCTETS] = check_octets, [CONTROL_TYPE_CRL] = check_octets,
+	[CONTROL_TYPE_OCTETS] = check_octets, [CONTROL_TYPE_CRL] = check_octets,    [CONTROL_TYPE_RECORDS] = check_records,
 };
 
 /* ---- reading ---- */

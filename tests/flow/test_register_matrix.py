@@ -166,4 +166,5 @@ def test_only_the_right_quorum_succeeds(table, column):
 def test_every_operation_of_the_register_stands_in_the_table(table):
     printed = subprocess.run([BUILD / "src" / "chancery", "reference", "operations"], capture_output=True, text=True, check=True).stdout
     there = {line.split("`")[1] for line in printed.splitlines() if line.startswith("| `") and line.split("|")[2].strip() == "register"}
-    assert there == set(table)
+    # Its two seats are other people's: it stands in the table of test_quorum_matrix.py.
+    assert there == {*table, "log.purge"}

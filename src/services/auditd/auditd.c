@@ -71,6 +71,11 @@ static const struct conf_row rows[] = {
 			"tlog-tiles); left out, they are not published."),
 	CONF_ROW(CONF_BOOLEAN, struct auditd_conf, publish_entries, "publish-entries", .standard = "no",
 		 .help = "Publish the entry bundles too: the records themselves, for everybody who can read the folder."),
+	CONF_ROW(
+		CONF_PATH, struct auditd_conf, founding, "founding", .access = CONF_OPENS, .standard = "",
+		.help = "Founding document of the provider: from it on auditd verifies who may have records removed (operation log.purge). Without "
+			"it nothing is ever removed.",
+		.clause = "practice statement 5.4.3"),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
@@ -275,6 +280,7 @@ static void put_stopped(struct auditd *a)
 static void stop(void *state)
 {
 	struct auditd *a = state;
+	purger_stop(a->purger);
 	publisher_stop(a->publisher);
 	copiers_stop(a->copiers);
 	stamper_stop(a->stamper);
@@ -286,6 +292,7 @@ static void stop(void *state)
 	stamper_free(a->stamper);
 	copiers_free(a->copiers);
 	publisher_free(a->publisher);
+	purger_free(a->purger);
 	signer_free(a->signer);
 	tail_close(a->tail);
 	indexed_close(a->indexed);
@@ -322,6 +329,8 @@ static st bring_up(struct scope *s, struct auditd *a)
 		status = copiers_new(s, a, &a->copiers);
 	if (status.code == E_OK)
 		status = publisher_new(s, a, &a->publisher);
+	if (status.code == E_OK)
+		status = purger_new(s, a, &a->purger);
 	if (status.code == E_OK && a->stamper != NULL)
 		status = stamper_resume(s, a->stamper);
 	if (status.code != E_OK) {
@@ -333,6 +342,7 @@ static st bring_up(struct scope *s, struct auditd *a)
 	stamper_start(a->stamper);
 	copiers_start(a->copiers);
 	publisher_start(a->publisher);
+	purger_start(a->purger);
 	return OK;
 }
 
@@ -389,6 +399,7 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "stamp-anchor", same_text(now->stamp_anchor, next->stamp_anchor) },
 		{ "[copy]", same_copies(now, next) },
 		{ "publish-directory", same_text(now->publish, next->publish) },
+		{ "founding", same_text(now->founding, next->founding) },
 		{ "publish-entries", now->publish_entries == next->publish_entries },
 		{ "connections", now->max_connections == next->max_connections },
 	};

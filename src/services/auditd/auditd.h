@@ -26,6 +26,7 @@ struct auditd_conf {
 	struct conf_list founding_journal, writer;
 	const char *publish;
 	bool publish_entries;
+	const char *founding;
 	struct conf_group copies; /* of struct auditd_copy_conf */
 };
 
@@ -35,6 +36,7 @@ struct signer;
 struct stamper;
 struct copiers;
 struct publisher;
+struct purger;
 
 struct auditd {
 	const struct auditd_conf *conf;
@@ -48,6 +50,7 @@ struct auditd {
 	struct stamper *stamper; /* NULL: no authority is configured */
 	struct copiers *copiers;
 	struct publisher *publisher; /* NULL: nowhere */
+	struct purger *purger;       /* NULL: there is no founding document, and nothing is ever removed */
 	struct wire_server *server;
 };
 
@@ -101,6 +104,13 @@ st publisher_new(struct scope *s, struct auditd *a, struct publisher **out);
 void publisher_start(struct publisher *g);
 void publisher_stop(struct publisher *g);
 void publisher_free(struct publisher *g);
+
+/* ---- auditd_purge ---- */
+/* Nothing (NULL) where no founding document is configured; also after a failure to be freed. */
+st purger_new(struct scope *s, struct auditd *a, struct purger **out);
+void purger_start(struct purger *g);
+void purger_stop(struct purger *g);
+void purger_free(struct purger *g);
 
 /* ---- auditd_parameters ---- */
 /* Lines NAME=VALUE, for the record of the start. */

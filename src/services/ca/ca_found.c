@@ -140,12 +140,10 @@ st ca_authority_record(struct scope *s, const struct ca_new_authority *new, cons
 
 static st issued_record(struct scope *s, const struct founding *f, struct audit_event *e)
 {
-	uint8_t digest[DIGEST_MAX];
 	audit_begin(e, s, AUDIT_CERTIFICATE_ISSUED);
 	audit_str(e, "ca", f->row.name);
 	audit_hex(e, "serial", ca_magnitude(f->own->serial));
 	audit_str(e, "profile", f->row.profile);
-	audit_hex(e, "subject_hash", digest_of(DIGEST_SHA256, f->own->subject, digest));
 	audit_time(e, "not_before", f->own->not_before);
 	audit_time(e, "not_after", f->own->not_after);
 	audit_base64(e, "signature", f->own->signature);

@@ -249,7 +249,6 @@ static st build_record(struct scope *s, struct issue_work *w)
 	audit_str(e, "ca", w->new.authority->name);
 	audit_hex(e, "serial", ca_magnitude(c->serial));
 	audit_str(e, "profile", w->new.profile);
-	audit_hex(e, "subject_hash", digest_of(DIGEST_SHA256, c->subject, digest));
 	audit_time(e, "not_before", c->not_before);
 	audit_time(e, "not_after", c->not_after);
 	if (w->new.request_id != NULL)

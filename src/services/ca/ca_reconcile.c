@@ -305,6 +305,8 @@ static st settle_outbox(struct scope *s, struct db_tx *tx, const json_t *record)
 
 static st see_leaf(struct scope *s, struct reconcile *r, struct db_tx *tx, const struct audit_leaf *leaf, bool settle)
 {
+	if (leaf->bytes.len == 0)
+		return OK; /* removed by an operation, long after the database had it */
 	json_t *envelope = json_loadb((const char *)leaf->bytes.data, leaf->bytes.len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *record = json_object_get(envelope, "record");
 	st status = record == NULL ? fail(s, E_INPUT, "there is no record in it") : OK;

@@ -1,0 +1,65 @@
+#include "audit_purge.h"
+#include "failpoint.h"
+#include "file.h"
+
+uint64_t audit_purge_end(uint64_t size)
+{
+	return size - size % AUDIT_TILE_WIDTH;
+}
+
+/* The bundle without what is to go; how many of these there were. */
+static st without(struct scope *s, span bundle, uint64_t begin, uint64_t first, uint64_t last, struct buf *out,
+		  uint64_t *out_removed)
+{
+	struct rd r = rd_of(bundle);
+	struct wr w = wr_into(out);
+	uint64_t index = begin;
+	span leaf;
+	*out_removed = 0;
+	for (; index < begin + AUDIT_TILE_WIDTH && audit_bundle_next(&r, &leaf); index++) {
+		bool goes = index >= first && index <= last;
+		*out_removed += goes && leaf.len > 0;
+		wr_u16(&w, goes ? 0 : (uint16_t)leaf.len);
+		if (!goes)
+			wr_raw(&w, leaf);
+	}
+	if (r.bad || index < begin + AUDIT_TILE_WIDTH || r.rest.len > 0)
+		return fail(s, E_INPUT, "entry bundle %llu does not hold %d whole records; see `chancery audit verify`",
+			    (unsigned long long)(begin / AUDIT_TILE_WIDTH), AUDIT_TILE_WIDTH);
+	return wr_end(s, &w);
+}
+
+static st purge_bundle(struct scope *s, struct audit_log *log, const char *dir, uint64_t n, uint64_t first, uint64_t last,
+		       uint64_t *out_removed)
+{
+	AUTO_BUF bundle, rest;
+	buf_init(&bundle, AUDIT_BUNDLE_MAX);
+	buf_init(&rest, AUDIT_BUNDLE_MAX);
+	TRY(audit_log_bundle(s, log, n, AUDIT_TILE_WIDTH, &bundle));
+	TRY(without(s, buf_span(&bundle), n * AUDIT_TILE_WIDTH, first, last, &rest, out_removed));
+	if (*out_removed == 0)
+		return OK;
+	FAILPOINT("audit.purge");
+	return file_replace(s, audit_tile_path(s, dir, AUDIT_ENTRIES, n, AUDIT_TILE_WIDTH), buf_span(&rest), 0644);
+}
+
+st audit_purge(struct scope *s, const char *dir, uint64_t first, uint64_t last, uint64_t *out_removed)
+{
+	struct audit_log *log;
+	uint64_t removed = 0;
+	st status = audit_log_open(s, dir, &log);
+	TRY(status);
+	for (uint64_t n = first / AUDIT_TILE_WIDTH; n <= last / AUDIT_TILE_WIDTH && status.code == E_OK; n++) {
+		AUTO_SCOPE aside;
+		scope_init(&aside, s->source);
+		uint64_t some = 0;
+		st purged = purge_bundle(&aside, log, dir, n, first, last, &some);
+		removed += some;
+		if (purged.code != E_OK)
+			status = fail(s, purged.code, "%s", aside.message);
+	}
+	audit_log_close(log);
+	TRY(status);
+	*out_removed = removed;
+	return OK;
+}
