@@ -119,8 +119,8 @@ def same_person_twice(t):
 
 def two_of_the_wrong_group(t):
     """As what they are, and as what they are not."""
-    return [t.approved([("auditor1", "system-auditor"), ("auditor2", "system-auditor"), *t.good[2:]]),
-            t.approved([("auditor1", t.good[0][1]), ("auditor2", t.good[1][1]), *t.good[2:]])]
+    wrong = [("operator", OPERATOR), ("administrator", ADMINISTRATOR)] if t.name == "log.purge" else [(name, "system-auditor") for name in ("auditor1", "auditor2")]
+    return [t.approved([*wrong, *t.good[2:]]), t.approved([(name, role) for (name, _), (_, role) in zip(wrong, t.good)] + t.good[2:])]
 
 
 def lapsed_training(t):
@@ -189,7 +189,7 @@ REFUSED = {
     "nobody": (nobody, {"DENIED"}, ["needs "]),
     "one person": (one_person, {"DENIED"}, ["needs "]),
     "same person twice": (same_person_twice, {"DENIED"}, ["approves twice"]),
-    "two of the wrong group": (two_of_the_wrong_group, {"DENIED"}, ["has no say in", "auditor1 is not "]),
+    "two of the wrong group": (two_of_the_wrong_group, {"DENIED"}, ["has no say in", "auditor1 is not ", "operator is not "]),
     "lapsed training": (lapsed_training, {"DENIED"}, ["older than 12 months"]),
     "role revoked": (role_revoked, {"DENIED"}, ["is not "]),
     "certificate revoked": (certificate_revoked, {"DENIED"}, ["is revoked"]),
