@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 /* Longest wait for auditd's reply. */
+#define WRITTEN         64
 #define CALL_TIMEOUT_MS 10000
 /* After the connection was lost, auditd may be being restarted: try for so long before the operations that wait are refused. */
 #define RECONNECT_US       (3 * MOMENT_SECOND)
@@ -43,6 +44,11 @@ struct audit {
 	struct buf frame;
 	uint64_t run, n;           /* its records that are in the log, numbered without gap */
 	uint64_t before, before_n; /* the run before it; 0: none */
+	struct {
+		uint8_t id[AUDIT_ID_LEN];
+		uint64_t index;
+	} written[WRITTEN]; /* to the journal, in turn: it has nobody who drops a record that is offered twice */
+	unsigned written_next;
 	/* Under `lock`: the newest checkpoint, and the thread that keeps it in the anchor file. */
 	struct buf checkpoint;
 	bool checkpoint_new, closing, has_keeper;
@@ -305,6 +311,24 @@ static void commit_to_auditd(struct audit *a, struct waiting *batch)
 		buf_free(&a->frame);
 }
 
+/* Two threads may offer one record of the outbox. */
+static bool is_written(const struct audit *a, struct waiting *w)
+{
+	for (size_t i = 0; i < WRITTEN && !w->known; i++)
+		if (memcmp(a->written[i].id, w->id, AUDIT_ID_LEN) == 0) {
+			w->index = a->written[i].index;
+			w->known = true;
+		}
+	return w->known;
+}
+
+static void remember_written(struct audit *a, const struct waiting *w)
+{
+	memcpy(a->written[a->written_next].id, w->id, AUDIT_ID_LEN);
+	a->written[a->written_next].index = w->index;
+	a->written_next = (a->written_next + 1) % WRITTEN;
+}
+
 static void commit_to_journal(struct audit *a, struct waiting *batch)
 {
 	AUTO_SCOPE s;
@@ -316,8 +340,10 @@ static void commit_to_journal(struct audit *a, struct waiting *batch)
 	for (const struct waiting *w = batch; w != NULL; w = w->next)
 		total += record_len(a, w);
 	out_of_room(buf_reserve(&a->frame, total));
-	for (const struct waiting *w = batch; w != NULL; w = w->next) {
+	for (struct waiting *w = batch; w != NULL; w = w->next) {
 		size_t begun = a->frame.len;
+		if (is_written(a, w))
+			continue;
 		write_record(a, &a->frame, w);
 		record[count++] = span_from(buf_span(&a->frame), begun);
 	}
@@ -327,8 +353,12 @@ static void commit_to_journal(struct audit *a, struct waiting *batch)
 		settle(batch, status.code, s.message);
 		return;
 	}
-	for (struct waiting *w = batch; w != NULL; w = w->next)
+	for (struct waiting *w = batch; w != NULL; w = w->next) {
+		if (w->known)
+			continue;
 		w->index = index++;
+		remember_written(a, w);
+	}
 }
 
 /* Takes what one frame holds off the queue. */
