@@ -82,6 +82,42 @@ def test_lists_go_on_where_they_stopped(world):
     assert set(found) == made and len(found) == 5
 
 
+def statuses(world, ca, limit):
+    found, after = [], ""
+    while after is not None:
+        part = world.get(f"/v1/cas/{ca}/status?limit={limit}&after={after}")
+        assert len(part["statuses"]) <= limit
+        found += part["statuses"]
+        after = part.get("next")
+    return found
+
+
+def test_statuses_are_all_told_once_in_the_order_of_serials(world):
+    made, gone, unsaid = world.issue(), world.issue(), world.issue()
+    world.revoke(gone["serial"], "superseded")
+    world.revoke(unsaid["serial"], None)
+    certificates = {ca: {c["serial"]: c for c in world.get(f"/v1/certificates?ca={ca}")["certificates"]} for ca in ("root", "issuing")}
+    for ca, there in certificates.items():
+        for limit in (2, 1000):
+            found = statuses(world, ca, limit)
+            assert [f["serial"] for f in found] == sorted(there)
+            for f in found:
+                c = there[f["serial"]]
+                assert f == {key: c[key] for key in ("serial", "state", "reason", "revoked_at", "not_after") if key in c}
+    told = {f["serial"]: f for f in statuses(world, "issuing", 3)}
+    assert told[made["serial"]]["state"] == "good" and "revoked_at" not in told[made["serial"]]
+    assert told[gone["serial"]]["state"] == "revoked" and told[gone["serial"]]["reason"] == "superseded"
+    assert told[unsaid["serial"]]["state"] == "revoked" and "reason" not in told[unsaid["serial"]]
+
+
+@pytest.mark.parametrize("query, status", [("issuing/status?limit=0", 400), ("issuing/status?limit=1001", None), ("issuing/status?after=xy", 400),
+                                           ("issuing/status?after=abc", 400), ("nobody/status", 404)])
+def test_statuses_are_refused(world, query, status):
+    with pytest.raises(Refused) as refused:
+        world.get("/v1/cas/" + query)
+    assert refused.value.status == status or status is None and 400 <= refused.value.status < 500
+
+
 def test_a_request_id_is_answered_with_the_same_certificate(world):
     request = request_for(PERSON % "Repeat")
     order = dict(profile="ncp-plus-n", request=request, request_id="repeat-1")

@@ -189,6 +189,24 @@ def test_peers_are_refused_by_role_and_after_revocation(published):
     assert refused.value.status == 403 and "revoked" in refused.value.problem["detail"]
 
 
+def test_who_watches_reads_statuses_and_nothing_else(published):
+    w = published.w
+    made = w.issue()
+    w.component("watcher", "operator", role="watch")
+    w.component("almost", "operator", role="watc")
+    w.component("client", "tls-client", role="watch")
+    for path in ("/v1/cas", "/v1/cas/issuing", "/v1/cas/issuing/status"):
+        assert w.tls_call("watcher", "GET", path) == w.tls_call("operator", "GET", path)
+    for who, method, path in (("watcher", "GET", "/v1/status"), ("watcher", "GET", "/v1/certificates"),
+                              ("watcher", "GET", "/v1/certificates/" + made["serial"]), ("watcher", "POST", "/v1/cas/issuing/crls"),
+                              ("watcher", "POST", f"/v1/certificates/{made['serial']}/revocation"),
+                              ("almost", "GET", "/v1/cas/issuing/status"), ("client", "GET", "/v1/cas/issuing/status")):
+        with pytest.raises(Refused) as refused:
+            w.tls_call(who, method, path, {} if method == "POST" else None)
+        assert refused.value.status == 403, (who, path)
+    assert w.get("/v1/certificates/" + made["serial"])["state"] == "good"
+
+
 def test_an_operator_renews_with_the_old_certificate(published):
     w = published.w
     old = w.component("renewer", "operator", role="operator")

@@ -25,7 +25,7 @@ LIBRARIES = {
     "chancery-va": ["ssl", "event", "lmdb", "jansson"],
     "chancery-tsa": ["ssl", "event", "jansson"],
     "chancery-copy": ["ssl", "event", "jansson"],
-    "chancery-watch": ["ssl", "event", "curl", "jansson"],
+    "chancery-watch": ["ssl", "event", "curl", "jansson", "systemd"],
     "chancery": ["curl", "jansson"],
     "chancery-token": [],
 }

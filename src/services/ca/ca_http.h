@@ -27,6 +27,8 @@ CA_HANDLER(ca_http_founding);
 CA_HANDLER(ca_http_entries);
 CA_HANDLER(ca_http_operation_nonce);
 CA_HANDLER(ca_http_operation);
+/* ca_http_statuses.c */
+CA_HANDLER(ca_http_statuses);
 /* ca_http_system.c */
 CA_HANDLER(ca_http_health);
 CA_HANDLER(ca_http_status);

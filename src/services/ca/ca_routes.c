@@ -10,18 +10,21 @@
 #define BODY_MAX (64u << 10)
 #define CRL_MAX  (64u << 20)
 
-/* Roles a route asks for. Anybody authenticated may use those with CA_ANY; NULL is for everybody who can connect. */
+/* Roles that may use a route, parted by spaces. Anybody authenticated may use those with CA_ANY; NULL is for everybody who can connect. */
 #define OPERATOR "operator"
+#define WATCH    "operator watch"
 #define ANY      "any"
 #define LOCAL    "local"
 
 const struct http_route ca_routes[] = {
 	{ HTTP_GET, "/healthz", .handle = ca_http_health, .summary = "whether the ca serves" },
 	{ HTTP_GET, "/v1/status", .role = OPERATOR, .handle = ca_http_status, .summary = "CAs, vas, outbox, renewals" },
-	{ HTTP_GET, "/v1/cas", .role = OPERATOR, .handle = ca_http_list_cas, .summary = "logical CAs" },
+	{ HTTP_GET, "/v1/cas", .role = WATCH, .handle = ca_http_list_cas, .summary = "logical CAs" },
 	{ HTTP_POST, "/v1/cas", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_create_ca,
 	  .summary = "set up a CA, or take one in" },
-	{ HTTP_GET, "/v1/cas/{name}", .role = OPERATOR, .handle = ca_http_show_ca, .summary = "one CA" },
+	{ HTTP_GET, "/v1/cas/{name}", .role = WATCH, .handle = ca_http_show_ca, .summary = "one CA" },
+	{ HTTP_GET, "/v1/cas/{name}/status", .role = WATCH, .handle = ca_http_statuses,
+	  .summary = "the status of every certificate of a CA, by serial" },
 	{ HTTP_PUT, "/v1/cas/{name}/certificate", JSON, BODY_MAX, .role = OPERATOR, .handle = ca_http_complete_ca,
 	  .summary = "the certificate of a CA that waits for it" },
 	{ HTTP_POST, "/v1/cas/{name}/certificates", JSON, BODY_MAX, .role = OPERATOR, .handle_all = ca_http_issue,
@@ -123,6 +126,19 @@ static st permit_local(struct scope *s, const struct http_request *request, cons
 	return OK;
 }
 
+/* Is the role one of the words? An empty one is none. */
+static bool is_one_of(const char *role, const char *words)
+{
+	size_t len = strlen(role);
+	while (*words != 0) {
+		size_t word = strcspn(words, " ");
+		if (word == len && memcmp(words, role, len) == 0)
+			return true;
+		words += word + strspn(words + word, " ");
+	}
+	return false;
+}
+
 //= en319411-1#GEN-6.5.5-04 whoever can cause issuance is authenticated by a certificate and its role is checked for each call
 static st permit(struct scope *s, const struct http_request *request, const struct http_route *route)
 {
@@ -132,7 +148,7 @@ static st permit(struct scope *s, const struct http_request *request, const stru
 	TRY(find_peer(s, request, &peer));
 	if (strcmp(route->role, ANY) == 0)
 		return OK;
-	if (strcmp(peer.profile, "operator") != 0 || strcmp(peer.role, route->role) != 0)
+	if (strcmp(peer.profile, "operator") != 0 || !is_one_of(peer.role, route->role))
 		return fail(s, E_DENIED, "this call needs role '%s'; the client certificate has profile %s and role '%s'",
 			    route->role, peer.profile, peer.role);
 	return OK;

@@ -172,6 +172,8 @@ SQL_EACH(status_count, "SELECT count(*) FROM status INDEXED BY status_revoked WH
 	 "SELECT count(*) FROM status WHERE state = 1");
 SQL(status_lost, "SELECT serial, reason FROM status WHERE serial > ?1 AND state = 1 AND reason IN (1, 2, 10) ORDER BY serial"
 		 " LIMIT ?2");
+SQL(status_after,
+    "SELECT ca, serial, state, reason, revoked_at, not_after FROM status WHERE serial > ?1 ORDER BY serial LIMIT ?2");
 SQL(status_all, "SELECT ca, serial, state, reason, revoked_at, invalidity_date, not_after FROM status ORDER BY serial");
 
 /* Once an hour, over the whole narrow table: an index would cost each certificate more. */

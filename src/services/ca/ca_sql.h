@@ -8,7 +8,7 @@ extern const struct db_statement sql_authority_all, sql_authority_of, sql_author
 	sql_authority_number, sql_authority_take_number, sql_authority_number_of, sql_authority_crl_hours;
 extern const struct db_statement sql_certificate_insert, sql_certificate_of, sql_certificate_list, sql_certificate_count;
 extern const struct db_statement sql_status_insert, sql_status_insert_good, sql_status_of, sql_status_revoke,
-	sql_status_revoked, sql_status_count, sql_status_all, sql_status_lost, sql_status_expired;
+	sql_status_revoked, sql_status_count, sql_status_all, sql_status_after, sql_status_lost, sql_status_expired;
 extern const struct db_statement sql_key_insert, sql_key_of, sql_key_lost_insert, sql_key_lost_of;
 extern const struct db_statement sql_request_insert, sql_request_of;
 extern const struct db_statement sql_outbox_insert, sql_outbox_last, sql_outbox_delete, sql_outbox_all, sql_outbox_of,

@@ -34,12 +34,17 @@ struct watch_probe_conf {
 	const char *url, *socket, *tls_ca;
 	const char *certificate, *issuer; /* ocsp */
 };
+struct watch_host_conf {
+	const char *journal;
+	int64_t interval;
+};
 struct watch_conf {
 	const char *socket, *state;
 	const char *audit_socket, *anchor;
 	const char *tls_certificate, *tls_key, *tls_ca;
 	int64_t probe_interval, probe_failures;
 	int64_t outage_once, outage_week;
+	struct watch_host_conf host;
 	struct conf_group rules, outlets, probes;
 };
 extern const struct conf_schema watch_conf_schema;

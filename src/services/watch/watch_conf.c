@@ -83,6 +83,16 @@ static const struct conf_row probe_rows[] = {
 };
 #undef ROW
 
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_host_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row host_rows[] = {
+	ROW(CONF_PATH, journal, "journal", .access = CONF_SEARCHES, .standard = "",
+	    .help = "Directory of the systemd journal (/var/log/journal); left out, nothing is read.",
+	    .clause = "EN 319 401 REQ-7.9.1-04"),
+	ROW(CONF_DURATION, interval, "interval", .standard = "5s", .min = 100000, .max = MOMENT_HOUR,
+	    .help = "Pause between two readings."),
+};
+#undef ROW
+
 #define SECTION(name_, many_, struct_, offset_, rows_, help_)                                                                  \
 	{                                                                                                                      \
 		.name = name_, .many = many_, .size = sizeof(struct_), .offset = offset_, .rows = rows_,                       \
@@ -90,6 +100,8 @@ static const struct conf_row probe_rows[] = {
 	}
 static const struct conf_section sections[] = {
 	SECTION("", false, struct watch_conf, 0, rows, "Watches over the log and the services."),
+	SECTION("host", false, struct watch_host_conf, offsetof(struct watch_conf, host), host_rows,
+		"Logins, privileges, start and stop, time and failures of the host, from its journal into the log."),
 	SECTION("rule", true, struct watch_rule_conf, offsetof(struct watch_conf, rules), rule_rows,
 		"A rule: changes the built-in one of this label (`chancery alert rules` lists them), or is a new one."),
 	SECTION("outlet", true, struct watch_outlet_conf, offsetof(struct watch_conf, outlets), outlet_rows,

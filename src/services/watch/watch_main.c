@@ -1,5 +1,6 @@
 #include "daemon.h"
 #include "moment.h"
+#include "watch_host.h"
 #include "watch_http.h"
 #include "watch_log.h"
 #include "watch_probe.h"
@@ -20,6 +21,7 @@ struct watch {
 	struct watch_log *log;
 	struct watch_probe *probe;
 	struct watch_send *send;
+	struct watch_host *host;
 	struct http_server *server;
 	struct watch_http_state http;
 };
@@ -28,6 +30,7 @@ static void free_all(struct watch *w)
 {
 	if (w->server != NULL)
 		http_server_stop(w->server, STOP_GRACE_MS);
+	watch_host_stop(w->host);
 	watch_probe_stop(w->probe);
 	watch_send_stop(w->send);
 	watch_log_stop(w->log);
@@ -74,6 +77,7 @@ static st assemble(struct scope *s, struct watch *w)
 	TRY(watch_send_start(s, w->conf, w->book, &w->send));
 	TRY(watch_probe_start(s, w->conf, w->book, w->audit, &w->probe));
 	TRY(open_server(s, w));
+	watch_host_start(w->conf, w->audit, &w->host);
 	watch_log_start(w->book, w->audit, &w->log);
 	return OK;
 }

@@ -1,0 +1,106 @@
+#include "unit.h"
+#include "watch_host_event.h"
+
+static struct watch_host_entry by_root(const char *identifier, const char *message)
+{
+	return (struct watch_host_entry){ .identifier = span_str(identifier), .message = span_str(message), .is_root = true };
+}
+
+static const struct {
+	const char *identifier, *message;
+	enum audit_code code;
+	const char *user, *source, *outcome;
+} known[] = {
+	{ "sshd", "Accepted publickey for an from 192.0.2.7 port 4022 ssh2: ED25519 SHA256:x", AUDIT_HOST_LOGIN, "an",
+	  "192.0.2.7", "accepted" },
+	{ "sshd", "Failed password for an from 2001:db8::1 port 4022 ssh2", AUDIT_HOST_LOGIN, "an", "2001:db8::1", "refused" },
+	{ "sshd", "Failed password for invalid user S3cret! from 192.0.2.7 port 1 ssh2", AUDIT_HOST_LOGIN, "(no account)",
+	  "192.0.2.7", "refused" },
+	{ "sshd", "Failed password for invalid user x from 10.0.0.1 port 2 from 192.0.2.7 port 1 ssh2", AUDIT_HOST_LOGIN,
+	  "(no account)", "192.0.2.7", "refused" },
+	{ "sshd", "pam_unix(sshd:session): session closed for user an", AUDIT_HOST_LOGOUT, "an", NULL, NULL },
+	{ "login", "FAILED LOGIN (1) on '/dev/tty1' FOR 'root', Authentication failure", AUDIT_HOST_LOGIN, "root", "/dev/tty1",
+	  "refused" },
+	{ "sudo", "pam_unix(sudo:session): session opened for user root(uid=0) by an(uid=1000)", AUDIT_HOST_PRIVILEGE, "an",
+	  NULL, NULL },
+	{ "su", "FAILED SU (to root) an on pts/1", AUDIT_HOST_LOGIN, "an", NULL, "refused" },
+};
+
+static bool same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+//= en319401#REQ-7.9.1-04 logins and refusals of a host
+static void what_programs_of_debian_write_is_understood(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		struct watch_host_event e;
+		struct watch_host_entry entry = by_root(known[i].identifier, known[i].message);
+		assert_true(watch_host_event_of(&s, &entry, &e));
+		assert_int_equal(e.code, known[i].code);
+		assert_string_equal(e.user, known[i].user);
+		assert_true(same(e.source, known[i].source) && same(e.outcome, known[i].outcome));
+		entry.is_root = false; /* anybody can claim an identifier */
+		assert_false(watch_host_event_of(&s, &entry, &e));
+	}
+}
+
+static void only_the_kernel_speaks_for_the_kernel(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct watch_host_event e;
+	struct watch_host_entry entry = { .message = SPAN_LITERAL("EXT4-fs error (device sda1): bad block"), .is_root = true };
+	assert_false(watch_host_event_of(&s, &entry, &e));
+	entry.is_kernel = true;
+	assert_true(watch_host_event_of(&s, &entry, &e) && e.code == AUDIT_HOST_KERNEL);
+	assert_string_equal(e.text, "EXT4-fs error (device sda1): bad block");
+}
+
+static void units_of_the_provider_start_on_record_and_others_only_when_they_fail(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct watch_host_event e;
+	struct watch_host_entry entry = { .message_id = SPAN_LITERAL("39f53479d3a045ac8e11786248231fbf"),
+					  .subject = SPAN_LITERAL("chancery-ca.service"),
+					  .is_root = true };
+	assert_true(watch_host_event_of(&s, &entry, &e) && e.code == AUDIT_HOST_SERVICE);
+	assert_string_equal(e.change, "started");
+	entry.subject = SPAN_LITERAL("cups.service");
+	assert_false(watch_host_event_of(&s, &entry, &e));
+	entry.message_id = SPAN_LITERAL("d9b373ed55a64feb8242e02dbe79a49c");
+	assert_true(watch_host_event_of(&s, &entry, &e));
+	assert_string_equal(e.unit, "cups.service");
+}
+
+static void texts_of_strangers_are_cut_and_cleaned(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	assert_string_equal(watch_host_clean(&s, SPAN_LITERAL("a\n\x1b[31m\xff\xe2\x80\xae\xc2\x9b\xc3\xa9")),
+			    "a??[31m???\xc3\xa9");
+	char text[1000];
+	memset(text, 'x', sizeof text);
+	assert_int_equal(strlen(watch_host_clean(&s, SPAN_ARRAY(text))), WATCH_HOST_TEXT_MAX);
+	memcpy(text + WATCH_HOST_TEXT_MAX - 1, "\xc3\xa9", 2); /* not cut in the middle of a character */
+	assert_int_equal(strlen(watch_host_clean(&s, SPAN_ARRAY(text))), WATCH_HOST_TEXT_MAX - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest all[] = {
+		cmocka_unit_test(what_programs_of_debian_write_is_understood),
+		cmocka_unit_test(only_the_kernel_speaks_for_the_kernel),
+		cmocka_unit_test(units_of_the_provider_start_on_record_and_others_only_when_they_fail),
+		cmocka_unit_test(texts_of_strangers_are_cut_and_cleaned),
+	};
+	return cmocka_run_group_tests(all, NULL, NULL);
+}
