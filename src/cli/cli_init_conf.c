@@ -130,6 +130,7 @@ static st write_auditd(struct scope *s, const struct cli *c, const struct cli_in
 	    "# Sole writer of the audit log.\nsocket = ../run/auditd.sock\nlog-directory = ../state/auditd/log\n"
 	    "origin = %s\nkeyd-socket = ../run/keyd-log.sock\nkey = log\nfounding-journal = ../state/founding.journal\n",
 	    cli_init_origin(want));
+	put_founding(&out, want);
 	if (want->test) /* elsewhere the authority is somebody else's, and the operator's to choose */
 		put(&out, "stamp-url = http://%s:%u/tsa\nstamp-anchor = ../certificates/root.pem\n", want->host,
 		    want->tsa_http);

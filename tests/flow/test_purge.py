@@ -43,7 +43,7 @@ class Purging(Site):
         try:
             assert self.auditd.stop() == 0
             with open(self.auditd.config, "a", encoding="utf-8") as f:
-                f.write(f"founding = {self.founding}\n{self.auditd_extra}")
+                f.write(f"founding = {self.founding}\nfounding-hash = {self.founding_hash}\n{self.auditd_extra}")
             assert self.auditd.start(), self.auditd.stderr()
             for person, role in ((self.person[3], AUDITOR), (self.person[4], OPERATOR)):
                 self.enrol(person)

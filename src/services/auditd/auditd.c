@@ -76,6 +76,10 @@ static const struct conf_row rows[] = {
 		.help = "Founding document of the provider: from it on auditd verifies who may have records removed (operation log.purge). Without "
 			"it nothing is ever removed.",
 		.clause = "practice statement 5.4.3"),
+	CONF_ROW(
+		CONF_STRING, struct auditd_conf, founding_hash, "founding-hash", .standard = "",
+		.help = "SHA-256 of the founding document, in hexadecimal, as the founders' paper has it: auditd starts on no other.",
+		.clause = "practice statement 5.2.1"),
 	CONF_ROW(CONF_INTEGER, struct auditd_conf, max_connections, "connections", .standard = "256", .min = 1, .max = 4096,
 		 .help = "Connections served at once."),
 	CONF_ROW(CONF_PATHS, struct auditd_conf, founding_journal, "founding-journal", .access = CONF_OPENS, .standard = "",
@@ -400,6 +404,7 @@ static st check_same_ground(struct scope *s, const struct auditd_conf *now, cons
 		{ "[copy]", same_copies(now, next) },
 		{ "publish-directory", same_text(now->publish, next->publish) },
 		{ "founding", same_text(now->founding, next->founding) },
+		{ "founding-hash", same_text(now->founding_hash, next->founding_hash) },
 		{ "publish-entries", now->publish_entries == next->publish_entries },
 		{ "connections", now->max_connections == next->max_connections },
 	};

@@ -26,7 +26,7 @@ struct auditd_conf {
 	struct conf_list founding_journal, writer;
 	const char *publish;
 	bool publish_entries;
-	const char *founding;
+	const char *founding, *founding_hash;
 	struct conf_group copies; /* of struct auditd_copy_conf */
 };
 

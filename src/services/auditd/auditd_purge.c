@@ -10,6 +10,7 @@
 #include "control_records.h"
 #include "control_register.h"
 #include "daemon_pacer.h"
+#include "digest.h"
 #include "failpoint.h"
 #include "file.h"
 #include "log.h"
@@ -318,6 +319,19 @@ static void *purger_main(void *argument)
 	return NULL;
 }
 
+/* Whoever can exchange the file cannot make himself one of two who remove records. */
+static st check_founding(struct scope *s, const struct auditd_conf *conf, span document)
+{
+	uint8_t room[DIGEST_MAX];
+	if (conf->founding_hash == NULL)
+		return fail(s, E_CONFIG, "founding needs founding-hash, the SHA-256 of the document");
+	const char *hash = hex_text(s, digest_of(DIGEST_SHA256, document, room));
+	if (strcmp(hash, conf->founding_hash) != 0)
+		return fail(s, E_CONFIG, "%s has the SHA-256 %s, founding-hash says %s: it is another document", conf->founding,
+			    hash, conf->founding_hash);
+	return OK;
+}
+
 st purger_new(struct scope *s, struct auditd *a, struct purger **out)
 {
 	span document;
@@ -329,6 +343,7 @@ st purger_new(struct scope *s, struct auditd *a, struct purger **out)
 	pacer_init(&g->pace);
 	*out = g;
 	TRY(fail_context(s, file_read(s, a->conf->founding, CONTROL_TEXT_MAX, &document), "the founding document"));
+	TRY(check_founding(s, a->conf, document));
 	TRY(fail_context(s, control_register_new(s, document, &g->persons), "%s", a->conf->founding));
 	TRY(load_done(s, g));
 	return audit_log_open(s, a->conf->log, &g->log);
