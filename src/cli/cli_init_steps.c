@@ -347,7 +347,7 @@ static st make_tls_all(struct scope *s, struct founding *f)
 	TRY(make_tls(s, f, "tsa", "tls-server", "tsa",
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-tsa", "ca", "management", "push_url",
 			       scope_printf(s, "https://%s:%u", f->want->host, f->want->tsa_management))));
-	TRY(make_tls(s, f, "watch", "tls-client", "watch",
+	TRY(make_tls(s, f, "watch", "operator", "watch",
 		     json_pack("{s:s, s:s, s:s}", "name", "tls-watch", "ca", "management", "file",
 			       cli_path(s, f->c, "tls/watch.pem"))));
 	return make_tls(s, f, "operator", "operator", "operator", NULL);
