@@ -42,5 +42,7 @@ struct audit_copy {
 	const char *failure;
 };
 st audit_copies_get(struct scope *s, const char *socket, struct audit_copy out[AUDIT_COPIES_MAX], size_t *out_count);
+/* auditd's page of metrics, in the Prometheus text exposition format; for whoever may connect. */
+st audit_metrics(struct scope *s, const char *socket, span *out_text);
 /* Brings the records of an off-line journal into the log; those that are there already (by id) are counted, not repeated. */
 st audit_import(struct scope *s, const char *socket, const char *journal, uint64_t *out_new, uint64_t *out_known);

@@ -17,6 +17,7 @@
  *          why the last attempt failed (empty: it did not).
  * copies   reply: u16 count, then per copy: u32 length, its name; u64 leaves under the checkpoint it has cosigned, i64 microseconds that it
  *          has been behind (0: it is not), u8 1 when that is alarmed, u32 length, why the last attempt failed (empty: it did not).
+ * metrics  reply: text, metrics in the Prometheus format; for whoever may connect.
  * import   as append, for records of an off-line journal; only for administrators.
  */
 #pragma once
@@ -31,7 +32,8 @@ enum audit_kind {
 	AUDIT_KIND_CONTROL = 5,
 	AUDIT_KIND_CONSISTENCY = 6,
 	AUDIT_KIND_STAMPS = 7,
-	AUDIT_KIND_COPIES = 8
+	AUDIT_KIND_COPIES = 8,
+	AUDIT_KIND_METRICS = 9
 };
 #define AUDIT_ID_LEN      16
 #define AUDIT_INDEX_KNOWN (UINT64_C(1) << 63)

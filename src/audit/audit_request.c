@@ -146,6 +146,15 @@ st audit_copies_get(struct scope *s, const char *socket, struct audit_copy out[A
 	return OK;
 }
 
+st audit_metrics(struct scope *s, const char *socket, span *out_text)
+{
+	AUTO(wire_client) *c = NULL;
+	AUTO_BUF none;
+	buf_init(&none, 1);
+	TRY(wire_connect(s, socket, TIMEOUT_MS, &c));
+	return call(s, c, AUDIT_KIND_METRICS, &none, out_text);
+}
+
 /* ---- import ---- */
 
 struct import {

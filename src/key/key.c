@@ -61,6 +61,11 @@ st key_status(struct scope *s, struct key_client *c, struct key_status *out)
 	return key_status_read(s, &r, out);
 }
 
+st key_metrics(struct scope *s, struct key_client *c, span *out_text)
+{
+	return call_with_label(s, c, KEY_KIND_METRICS, NULL, out_text);
+}
+
 st key_find(struct scope *s, struct key_client *c, const char *label, struct key_info *out)
 {
 	span reply;

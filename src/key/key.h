@@ -117,6 +117,9 @@ struct key_status {
 };
 st key_status(struct scope *s, struct key_client *c, struct key_status *out);
 
+/* keyd's page of metrics, in the Prometheus text exposition format. It asks no token and is for whoever may connect. */
+st key_metrics(struct scope *s, struct key_client *c, span *out_text);
+
 st key_find(struct scope *s, struct key_client *c, const char *label, struct key_info *out);
 st key_list(struct scope *s, struct key_client *c, struct key_info **out, size_t *out_count);
 /* The inventory's row of a key. */

@@ -14,6 +14,7 @@ enum key_kind {
 	KEY_KIND_ENTRY = 0x0105,        /* label / struct key_entry */
 	KEY_KIND_CHANGE = 0x0106,       /* struct key_change_request / struct key_entry */
 	KEY_KIND_STRAYS = 0x0107,       /* - / u32 count, that many struct key_stray */
+	KEY_KIND_METRICS = 0x0108,      /* - / text: metrics in the Prometheus format */
 	KEY_KIND_SIGN = 0x0110,         /* struct key_sign_request / for each item struct key_sign_outcome */
 	KEY_KIND_STREAM_BEGIN = 0x0112, /* struct key_stream_request / - */
 	KEY_KIND_STREAM_DATA = 0x0113,  /* the bytes; no reply */

@@ -310,6 +310,7 @@ static void stop(void *state)
 static st bring_up(struct scope *s, struct auditd *a)
 {
 	struct tree *tree = NULL;
+	a->started = scope_now(s);
 	TRY(audit_name_check(s, span_str(a->conf->origin)));
 	TRY(lock_directory(s, a));
 	TRY(writers_new(s, &a->conf->writer, &a->writers));

@@ -10,6 +10,7 @@
 #include "auditd_tree.h"
 #include "conf.h"
 #include "key.h"
+#include "metrics.h"
 
 /* A second place of the log. */
 struct auditd_copy_conf {
@@ -52,6 +53,8 @@ struct auditd {
 	struct publisher *publisher; /* NULL: nowhere */
 	struct purger *purger;       /* NULL: there is no founding document, and nothing is ever removed */
 	struct wire_server *server;
+	int64_t started; /* the process */
+	_Atomic uint64_t appended, refused;
 };
 
 /* ---- auditd_sign ---- */
@@ -88,6 +91,9 @@ st stamper_check(struct scope *s, struct stamper *g);
 /* The reply to AUDIT_KIND_STAMPS. */
 void stamper_write(struct stamper *g, struct wr *reply);
 
+/* Nothing where no authority is configured. */
+void stamper_metrics(struct stamper *g, struct metrics_page *page);
+
 /* ---- auditd_copy ---- */
 /* One for each [copy]; also after a failure to be freed. */
 st copiers_new(struct scope *s, struct auditd *a, struct copiers **out);
@@ -97,6 +103,12 @@ void copiers_stop(struct copiers *all);
 void copiers_free(struct copiers *all);
 /* The reply to AUDIT_KIND_COPIES. */
 void copiers_write(struct copiers *all, struct wr *reply);
+
+void copiers_metrics(struct copiers *all, struct metrics_page *page);
+
+/* ---- auditd_metrics ---- */
+/* The page, to be ended and freed by who asked. */
+void auditd_metrics(struct auditd *a, struct metrics_page *page);
 
 /* ---- auditd_publish ---- */
 /* Nothing (NULL) where no folder is configured; also after a failure to be freed. */

@@ -402,3 +402,50 @@ void copiers_write(struct copiers *all, struct wr *reply)
 		(void)pthread_mutex_unlock(&g->pace.lock);
 	}
 }
+
+/* One of the three metrics for each copy: the values of a family stand together. */
+static void copies_gauge(struct copiers *all, struct metrics_page *page, const struct metric *m,
+			 void (*put)(struct metrics_page *, const struct metric *, const struct metric_label *,
+				     struct copier *))
+{
+	metrics_family(page, m);
+	for (size_t i = 0; i < all->count; i++) {
+		const struct metric_label label = { "copy", all->one[i]->conf->label };
+		put(page, m, &label, all->one[i]);
+	}
+}
+
+static void put_size(struct metrics_page *page, const struct metric *m, const struct metric_label *label, struct copier *g)
+{
+	(void)pthread_mutex_lock(&g->pace.lock);
+	uint64_t size = g->size;
+	(void)pthread_mutex_unlock(&g->pace.lock);
+	metrics_value(page, m, label, 1, (int64_t)size);
+}
+
+static void put_behind(struct metrics_page *page, const struct metric *m, const struct metric_label *label, struct copier *g)
+{
+	metrics_seconds(page, m, label, 1, behind(g));
+}
+
+static void put_late(struct metrics_page *page, const struct metric *m, const struct metric_label *label, struct copier *g)
+{
+	(void)pthread_mutex_lock(&g->pace.lock);
+	bool late = g->warned;
+	(void)pthread_mutex_unlock(&g->pace.lock);
+	metrics_value(page, m, label, 1, late);
+}
+
+void copiers_metrics(struct copiers *all, struct metrics_page *page)
+{
+	static const struct metric leaves = { "chancery_auditd_copy_leaves", METRIC_GAUGE,
+					      "Records under the checkpoint that the copy has cosigned." };
+	static const struct metric lag = { "chancery_auditd_copy_behind_seconds", METRIC_GAUGE,
+					   "How long the copy has lacked what is under a checkpoint." };
+	static const struct metric late = { "chancery_auditd_copy_late", METRIC_GAUGE, "1: the copy is behind for too long." };
+	if (all->count == 0)
+		return;
+	copies_gauge(all, page, &leaves, put_size);
+	copies_gauge(all, page, &lag, put_behind);
+	copies_gauge(all, page, &late, put_late);
+}

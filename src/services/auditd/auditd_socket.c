@@ -213,6 +213,8 @@ static st handle_append(struct scope *s, struct wire_peer *peer, struct rd *body
 	for (size_t i = 0; i < count; i++)
 		check_record(s, a, &record[i], true);
 	tail_append(s, a->tail, session_of(peer)->by, record, count);
+	for (size_t i = 0; i < count; i++)
+		metrics_count(record[i].code == E_OK ? &a->appended : &a->refused);
 	frame_outcomes_write(reply, record, count);
 	return write_checkpoint(s, a, peer, reply);
 }
@@ -430,6 +432,15 @@ static st handle_copies(struct scope *s, struct wire_peer *peer, struct rd *body
 	return wr_end(s, reply);
 }
 
+static st handle_metrics(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	AUTO_METRICS_PAGE page = { 0 };
+	TRY(rd_end(s, body, "a request for metrics"));
+	auditd_metrics(peer->service, &page);
+	wr_raw(reply, metrics_page_end(&page));
+	return wr_end(s, reply);
+}
+
 static const struct wire_route routes[] = {
 	{ .kind = AUDIT_KIND_APPEND,
 	  .name = "append",
@@ -444,6 +455,7 @@ static const struct wire_route routes[] = {
 	  .permit = may_read,
 	  .handle = handle_consistency },
 	{ .kind = AUDIT_KIND_STATUS, .name = "status", .max_body = 0, .permit = may_read, .handle = handle_status },
+	{ .kind = AUDIT_KIND_METRICS, .name = "metrics", .max_body = 0, .handle = handle_metrics },
 	{ .kind = AUDIT_KIND_STAMPS, .name = "stamps", .max_body = 0, .permit = may_read, .handle = handle_stamps },
 	{ .kind = AUDIT_KIND_COPIES, .name = "copies", .max_body = 0, .permit = may_read, .handle = handle_copies },
 	{ .kind = AUDIT_KIND_IMPORT,

@@ -380,3 +380,22 @@ void stamper_write(struct stamper *g, struct wr *reply)
 	wr_str(reply, g->failure);
 	(void)pthread_mutex_unlock(&g->pace.lock);
 }
+
+void stamper_metrics(struct stamper *g, struct metrics_page *page)
+{
+	static const struct metric condition_of = { "chancery_auditd_stamp_condition", METRIC_GAUGE,
+						    "1: time-stamps are as wanted; 2: late; 3: overdue, nothing is issued." };
+	static const struct metric leaves = { "chancery_auditd_stamped_leaves", METRIC_GAUGE,
+					      "Records under the newest time-stamped checkpoint." };
+	static const struct metric wait = { "chancery_auditd_stamp_waiting_seconds", METRIC_GAUGE,
+					    "How long the oldest record has waited that is under no time-stamped checkpoint." };
+	if (g == NULL)
+		return;
+	int64_t waiting = waiting_of(g);
+	(void)pthread_mutex_lock(&g->pace.lock);
+	uint64_t size = g->size;
+	(void)pthread_mutex_unlock(&g->pace.lock);
+	metrics_one(page, &condition_of, condition(g, waiting));
+	metrics_one(page, &leaves, (int64_t)size);
+	metrics_one_seconds(page, &wait, waiting);
+}

@@ -153,6 +153,7 @@ static st reload(struct scope *s, void *state, const void *conf)
 		status = keyd_conf_compare(s, d->conf, conf);
 	if (status.code == E_OK)
 		d->conf = conf;
+	d->started = scope_now(s);
 	daemon_record_reload(d->audit, status.code == E_OK);
 	return status;
 }

@@ -153,6 +153,7 @@ struct keyd {
 	struct keyd_planned *planned;
 	_Atomic uint64_t signatures;
 	_Atomic uint64_t refusals;
+	int64_t started; /* the process */
 };
 
 st keyd_load_keys(struct scope *s, struct keyd *d);
@@ -253,6 +254,11 @@ void keyd_recorder_stop(struct keyd_recorder *r);
 st keyd_left_keep(struct scope *s, struct keyd *d, const struct audit_event *event, size_t count);
 /* Has on record what earlier runs left; nothing when they left nothing. */
 st keyd_left_offer(struct scope *s, struct keyd *d);
+
+/* ---- keyd_metrics ---- */
+struct metrics_page;
+/* The page, to be ended and freed by who asked. */
+void keyd_metrics(struct scope *s, struct keyd *d, struct metrics_page *page);
 
 extern const struct wire_service keyd_service;
 int keyd_probe(const void *conf, int argc, char **argv);

@@ -1,4 +1,5 @@
 #include "keyd_control.h"
+#include "metrics.h"
 #include "wire.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,15 @@ static st handle_status(struct scope *s, struct wire_peer *peer, struct rd *body
 	(void)pthread_mutex_unlock(&d->watching);
 	(void)pthread_rwlock_unlock(&d->registry);
 	key_status_write(reply, &status);
+	return OK;
+}
+
+static st handle_metrics(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+{
+	AUTO_METRICS_PAGE page = { 0 };
+	TRY(rd_end(s, body, "a request for metrics"));
+	keyd_metrics(s, peer->service, &page);
+	wr_raw(reply, metrics_page_end(&page));
 	return OK;
 }
 
@@ -354,6 +364,7 @@ static st handle_execute(struct scope *s, struct wire_peer *peer, struct rd *bod
 
 static const struct wire_route routes[] = {
 	{ .kind = KEY_KIND_STATUS, .name = "status", .max_body = 0, .handle = handle_status },
+	{ .kind = KEY_KIND_METRICS, .name = "metrics", .max_body = 0, .handle = handle_metrics },
 	{ .kind = KEY_KIND_LIST, .name = "list of keys", .max_body = 0, .handle = handle_list },
 	{ .kind = KEY_KIND_FIND, .name = "find a key", .max_body = 256, .handle = handle_find },
 	{ .kind = KEY_KIND_TOKEN_CREATE,
