@@ -51,6 +51,8 @@ static const struct conf_row daemon_rows[] = {
 	ROW(CONF_STRING, zone, "zone", .standard = "", .help = "keyd: the zone it serves."),
 	ROW(CONF_PATH, socket, "socket", .standard = "", .help = "Its local socket."),
 	ROW(CONF_STRING, health, "health", .standard = "", .help = "Its /healthz, for `chancery status`."),
+	ROW(CONF_STRING, metrics, "metrics", .standard = "",
+	    .help = "watch: http://ADDRESS:PORT of its metrics-listen, for `chancery metrics`."),
 	ROW(CONF_PATH, pin_directory, "pin-directory", .standard = "",
 	    .help = "keyd: directory with a file per token that holds its PIN; the supervisor hands them over on a descriptor."),
 	ROW(CONF_PATH, pin_sealed, "pin-sealed", .standard = "",

@@ -11,6 +11,7 @@ struct cli_daemon {
 	const char *zone;             /* keyd: its zone; NULL */
 	const char *socket;           /* local socket, for key and audit commands; NULL */
 	const char *health;           /* URL of /healthz; NULL */
+	const char *metrics;          /* URL before /metrics of chancery-watch; NULL */
 	const char *pin_directory;    /* keyd: a file per token; NULL */
 	const char *pin_sealed;       /* keyd: directory of sealed PINs, a file per token; NULL */
 	bool pin_prompt;              /* keyd: ask on the terminal */

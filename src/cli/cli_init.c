@@ -10,9 +10,13 @@
 /* "127.0.0.1" and a base port; the standard ports have no common base. */
 static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want)
 {
-	*want = (struct cli_init){
-		.va_http = 8080, .tsa_http = 8081, .ca_https = 8443, .va_push = 8444, .tsa_https = 8445, .tsa_management = 8446
-	};
+	*want = (struct cli_init){ .va_http = 8080,
+				   .tsa_http = 8081,
+				   .ca_https = 8443,
+				   .va_push = 8444,
+				   .tsa_https = 8445,
+				   .tsa_management = 8446,
+				   .metrics = 9480 };
 	uint64_t base;
 	TRY(cli_get_number(s, c, "port-base", 0, 65529, &base));
 	if (base > 0) {
@@ -22,6 +26,7 @@ static st take_ports(struct scope *s, const struct cli *c, struct cli_init *want
 		want->va_push = (unsigned)base + 3;
 		want->tsa_https = (unsigned)base + 4;
 		want->tsa_management = (unsigned)base + 5;
+		want->metrics = (unsigned)base + 6;
 	}
 	want->host = cli_get_or(c, "address", "127.0.0.1");
 	want->public_url = cli_get_or(c, "public-url", scope_printf(s, "http://%s:%u/", want->host, want->va_http));
@@ -185,7 +190,7 @@ static const struct cli_option init_options[] = {
 	{ .name = "address", .value = "IP", .help = "address of all listeners (default 127.0.0.1)" },
 	{ .name = "port-base",
 	  .value = "N",
-	  .help = "six ports from here: va, tsa, ca, va push, tsa HTTPS, tsa management (default 8080 8081 8443 8444 8445 8446)" },
+	  .help = "seven ports from here: va, tsa, ca, va push, tsa HTTPS, tsa management, metrics (default 8080 8081 8443 8444 8445 8446 9480)" },
 	{ .name = "public-url", .value = "URL", .help = "where relying parties reach the va (default http://ADDRESS:PORT/)" },
 	{ .name = "clock", .value = "KIND", .help = "kernel, or test (only with --test)" },
 	{ .name = "module", .value = "FILE", .help = "PKCS#11 module (default SoftHSM 2)" },

@@ -17,12 +17,12 @@ struct cli_init {
 	const char *country;
 	const char *organisation; /* TEST in front for test installations */
 	const char *organisation_identifier;
-	const char *mark;                                                         /* "TEST " or "" in front of every CN */
-	const char *host;                                                         /* address of all listeners */
-	unsigned va_http, va_push, tsa_http, tsa_https, tsa_management, ca_https; /* ports */
-	const char *public_url;                                                   /* "http://127.0.0.1:8080/" */
-	const char *tsa_policy;                                                   /* dotted */
-	const char *clock;                                                        /* kernel or test */
+	const char *mark; /* "TEST " or "" in front of every CN */
+	const char *host; /* address of all listeners */
+	unsigned va_http, va_push, tsa_http, tsa_https, tsa_management, ca_https, metrics; /* ports */
+	const char *public_url;                                                            /* "http://127.0.0.1:8080/" */
+	const char *tsa_policy;                                                            /* dotted */
+	const char *clock;                                                                 /* kernel or test */
 	const char *module;
 	const char *module_init_args, *module_directory; /* NULL, or with "{zone}" where each zone has its own */
 	const char *postgresql;                          /* connection for the ca's database; NULL: a file of SQLite */

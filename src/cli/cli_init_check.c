@@ -57,8 +57,8 @@ static st check_port(struct scope *s, const struct cli_init *want, unsigned port
 
 static st check_ports(struct scope *s, const struct cli_init *want)
 {
-	const unsigned ports[] = { want->va_http,   want->va_push,        want->tsa_http,
-				   want->tsa_https, want->tsa_management, want->ca_https };
+	const unsigned ports[] = { want->va_http,        want->va_push,  want->tsa_http, want->tsa_https,
+				   want->tsa_management, want->ca_https, want->metrics };
 	for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++)
 		TRY(check_port(s, want, ports[i]));
 	return OK;

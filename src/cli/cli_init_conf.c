@@ -32,6 +32,12 @@ static void put_audit(struct buf *out, const char *daemon, bool journal)
 		put(out, "audit-socket = ../run/auditd.sock\naudit-anchor = ../state/%s/anchor\n", daemon);
 }
 
+/* chancery-watch hands them on to Prometheus. */
+static void put_metrics(struct buf *out, const char *daemon)
+{
+	put(out, "metrics-listen = unix:../run/%s-metrics.sock\n", daemon);
+}
+
 /* "{zone}" becomes the name of the zone. */
 static const char *zoned(struct scope *s, const char *text, const char *zone)
 {
@@ -112,6 +118,8 @@ static st write_ca(struct scope *s, const struct cli *c, const struct cli_init *
 		put(&out, "tls-certificate = ../tls/ca.pem\ntls-key = ../tls/ca.key\ntls-ca = ../tls/management-ca.pem\n");
 	if (!root && !founding)
 		put(&out, "listen = %s:%u\n", want->host, want->ca_https);
+	if (!root && !founding)
+		put_metrics(&out, "ca");
 	put_audit(&out, name, root || founding);
 	if (!root)
 		put_founding(&out, want);
@@ -148,6 +156,7 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 	    "# Publishes status: OCSP, CRLs, CA certificates.\nlisten = %s:%u\npush-listen = %s:%u\ntls-certificate = ../tls/va.pem\n"
 	    "tls-key = ../tls/va.key\ntls-ca = ../tls/management-ca.pem\nstate-directory = ../state/va\nkeyd-socket = ../run/keyd-status.sock\n",
 	    want->host, want->va_http, want->host, want->va_push);
+	put_metrics(&out, "va");
 	put_audit(&out, "va", false);
 	TRY(keep(s, c, "va.conf", &out));
 	put(&out,
@@ -156,6 +165,7 @@ static st write_public(struct scope *s, const struct cli *c, const struct cli_in
 	    "chain = ../certificates/chain.pem\nmanagement-listen = %s:%u\nclock = %s\n%s = %s\n",
 	    want->host, want->tsa_http, want->host, want->tsa_https, want->host, want->tsa_management, want->clock,
 	    strcmp(want->clock, "test") == 0 ? "test-policy" : "policy", want->tsa_policy);
+	put_metrics(&out, "tsa");
 	put_audit(&out, "tsa", false);
 	return keep(s, c, "tsa.conf", &out);
 }
@@ -175,6 +185,7 @@ static st write_watch(struct scope *s, const struct cli *c, const struct cli_ini
 	put(&out, "# Watches over the log and the services, and raises alerts. [outlet NAME]: where they go beside the log.\n"
 		  "socket = ../run/watch.sock\nstate-directory = ../state/watch\n"
 		  "tls-certificate = ../tls/watch.pem\ntls-key = ../tls/watch.key\ntls-ca = ../tls/management-ca.pem\n");
+	put(&out, "metrics-listen = 127.0.0.1:%u\n", want->metrics);
 	put_audit(&out, "watch", false);
 	put_probe(&out, "va", "health", "status", scope_printf(s, "url = %shealthz\n", want->public_url));
 	put_probe(&out, "ocsp", "ocsp", "status",
@@ -189,6 +200,12 @@ static st write_watch(struct scope *s, const struct cli *c, const struct cli_ini
 	for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++)
 		put_probe(&out, scope_printf(s, "keyd-%s", zones[i]), "socket", NULL,
 			  scope_printf(s, "socket = ../run/keyd-%s.sock\n", zones[i]));
+	for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++)
+		put(&out, "\n[metrics keyd-%s]\nkind = keyd\nsocket = ../run/keyd-%s.sock\n", zones[i], zones[i]);
+	put(&out, "\n[metrics auditd]\nkind = auditd\nsocket = ../run/auditd.sock\n");
+	static const char *const by_http[] = { "va", "tsa", "ca" };
+	for (size_t i = 0; i < sizeof by_http / sizeof by_http[0]; i++)
+		put(&out, "\n[metrics %s]\nkind = http\nsocket = ../run/%s-metrics.sock\n", by_http[i], by_http[i]);
 	return keep(s, c, "watch.conf", &out);
 }
 
@@ -236,7 +253,8 @@ static st write_chancery(struct scope *s, const struct cli *c, const struct cli_
 	put_service_row(
 		&out, "ca", "ca",
 		scope_printf(s, "socket = ../run/ca.sock\nhealth = https://%s:%u/healthz\n", want->host, want->ca_https));
-	put_service_row(&out, "watch", "watch", "socket = ../run/watch.sock\n");
+	put_service_row(&out, "watch", "watch",
+			scope_printf(s, "socket = ../run/watch.sock\nmetrics = http://127.0.0.1:%u\n", want->metrics));
 	put_keyd_row(&out, want, "root", false);
 	put_service_row(&out, "root-ca", "ca", "socket = ../run/root-ca.sock\nsupervised = no\n");
 	return keep(s, c, "chancery.conf", &out);

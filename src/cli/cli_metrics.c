@@ -1,5 +1,6 @@
 /* `chancery metrics DAEMON`: its page, as Prometheus would be given it. */
 #include "audit_client.h"
+#include "cli_api.h"
 #include "cli_nouns.h"
 #include "key.h"
 
@@ -14,6 +15,22 @@ static st page_of(struct scope *s, const struct cli_daemon *daemon, span *out)
 	return key_metrics(s, keyd, out);
 }
 
+/* What has HTTP is asked by way of chancery-watch, as Prometheus does. */
+static st handed_on(struct scope *s, const struct cli *c, const struct cli_daemon *daemon, span *out)
+{
+	const struct cli_daemon *watch = cli_conf_daemon(&c->conf, "watch");
+	struct client_answer answer;
+	if (watch == NULL || watch->metrics == NULL)
+		return fail(s, E_STATE,
+			    "[daemon watch] of chancery.conf says no `metrics`: where chancery-watch hands them on");
+	bool own = watch == daemon;
+	TRY(cli_fetch(s, scope_printf(s, "%s/metrics%s%s", watch->metrics, own ? "" : "/", own ? "" : daemon->label), "GET",
+		      NULL, (span){ 0 }, &answer));
+	TRY(client_expect(s, &answer));
+	*out = answer.body;
+	return OK;
+}
+
 static st show(struct scope *s, struct cli *c)
 {
 	span page;
@@ -21,16 +38,13 @@ static st show(struct scope *s, struct cli *c)
 	if (daemon == NULL)
 		return fail(s, E_NOTFOUND, "there is no daemon %s; `chancery status` names them", c->argument[0]);
 	bool keyd = strcmp(daemon->program, "chancery-keyd") == 0, auditd = strcmp(daemon->program, "chancery-auditd") == 0;
-	if (daemon->socket == NULL || (!keyd && !auditd))
-		return fail(s, E_STATE, "%s answers no requests for metrics: keyd and auditd do, by their local sockets",
-			    daemon->label);
-	TRY(page_of(s, daemon, &page));
+	TRY(keyd || auditd ? page_of(s, daemon, &page) : handed_on(s, c, daemon, &page));
 	return cli_write_out(s, c, NULL, page);
 }
 
 static const struct cli_command commands[] = {
 	{ .arguments = "DAEMON",
-	  .summary = "Print the metrics of a keyd or of auditd in the Prometheus text format",
+	  .summary = "Print the metrics of a daemon in the Prometheus text format, as chancery-watch hands them on",
 	  .example = "metrics auditd",
 	  .run = show },
 };

@@ -20,6 +20,7 @@ struct http_listener;
 struct http_loop;
 
 #define HTTP_LISTENERS_MAX 8
+#define HTTP_CLASSES       6 /* of a status, by its first digit */
 /* Octets a second below which a peer is too slow to be served. */
 #define HTTP_SLOWEST 65536
 #define HTTP_SECOND  INT64_C(1000000)
@@ -156,6 +157,7 @@ struct http_server {
 	unsigned loops_made;
 	struct http_pool pool, together;
 	atomic_uint connections;
+	_Atomic uint64_t answered[HTTP_CLASSES], turned_away;
 	_Atomic int64_t stop_deadline;
 	_Atomic int64_t turned_away_said; /* when the log was told last (monotonic) */
 	_Atomic int64_t limit_said;       /* the same for the limit of connections */

@@ -53,7 +53,7 @@ class Installation:
         self.tool = self.build / "src" / "chancery"
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="chancery-"))
         self.home = self.directory / "home"
-        self.base = free_ports(6)
+        self.base = free_ports(7)
         self.work = self.directory / "work"
         self.work.mkdir()
         self.environment = dict(os.environ)

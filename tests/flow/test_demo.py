@@ -253,7 +253,7 @@ def test_init_never_overwrites_and_says_how_to_go_on_after_an_interruption(provi
     done = provider.call("init", "--test")
     assert done.returncode == 6 and "chancery run" in done.stderr
     home = tmp_path / "home"
-    tool = [provider.tool, "--home", home, "init", "--test", "--port-base", str(free_ports(6))]
+    tool = [provider.tool, "--home", home, "init", "--test", "--port-base", str(free_ports(7))]
     child = subprocess.Popen(tool, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     within(10, lambda: (home / "etc" / "founding").exists() and "Issuing CA" in (home / "etc" / "founding").read_text(), 0.001)
     child.kill()
@@ -337,7 +337,7 @@ def test_an_unsynchronised_kernel_clock_gives_no_time_stamp():
 # ---- ./demo itself ----
 @pytest.mark.parametrize("words", [(), ("--postgres",)], ids=["sqlite", "postgresql"])
 def test_the_demo_runs_its_tour_and_changes_nothing_the_second_time(tmp_path, words):
-    environment = dict(os.environ, CHANCERY_DEMO_DIRECTORY=str(tmp_path / "demo"), CHANCERY_DEMO_PORT_BASE=str(free_ports(6)))
+    environment = dict(os.environ, CHANCERY_DEMO_DIRECTORY=str(tmp_path / "demo"), CHANCERY_DEMO_PORT_BASE=str(free_ports(7)))
     demo = lambda *words: run(ROOT / "demo", *words, env=environment, timeout=900)
     try:
         first = demo(*words)

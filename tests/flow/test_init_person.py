@@ -57,7 +57,7 @@ def people(place):
 @pytest.fixture(scope="module")
 def words(place, people):
     return ["--home", f"{place}/home", "init", "--people", str(people.file), "--name", "Example NV", "--organisation-identifier",
-            "NTRBE-0123456789", "--tsa-policy", "1.3.6.1.4.1.99999.1", "--pins", "typed", "--port-base", str(free_ports(6))]
+            "NTRBE-0123456789", "--tsa-policy", "1.3.6.1.4.1.99999.1", "--pins", "typed", "--port-base", str(free_ports(7))]
 
 
 def without(words, name):
@@ -304,7 +304,7 @@ def test_an_auditor_judges_the_founding_again(place):
 @pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/usr/bin/systemd-creds"), reason="the host's secret is root's")
 def test_sealed_pins_are_in_no_file_and_daemons_come_up_by_themselves(people, words, place):
     home = place / "sealed"
-    own = without(with_value(with_value(words, "--home", str(home)), "--port-base", str(free_ports(6))), "--pins")
+    own = without(with_value(with_value(words, "--home", str(home)), "--port-base", str(free_ports(7))), "--pins")
     begun = subprocess.Popen([TOOL, *own], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     within(30, lambda: (home / "ceremony" / "founding.text").exists())
     begun.kill()

@@ -100,6 +100,6 @@ def test_the_command_prints_the_page(world, tmp_path):
         return subprocess.run([BUILD / "src" / "chancery", "--home", tmp_path, "metrics", label], capture_output=True, text=True, check=False)
     assert "chancery_auditd_leaves" in parse(ask("auditd").stdout)
     assert "chancery_keyd_signatures_total" in parse(ask("keyd-log").stdout)
-    for label, words in (("va", "answers no requests for metrics"), ("nobody", "there is no daemon nobody")):
+    for label, words in (("va", "says no `metrics`"), ("nobody", "there is no daemon nobody")):
         refused = ask(label)
         assert refused.returncode != 0 and words in refused.stderr

@@ -74,7 +74,7 @@ def test_keys_are_there_after_a_restart(keyd):
 def test_the_demo_runs_on_it(module, tmp_path):
     for zone in ZONES:
         slots(tmp_path, zone)
-    environment = dict(os.environ, CHANCERY_DEMO_DIRECTORY=str(tmp_path / "home"), CHANCERY_DEMO_PORT_BASE=str(free_ports(6)),
+    environment = dict(os.environ, CHANCERY_DEMO_DIRECTORY=str(tmp_path / "home"), CHANCERY_DEMO_PORT_BASE=str(free_ports(7)),
                        CHANCERY_DEMO_INIT=f"--module {module} --module-init-args kryoptic_conf={tmp_path}/{{zone}}.conf --module-directory {tmp_path}")
     try:
         done = subprocess.run([ROOT / "demo"], env=environment, capture_output=True, text=True, timeout=300)

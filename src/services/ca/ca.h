@@ -8,7 +8,7 @@
 #include "audit.h"
 #include "ca_sql.h"
 #include "conf.h"
-#include "http.h"
+#include "http_metrics.h"
 #include "key.h"
 #include "pki_blocklist.h"
 #include "pki_crl.h"
@@ -26,6 +26,7 @@ struct ca_conf_va {
 	const char *url;
 };
 struct ca_conf {
+	const char *metrics_listen;
 	const char *database, *postgresql, *postgresql_files; /* one of the first two */
 	const char *state_directory, *socket, *listen, *tls_certificate, *tls_key, *tls_ca;
 	const char *keyd_socket, *audit_socket, *audit_journal, *audit_anchor;
@@ -92,6 +93,8 @@ struct ca_register;
 #define CA_CRL_HOURS_MAX   (24 * INT64_C(366))
 #define CA_AUTHORITIES_MAX 256
 struct ca {
+	struct http_metered metered;
+	struct http_server *metrics_server;
 	const struct ca_conf *conf;
 	_Atomic int64_t crl_life;
 	struct db *db;
@@ -422,3 +425,6 @@ extern const size_t ca_route_count;
 st ca_permit(struct scope *s, const struct http_request *request, const struct http_route *route);
 /* Who asks, for the record. */
 const char *ca_actor(struct scope *s, const struct http_request *request);
+
+/* ca_metrics.c: the page of metrics, where the configuration wants it. */
+st ca_metrics_serve(struct scope *s, struct ca *ca);

@@ -55,6 +55,8 @@ static const struct conf_row head_rows[] = {
 	ROW(CONF_LIST, etsi_curves, "etsi-curves", .standard = "",
 	    .help = "Name of a CA, repeated, whose curve set is `etsi` (brainpoolP512r1 as well) instead of `fips`.",
 	    .clause = "TS 119 312 6.2.2.3; FIPS 186-5"),
+	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
+	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
 	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
 	ROW(CONF_INTEGER, signers, "signers", .standard = "4", .min = 1, .max = 256,
 	    .help = "Threads that issue certificates, each up to 32 at once; more for an HSM on a network."),
@@ -200,6 +202,7 @@ static st start_all(struct scope *s, struct ca *ca)
 	ca->threads = 1;
 	TRY(ca_push_start(s, ca));
 	TRY(serve(s, ca));
+	TRY(ca_metrics_serve(s, ca));
 	TRY(ca_renew_start(s, ca));
 	ca->threads = 2;
 	TRY(daemon_record_start(s, ca->audit));
@@ -211,6 +214,7 @@ static st start_all(struct scope *s, struct ca *ca)
 void ca_stop(void *state)
 {
 	struct ca *ca = state;
+	http_server_stop(ca->metrics_server, 1000);
 	if (ca->http != NULL)
 		http_server_stop(ca->http, 5000);
 	daemon_access_free(ca->access);

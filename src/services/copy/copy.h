@@ -9,12 +9,13 @@
 #include "audit.h"
 #include "audit_log.h"
 #include "conf.h"
-#include "http.h"
+#include "http_metrics.h"
 #include "key.h"
 #include "stamp.h"
 #include <pthread.h>
 
 struct copy_conf {
+	const char *metrics_listen;
 	const char *listen, *tls_certificate, *tls_key, *tls_ca, *peer_role;
 	const char *log, *log_key, *stamp_anchor;
 	const char *keyd, *key, *name;
@@ -23,6 +24,8 @@ struct copy_conf {
 };
 
 struct copy {
+	struct http_metered metered;
+	struct http_server *metrics_server;
 	const struct copy_conf *conf;
 	struct audit *audit;
 	struct key_client *keyd;
@@ -87,3 +90,6 @@ st copy_keep_stamp(struct scope *s, struct copy *c, const struct copy_stamped *s
 extern const struct http_route copy_routes[];
 extern const size_t copy_route_count;
 st copy_permit(struct scope *s, const struct http_request *request, const struct http_route *route);
+
+/* copy_metrics.c: the page of metrics, where the configuration wants it. */
+st copy_metrics_serve(struct scope *s, struct copy *c);

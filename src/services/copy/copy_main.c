@@ -37,6 +37,8 @@ static const struct conf_row rows[] = {
 	    .help = "Socket of an auditd of this host, for its records."),
 	ROW(CONF_PATH, audit_journal, "audit-journal", .access = CONF_REPLACES, .standard = "",
 	    .help = "Its records go to this file where no auditd runs."),
+	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
+	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
 	ROW(CONF_DURATION, idle, "idle", .standard = "2m", .min = MOMENT_SECOND, .max = MOMENT_HOUR,
 	    .help = "A connection without a request for so long is closed."),
 };
@@ -111,12 +113,14 @@ static st assemble(struct scope *s, struct copy *c)
 	TRY(write_own_key(s, c));
 	TRY(daemon_record_start(s, c->audit));
 	c->access = daemon_access_new(c->audit);
-	return open_server(s, c);
+	TRY(open_server(s, c));
+	return copy_metrics_serve(s, c);
 }
 
 /* Nobody comes in, and whoever came is on record. */
 static void close_door(struct copy *c)
 {
+	http_server_stop(c->metrics_server, STOP_GRACE_MS);
 	http_server_stop(c->server, STOP_GRACE_MS);
 	daemon_access_free(c->access);
 	c->server = NULL;

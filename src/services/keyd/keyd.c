@@ -153,7 +153,6 @@ static st reload(struct scope *s, void *state, const void *conf)
 		status = keyd_conf_compare(s, d->conf, conf);
 	if (status.code == E_OK)
 		d->conf = conf;
-	d->started = scope_now(s);
 	daemon_record_reload(d->audit, status.code == E_OK);
 	return status;
 }
@@ -179,6 +178,7 @@ static void stop(void *state)
 static st start(struct scope *s, const void *conf, void **out_state)
 {
 	struct keyd *d = heap_alloc(sizeof *d);
+	d->started = scope_now(s);
 	d->conf = conf;
 	if (pthread_rwlock_init(&d->registry, NULL) != 0 || pthread_mutex_init(&d->generating, NULL) != 0 ||
 	    pthread_mutex_init(&d->watching, NULL) != 0)

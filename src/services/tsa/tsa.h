@@ -8,7 +8,7 @@
 #pragma once
 #include "audit_tally.h"
 #include "conf.h"
-#include "http.h"
+#include "http_metrics.h"
 #include "key.h"
 #include "pki_time_stamp.h"
 #include "tsa_clock.h"
@@ -17,6 +17,7 @@
 #define TSA_CHAIN_MAX    6
 
 struct tsa_conf {
+	const char *metrics_listen;
 	struct conf_list listen, tls_listen;
 	const char *management_listen;
 	const char *tls_certificate, *tls_key, *tls_ca;
@@ -53,6 +54,9 @@ st tsa_unit_load(struct scope *s, const struct tsa_conf *conf, struct key_client
 void tsa_unit_free(struct tsa_unit *unit);
 
 struct tsa {
+	struct http_metered metered;
+	struct http_server *metrics_server;
+	_Atomic uint64_t rejected;
 	const struct tsa_conf *conf;
 	struct tsa_unit *unit; /* read with tsa_unit_now() */
 	struct tsa_clock *clock;
@@ -103,3 +107,6 @@ bool tsa_query_failed(struct scope *s, const struct http_request *request, const
 /* Only the ca may use the management listener. */
 st tsa_management_permit(struct scope *s, const struct http_request *request, const struct http_route *route);
 int tsa_main(int argc, char **argv);
+
+/* tsa_metrics.c: the page of metrics, where the configuration wants it. */
+st tsa_metrics_serve(struct scope *s, struct tsa *tsa);

@@ -191,6 +191,8 @@ static void close_doors(struct tsa *tsa)
 {
 	tsa_watch_stop(tsa->watch);
 	tsa->watch = NULL;
+	http_server_stop(tsa->metrics_server, STOP_GRACE_MS);
+	tsa->metrics_server = NULL;
 	http_server_stop(tsa->management, STOP_GRACE_MS);
 	http_server_stop(tsa->server, STOP_GRACE_MS);
 	tsa_clock_free(tsa->clock); /* puts its last sample on record */
@@ -239,7 +241,8 @@ static st assemble(struct scope *s, struct tsa *tsa)
 	TRY(start_clock(s, tsa));
 	tsa->watch = tsa_watch_start(tsa);
 	TRY(open_management(s, tsa));
-	return open_public(s, tsa);
+	TRY(open_public(s, tsa));
+	return tsa_metrics_serve(s, tsa);
 }
 
 static st start(struct scope *s, const void *conf, void **out_state)

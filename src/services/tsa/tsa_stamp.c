@@ -177,6 +177,7 @@ void tsa_note_refusal(struct tsa *tsa, enum pki_failure failure, const char *rea
 {
 	const struct audit_tally_field field[] = { { "failure", span_str(failure_name(failure)) },
 						   { "reason", span_str(reason) } };
+	metrics_count(&tsa->rejected);
 	audit_tally_add(tsa->refused, AUDIT_TIME_STAMP_REFUSED, field, sizeof field / sizeof field[0]);
 }
 

@@ -7,7 +7,7 @@
 #pragma once
 #include "audit.h"
 #include "conf.h"
-#include "http.h"
+#include "http_metrics.h"
 #include "key.h"
 #include "va_cache.h"
 #include "va_directory.h"
@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 struct va_conf {
+	const char *metrics_listen;
 	struct conf_list listen;
 	const char *push_listen;
 	const char *push_peer;
@@ -31,7 +32,10 @@ struct va_conf {
 extern const struct conf_schema va_schema;
 
 struct va {
-	const struct va_conf *conf; /* changes on reload: read through va_conf_now() */
+	struct http_metered metered;
+	struct http_server *metrics_server;
+	_Atomic uint64_t produced[3]; /* OCSP answers, by pki_ocsp_status */
+	const struct va_conf *conf;   /* changes on reload: read through va_conf_now() */
 	struct va_store *store;
 	struct va_cache *cache;
 	struct key_client *keyd;
@@ -94,3 +98,6 @@ st va_healthz(struct scope *s, const struct http_request *request, struct http_r
 /* A thread that says in the log what an operator must see to. */
 st va_watch_start(struct scope *s, struct va *va);
 void va_watch_stop(struct va *va);
+
+/* va_metrics.c: the page of metrics, where the configuration wants it. */
+st va_metrics_serve(struct scope *s, struct va *va);

@@ -42,6 +42,9 @@ static const struct conf_row rows[] = {
 		 .help = "When nothing was heard from the ca for so long, the log and /healthz say so."),
 	CONF_ROW(CONF_INTEGER, struct va_conf, ocsp_cache, "ocsp-cache", .standard = "10000", .min = 32, .max = 10000000,
 		 .help = "How many signed answers are kept in memory, about 1.2 kB each."),
+	CONF_ROW(
+		CONF_ADDRESS, struct va_conf, metrics_listen, "metrics-listen", .standard = "",
+		.help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
 	CONF_ROW(CONF_INTEGER, struct va_conf, loops, "loops", .standard = "2", .min = 1, .max = 64,
 		 .help = "Threads that take requests and give answers kept in memory; one for each processor."),
 	CONF_ROW(CONF_INTEGER, struct va_conf, workers, "workers", .standard = "8", .min = 1, .max = 256,

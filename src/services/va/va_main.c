@@ -133,6 +133,8 @@ static void close_doors(struct va *va)
 {
 	va_watch_stop(va);
 	va->watch = NULL;
+	http_server_stop(va->metrics_server, STOP_GRACE_MS);
+	va->metrics_server = NULL;
 	http_server_stop(va->public_server, STOP_GRACE_MS);
 	http_server_stop(va->push_server, STOP_GRACE_MS);
 	daemon_access_free(va->access);
@@ -165,6 +167,7 @@ static st start_parts(struct scope *s, struct va *va)
 	va->access = daemon_access_new(va->audit);
 	TRY(serve_push(s, va));
 	TRY(serve_public(s, va));
+	TRY(va_metrics_serve(s, va));
 	return va_watch_start(s, va);
 }
 

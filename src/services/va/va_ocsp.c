@@ -67,6 +67,7 @@ static st look_up(struct scope *s, struct query *q, const struct va_ca *ca, cons
 		//= en319411-2#CSS-6.3.10-10 archiveCutoff is the CA's notBefore: status outlives the certificate's expiry
 		single.archive_cutoff = ca->read.not_before;
 	}
+	metrics_count(&q->va->produced[single.status]);
 	*out = single;
 	return OK;
 }

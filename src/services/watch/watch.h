@@ -38,7 +38,14 @@ struct watch_host_conf {
 	const char *journal;
 	int64_t interval;
 };
+struct watch_metrics_conf {
+	const char *label;
+	const char *kind; /* keyd, auditd, http */
+	const char *socket, *url;
+};
 struct watch_conf {
+	const char *metrics_listen;
+	struct conf_group metrics;
 	const char *socket, *state;
 	const char *audit_socket, *anchor;
 	const char *tls_certificate, *tls_key, *tls_ca;

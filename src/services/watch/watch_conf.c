@@ -18,6 +18,8 @@ static const struct conf_row rows[] = {
 	ROW(CONF_PATH, tls_key, "tls-key", .standard = "", .help = "Private key of the certificate, PEM, mode 0600."),
 	ROW(CONF_PATH, tls_ca, "tls-ca", .standard = "",
 	    .help = "Certificate that servers of https:// probes must lead to, PEM."),
+	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
+	    .help = "Where Prometheus gets the metrics of chancery-watch (/metrics) and of each [metrics NAME] (/metrics/NAME)."),
 	ROW(CONF_DURATION, probe_interval, "probe-interval", .standard = "30s", .min = 10000, .max = MOMENT_DAY,
 	    .help = "Pause between two rounds of probes."),
 	ROW(CONF_INTEGER, probe_failures, "probe-failures", .standard = "2", .min = 1, .max = 100,
@@ -93,6 +95,16 @@ static const struct conf_row host_rows[] = {
 };
 #undef ROW
 
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_metrics_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row metrics_rows[] = {
+	ROW(CONF_CHOICE, kind, "kind", .choices = "keyd auditd http",
+	    .help = "How it is asked: keyd and auditd by the frames of their local socket, all others by HTTP."),
+	ROW(CONF_PATH, socket, "socket", .standard = "", .access = CONF_CONNECTS,
+	    .help = "Its local socket; for http that of its metrics-listen."),
+	ROW(CONF_STRING, url, "url", .standard = "", .help = "http://ADDRESS:PORT of its metrics-listen."),
+};
+#undef ROW
+
 #define SECTION(name_, many_, struct_, offset_, rows_, help_)                                                                  \
 	{                                                                                                                      \
 		.name = name_, .many = many_, .size = sizeof(struct_), .offset = offset_, .rows = rows_,                       \
@@ -106,6 +118,8 @@ static const struct conf_section sections[] = {
 		"A rule: changes the built-in one of this label (`chancery alert rules` lists them), or is a new one."),
 	SECTION("outlet", true, struct watch_outlet_conf, offsetof(struct watch_conf, outlets), outlet_rows,
 		"Where alerts go beside the log: one of command, url and mail-to."),
+	SECTION("metrics", true, struct watch_metrics_conf, offsetof(struct watch_conf, metrics), metrics_rows,
+		"A daemon of this host whose metrics are handed on to Prometheus."),
 	SECTION("probe", true, struct watch_probe_conf, offsetof(struct watch_conf, probes), probe_rows,
 		"What is asked again and again, as those who rely on it would."),
 };

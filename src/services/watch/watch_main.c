@@ -3,6 +3,7 @@
 #include "watch_host.h"
 #include "watch_http.h"
 #include "watch_log.h"
+#include "watch_metrics.h"
 #include "watch_probe.h"
 #include "watch_runner.h"
 #include "watch_send.h"
@@ -24,10 +25,13 @@ struct watch {
 	struct watch_host *host;
 	struct http_server *server;
 	struct watch_http_state http;
+	struct watch_metrics metrics;
+	struct http_server *metrics_server;
 };
 
 static void free_all(struct watch *w)
 {
+	http_server_stop(w->metrics_server, STOP_GRACE_MS);
 	if (w->server != NULL)
 		http_server_stop(w->server, STOP_GRACE_MS);
 	watch_host_stop(w->host);
@@ -77,6 +81,8 @@ static st assemble(struct scope *s, struct watch *w)
 	TRY(watch_send_start(s, w->conf, w->book, &w->send));
 	TRY(watch_probe_start(s, w->conf, w->book, w->audit, &w->probe));
 	TRY(open_server(s, w));
+	w->metrics = (struct watch_metrics){ .conf = w->conf, .book = w->book, .started = scope_now(s) };
+	TRY(watch_metrics_open(s, &w->metrics, &w->metrics_server));
 	watch_host_start(w->conf, w->audit, &w->host);
 	watch_log_start(w->book, w->audit, &w->log);
 	return OK;

@@ -1,0 +1,89 @@
+#include "http_metrics.h"
+#include "http_internal.h"
+#include <stdio.h>
+
+#define MAX_HEADER      8192
+#define MAX_CONNECTIONS 16
+#define IDLE_SECONDS    30
+
+static const struct metric requests = { "chancery_http_requests_total", METRIC_COUNTER,
+					"Requests answered, by class of the HTTP status." };
+static const struct metric turned_away = { "chancery_http_turned_away_total", METRIC_COUNTER,
+					   "Requests that found no worker free and too many waiting." };
+static const struct metric connections = { "chancery_http_connections", METRIC_GAUGE, "Connections that are open." };
+static const struct metric queue = { "chancery_http_waiting", METRIC_GAUGE, "Requests that wait for a worker." };
+
+static void put_requests(struct metrics_page *page, const char *name, const struct http_server *server)
+{
+	for (int class = 1; class < HTTP_CLASSES; class ++) {
+		char text[4];
+		(void)snprintf(text, sizeof text, "%dxx", class);
+		const struct metric_label label[] = { { "listener", name }, { "class", text } };
+		metrics_value(page, &requests, label, 2, (int64_t)atomic_load(&server->answered[class]));
+	}
+}
+
+static unsigned waiting(const struct http_server *server)
+{
+	return __atomic_load_n(&server->pool.waiting, __ATOMIC_RELAXED) +
+	       __atomic_load_n(&server->together.waiting, __ATOMIC_RELAXED);
+}
+
+/* All values of one metric stand together: that is the format. */
+static void put_servers(struct metrics_page *page, const struct http_metered *m)
+{
+	for (int what = 0; what < 4; what++) {
+		const struct metric *const metric[] = { &requests, &turned_away, &connections, &queue };
+		metrics_family(page, metric[what]);
+		for (size_t i = 0; i < HTTP_METERED_MAX; i++) {
+			const struct http_server *server = m->server[i].server;
+			const struct metric_label label = { "listener", m->server[i].name };
+			if (server == NULL)
+				continue;
+			if (what == 0)
+				put_requests(page, m->server[i].name, server);
+			else
+				metrics_value(page, metric[what], &label, 1,
+					      what == 1   ? (int64_t)atomic_load(&server->turned_away)
+					      : what == 2 ? (int64_t)atomic_load(&server->connections)
+							  : (int64_t)waiting(server));
+		}
+	}
+}
+
+static st get_metrics(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	const struct http_metered *m = request->state;
+	AUTO_METRICS_PAGE page;
+	metrics_page_begin(&page, m->daemon, m->started);
+	put_servers(&page, m);
+	if (m->fill != NULL)
+		m->fill(s, &page, m->state);
+	reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+	reply->body = scope_copy(s, metrics_page_end(&page));
+	return OK;
+}
+
+static const struct http_route routes[] = {
+	{ .method = HTTP_GET,
+	  .path = "/metrics",
+	  .handle = get_metrics,
+	  .summary = "What the daemon counts and measures (Prometheus)." },
+};
+
+st http_metrics_open(struct scope *s, const char *address, const struct http_metered *metered, struct http_server **out)
+{
+	const struct http_settings settings = { .loops = 1,
+						.workers = 1,
+						.max_connections = MAX_CONNECTIONS,
+						.max_header = MAX_HEADER,
+						.idle_seconds = IDLE_SECONDS,
+						.routes = routes,
+						.route_count = sizeof routes / sizeof routes[0],
+						.state = (void *)(uintptr_t)metered };
+	if (address == NULL)
+		return OK;
+	TRY(http_server_new(s, &settings, out));
+	TRY(http_listen(s, *out, address, NULL));
+	return http_server_start(s, *out);
+}

@@ -1,0 +1,26 @@
+/* What an operator of the second place alarms on. */
+#include "copy.h"
+
+static const struct metric cosigned = { "chancery_copy_leaves", METRIC_GAUGE, "Leaves under the newest cosigned checkpoint." };
+static const struct metric refusing = { "chancery_copy_refusing", METRIC_GAUGE,
+					"1 when another history of the log was brought." };
+
+static void fill(struct scope *s, struct metrics_page *page, void *state)
+{
+	struct copy *c = state;
+	(void)s;
+	(void)pthread_mutex_lock(&c->lock);
+	uint64_t size = c->head.size;
+	bool refused = c->refused[0] != 0;
+	(void)pthread_mutex_unlock(&c->lock);
+	metrics_one(page, &cosigned, (int64_t)size);
+	metrics_one(page, &refusing, refused);
+}
+
+st copy_metrics_serve(struct scope *s, struct copy *c)
+{
+	c->metered = (struct http_metered){
+		.daemon = "copy", .started = scope_now(s), .server = { { "log", c->server } }, .fill = fill, .state = c
+	};
+	return http_metrics_open(s, c->conf->metrics_listen, &c->metered, &c->metrics_server);
+}

@@ -1,0 +1,95 @@
+"""The metrics of a whole installation, as Prometheus finds them at chancery-watch: read by Prometheus's own parser, moving by what was done, and nowhere
+where the public comes in."""
+import pathlib
+import re
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from installation import ROOT, Installation, within
+from prometheus_client.parser import text_string_to_metric_families
+
+DAEMONS = ("va", "tsa", "ca", "auditd", "keyd-log", "keyd-ca", "keyd-status", "keyd-time")
+
+
+@pytest.fixture(scope="module")
+def provider():
+    installation = Installation()
+    try:
+        yield installation.start()
+    finally:
+        installation.close()
+
+
+def fetch(provider, path, port=6):
+    with urllib.request.urlopen(f"http://127.0.0.1:{provider.base + port}{path}", timeout=20) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def page(provider, name):
+    """{(name, labels): value}, by Prometheus's parser."""
+    media_type, text = fetch(provider, "/metrics" if name == "watch" else f"/metrics/{name}")
+    assert media_type.startswith("text/plain; version=0.0.4")
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    values = {(s.name, tuple(sorted(s.labels.items()))): s.value for s in samples}
+    assert len(values) == len(samples) and all(name.startswith("chancery_") for name, _ in values)
+    return values
+
+
+def value(provider, daemon, name, **labels):
+    return page(provider, daemon)[name, tuple(sorted(labels.items()))]
+
+
+def test_each_daemon_has_a_page_and_the_tool_prints_it(provider):
+    for name in (*DAEMONS, "watch"):
+        values = page(provider, name)
+        assert [v for (n, labels), v in values.items() if n == "chancery_build_info"] == [1]
+        assert values["chancery_process_start_time_seconds", ()] > 1.7e9, name
+        assert "chancery_build_info" in provider.check("metrics", name)
+
+
+def test_they_are_not_where_the_public_comes_in(provider):
+    for port in (0, 1):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            fetch(provider, "/metrics", port)
+        assert refused.value.code == 404
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(provider, "/metrics/nobody")
+    assert refused.value.code == 404
+
+
+def test_they_move_by_what_was_done(provider):
+    watched = {"issued": lambda: value(provider, "ca", "chancery_ca_certificates_total"),
+               "signed": lambda: value(provider, "keyd-ca", "chancery_keyd_signatures_total"),
+               "good": lambda: value(provider, "va", "chancery_va_ocsp_produced_total", status="good"),
+               "revoked": lambda: value(provider, "va", "chancery_va_ocsp_produced_total", status="revoked"),
+               "tokens": lambda: value(provider, "tsa", "chancery_tsa_tokens_total"),
+               "rejected": lambda: value(provider, "tsa", "chancery_tsa_rejected_total")}
+    before = {name: read() for name, read in watched.items()}
+    certificate, serial = provider.issue("alice")
+    within(10, lambda: ": good" in provider.ocsp(certificate))
+    provider.check("cert", "revoke", "--serial", serial, "--reason", "keyCompromise")
+    within(10, lambda: ": revoked" in provider.ocsp(certificate))
+    file = provider.work / "f"
+    file.write_text("x")
+    provider.check("ts", "request", file)
+    urllib.request.urlopen(urllib.request.Request(provider.env["CHANCERY_TSA_URL"], b"0\x03\x02\x01\x07", {"Content-Type": "application/timestamp-query"}))
+    moved = {name: read() - before[name] for name, read in watched.items()}
+    assert moved["issued"] == 1 and moved["tokens"] >= 1 and moved["rejected"] == 1
+    assert moved["good"] >= 1 and moved["revoked"] >= 1 and moved["signed"] >= 1
+
+
+def test_many_who_ask_at_once_disturb_nobody(provider):
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(page, provider, DAEMONS[i % len(DAEMONS)]) for i in range(400)]
+        provider.issue("bert")
+        assert all(answer.result() for answer in asked)
+
+
+def test_what_the_guide_and_the_rules_name_is_on_the_pages(provider):
+    there = {name for daemon in (*DAEMONS, "watch") for name, _ in page(provider, daemon)}
+    optional = {"chancery_keyd_key_usage_end_timestamp_seconds", "chancery_auditd_copy_leaves", "chancery_auditd_copy_behind_seconds", "chancery_auditd_copy_late"}  # where there is such a key, a copy
+    for path in (ROOT / "etc" / "prometheus" / "chancery.rules.yml", ROOT / "docs" / "guide" / "monitoring.md"):
+        named = set(re.findall(r"chancery_[a-z_]+", pathlib.Path(path).read_text()))
+        assert named and named - optional <= there, named - there
