@@ -53,6 +53,9 @@ class Host:
         subprocess.run([REMOTE, "-o", os.path.join(self.journal, f"part{self.files}.journal"), "-"], input=export(entries), check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def alerts(self):
+        return [r for r in self.everything() if r["event"] == "alert.opened"]
+
     def records(self, event=None):
         return [r for r in self.everything() if r["event"].startswith("host.") and event in (None, r["event"])]
 
@@ -129,6 +132,17 @@ def test_what_the_journal_has_lost_is_a_gap_on_record(host):
     (gap,) = host.records("host.gap")
     an, bea, cas = host.records("host.login")
     assert (gap["from"], gap["to"], gap["host"]) == (an["at"], bea["at"], HOST) and (bea["user"], cas["user"]) == ("bea", "cas")
+
+
+def test_logins_that_fail_again_and_again_raise_an_alert(host):
+    refused = dict(SYSLOG_IDENTIFIER="sshd", MESSAGE="Failed password for bea from 192.0.2.9 port 1 ssh2")
+    host.write(*[ssh("an")] * 5, *[refused] * 4)
+    host.watch.start()
+    until(lambda: len(host.records("host.login")) == 9)
+    host.write(refused)
+    until(lambda: host.alerts())
+    (alert,) = host.alerts()
+    assert alert["rule"] == "logins-failed" and "bea" in alert["subject"] and HOST in alert["subject"]
 
 
 def test_a_journal_without_a_file_that_can_be_read_is_a_gap_once(host):
