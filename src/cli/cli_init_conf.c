@@ -187,6 +187,8 @@ static st write_watch(struct scope *s, const struct cli *c, const struct cli_ini
 		  "tls-certificate = ../tls/watch.pem\ntls-key = ../tls/watch.key\ntls-ca = ../tls/management-ca.pem\n");
 	put(&out, "metrics-listen = 127.0.0.1:%u\n", want->metrics);
 	put_audit(&out, "watch", false);
+	if (!want->test) /* the host of a test is somebody's own */
+		put(&out, "\n[host]\njournal = /var/log/journal\n");
 	put_probe(&out, "va", "health", "status", scope_printf(s, "url = %shealthz\n", want->public_url));
 	put_probe(&out, "ocsp", "ocsp", "status",
 		  scope_printf(s, "url = %socsp\ncertificate = ../certificates/tsu.pem\nissuer = ../certificates/issuing.pem\n",

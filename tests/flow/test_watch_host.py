@@ -53,13 +53,18 @@ class Host:
         subprocess.run([REMOTE, "-o", os.path.join(self.journal, f"part{self.files}.journal"), "-"], input=export(entries), check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def alerts(self):
+        return [r for r in self.everything() if r["event"] == "alert.opened"]
+
     def records(self, event=None):
+        return [r for r in self.everything() if r["event"].startswith("host.") and event in (None, r["event"])]
+
+    def everything(self):
         """From the tiles, by the reader that has no code of ours."""
         assert self.world.settled()
         with open(os.path.join(self.world.log, "checkpoint")) as f:
             size = int(f.read().splitlines()[1])
-        found = [json.loads(e)["record"] for e in audit_world.entries(self.world.log, size)]
-        return [r for r in found if r["event"].startswith("host.") and event in (None, r["event"])]
+        return [json.loads(e)["record"] for e in audit_world.entries(self.world.log, size)]
 
     def remove(self):
         self.watch.stop(signal.SIGKILL)
@@ -80,7 +85,10 @@ def ssh(user, **more):
 def test_what_happened_on_the_host_is_on_record(host):
     host.write(ssh("an"), ssh("forger", _UID="1000"), dict(SYSLOG_IDENTIFIER="cron", MESSAGE="nothing of interest"),
                dict(SYSLOG_IDENTIFIER="sshd", MESSAGE="Failed password for invalid user Tr0ub4dor from 192.0.2.9 port 1 ssh2"),
-               dict(SYSLOG_IDENTIFIER="sudo", MESSAGE="pam_unix(sudo:session): session opened for user root(uid=0) by an(uid=1000)"),
+               dict(SYSLOG_IDENTIFIER="sudo", _UID="1000", _EXE="/usr/bin/sudo",
+                    MESSAGE="pam_unix(sudo:session): session opened for user root(uid=0) by an(uid=1000)"),
+               dict(SYSLOG_IDENTIFIER="sudo", _UID="1000", _EXE="/home/forger/sudo",
+                    MESSAGE="pam_unix(sudo:session): session opened for user root(uid=0) by forger(uid=1000)"),
                dict(SYSLOG_IDENTIFIER="systemd", MESSAGE_ID=STARTED, UNIT="chancery-ca.service", MESSAGE="Started"),
                dict(_TRANSPORT="kernel", MESSAGE=b"EXT4-fs error \x1b[1m\n{\"event\":\"host.login\"}\xff " + b"x" * 20000))
     host.watch.start()
@@ -124,3 +132,26 @@ def test_what_the_journal_has_lost_is_a_gap_on_record(host):
     (gap,) = host.records("host.gap")
     an, bea, cas = host.records("host.login")
     assert (gap["from"], gap["to"], gap["host"]) == (an["at"], bea["at"], HOST) and (bea["user"], cas["user"]) == ("bea", "cas")
+
+
+def test_logins_that_fail_again_and_again_raise_an_alert(host):
+    refused = dict(SYSLOG_IDENTIFIER="sshd", MESSAGE="Failed password for bea from 192.0.2.9 port 1 ssh2")
+    host.write(*[ssh("an")] * 5, *[refused] * 4)
+    host.watch.start()
+    until(lambda: len(host.records("host.login")) == 9)
+    host.write(refused)
+    until(lambda: host.alerts())
+    (alert,) = host.alerts()
+    assert alert["rule"] == "logins-failed" and "bea" in alert["subject"] and HOST in alert["subject"]
+
+
+def test_a_journal_without_a_file_that_can_be_read_is_a_gap_once(host):
+    host.watch.start()
+    until(lambda: host.records("host.gap"))
+    (gap,) = host.records()
+    assert gap["from"] == gap["to"] and "can be read" in gap["reason"]
+    time.sleep(0.5)
+    assert host.records() == [gap]
+    host.write(ssh("an"))
+    until(lambda: host.records("host.login"))
+    assert len(host.records()) == 2

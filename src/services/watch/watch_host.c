@@ -97,7 +97,7 @@ static st record_gap(struct scope *s, struct watch_host *h, int64_t to, const ch
 	AUTO_EVENT e;
 	audit_begin_as(&e, s, AUDIT_HOST_GAP, id);
 	audit_str(&e, "host", h->host[0] != 0 ? h->host : "(unknown)");
-	audit_time(&e, "from", h->at);
+	audit_time(&e, "from", h->at != 0 ? h->at : to); /* nothing was read before */
 	audit_time(&e, "to", to);
 	audit_str(&e, "reason", reason);
 	TRY(audit_finish(s, &e));
@@ -123,6 +123,7 @@ static void read_entry(struct scope *s, sd_journal *j, struct watch_host_entry *
 	out->message = field(s, j, "MESSAGE");
 	out->subject = subject.len > 0 ? subject : field(s, j, "COREDUMP_UNIT");
 	out->unit = field(s, j, "_SYSTEMD_UNIT");
+	out->program = field(s, j, "_EXE");
 	out->is_kernel = span_is(field(s, j, "_TRANSPORT"), "kernel");
 	out->is_root = span_is(field(s, j, "_UID"), "0");
 }
@@ -221,19 +222,33 @@ static st read_on(struct scope *s, struct watch_host *h, sd_journal *j)
 	return OK;
 }
 
+/* libsystemd passes over files that it may not read, and finds nothing. */
+static int open_journal(const char *directory, sd_journal **out)
+{
+	uint64_t octets = 0;
+	int opened = sd_journal_open_directory(out, directory, 0);
+	if (opened >= 0)
+		opened = sd_journal_get_usage(*out, &octets);
+	if (opened >= 0 && octets == 0)
+		return -ENODATA;
+	return opened;
+}
+
 /* Files come and go: it is opened anew each time. */
 static st look(struct scope *s, struct watch_host *h)
 {
 	AUTO(sd_journal) *j = NULL;
-	int opened = sd_journal_open_directory(&j, h->conf->host.journal, 0);
+	int opened = open_journal(h->conf->host.journal, &j);
 	if (opened >= 0) {
 		(void)sd_journal_set_data_threshold(j, FIELD_MAX);
 		return read_on(s, h, j);
 	}
 	if (!h->gap_told)
-		TRY(record_gap(s, h, scope_now(s), "the journal cannot be opened"));
+		TRY(record_gap(s, h, scope_now(s), "the journal cannot be opened, or has no file that can be read"));
 	h->gap_told = true;
-	return failed(s, opened, h->conf->host.journal);
+	return failed(s, opened,
+		      scope_printf(s, "%s has no file that can be read (its user needs the group systemd-journal)",
+				   h->conf->host.journal));
 }
 
 static void *run(void *argument)

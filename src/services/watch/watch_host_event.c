@@ -94,11 +94,12 @@ static bool match(span text, const char *pattern, span taken[TAKEN_COUNT])
 
 /* ---- the table ---- */
 
-enum writer { BY_ROOT, BY_UNIT, BY_KERNEL };
+/* A program that anybody starts, and that runs as root then, writes with the uid of who started it: its path tells. */
+enum writer { BY_ROOT, BY_UNIT, BY_PROGRAM, BY_KERNEL };
 struct rule {
 	const char *identifier; /* NULL: any */
 	enum writer writer;
-	const char *unit; /* BY_UNIT: whose process it must be */
+	const char *place; /* BY_UNIT: whose process it must be; BY_PROGRAM: its path */
 	const char *pattern;
 	enum audit_code code;
 	const char *user;    /* where the pattern takes none */
@@ -112,6 +113,8 @@ struct rule {
 #define NO_ACCOUNT  .user = "(no account)"
 #define CHRONY      BY_UNIT, "chrony.service"
 #define TIMESYNCD   BY_UNIT, "systemd-timesyncd.service"
+#define SUDO        BY_PROGRAM, "/usr/bin/sudo"
+#define SU          BY_PROGRAM, "/usr/bin/su"
 #define CLOCK(what) .code = AUDIT_HOST_TIME, .change = what
 #define KERNEL      NULL, BY_KERNEL, NULL
 //= en319401#REQ-7.9.1-04 logins and what was refused, privileges taken, start and end, time
@@ -124,12 +127,10 @@ static const struct rule rules[] = {
 	{ "login", BY_ROOT, NULL, "pam_unix(login:session): session opened for user %u(uid=", ACCEPTED, .method = "console" },
 	{ "login", BY_ROOT, NULL, "pam_unix(login:session): session closed for user %u", .code = AUDIT_HOST_LOGOUT },
 	{ "login", BY_ROOT, NULL, "FAILED LOGIN (%-) on '%s' FOR '%+u'", REFUSED, .method = "console" },
-	{ "sudo", BY_ROOT, NULL,
-	  "pam_unix(%-:session): session opened for user %t(uid=%-) by %u(uid=", .code = AUDIT_HOST_PRIVILEGE },
-	{ "su", BY_ROOT, NULL,
-	  "pam_unix(%-:session): session opened for user %t(uid=%-) by %u(uid=", .code = AUDIT_HOST_PRIVILEGE },
-	{ "sudo", BY_ROOT, NULL, "pam_unix(sudo:auth): authentication failure; logname=%u uid=", REFUSED, .method = "sudo" },
-	{ "su", BY_ROOT, NULL, "FAILED SU (to %t) %u on ", REFUSED, .method = "su" },
+	{ "sudo", SUDO, "pam_unix(%-:session): session opened for user %t(uid=%-) by %u(uid=", .code = AUDIT_HOST_PRIVILEGE },
+	{ "su", SU, "pam_unix(%-:session): session opened for user %t(uid=%-) by %u(uid=", .code = AUDIT_HOST_PRIVILEGE },
+	{ "sudo", SUDO, "pam_unix(sudo:auth): authentication failure; logname=%u uid=", REFUSED, .method = "sudo" },
+	{ "su", SU, "FAILED SU (to %t) %u on ", REFUSED, .method = "su" },
 	{ "chronyd", CHRONY, "System clock wrong by ", CLOCK("wrong") },
 	{ "chronyd", CHRONY, "System clock was stepped by ", CLOCK("stepped") },
 	{ "chronyd", CHRONY, "Can't synchronise", CLOCK("source lost") },
@@ -156,7 +157,9 @@ static bool wrote(const struct rule *r, const struct watch_host_entry *e)
 		return false;
 	if (r->writer == BY_KERNEL)
 		return e->is_kernel;
-	return r->writer == BY_ROOT ? e->is_root : span_is(e->unit, r->unit);
+	if (r->writer == BY_PROGRAM)
+		return e->is_root || span_is(e->program, r->place);
+	return r->writer == BY_ROOT ? e->is_root : span_is(e->unit, r->place);
 }
 
 static const char *or_else(struct scope *s, span taken, const char *standard)

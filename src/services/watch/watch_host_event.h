@@ -12,6 +12,7 @@ struct watch_host_entry {
 	span identifier, message_id, message;
 	span subject; /* unit that systemd tells about (UNIT, COREDUMP_UNIT) */
 	span unit;    /* whose process wrote it */
+	span program; /* that wrote it: its path */
 	bool is_root, is_kernel;
 };
 /* In the scope: UTF-8 without control characters, at most WATCH_HOST_TEXT_MAX octets. NULL where the event has no such field. */

@@ -45,8 +45,25 @@ static void what_programs_of_debian_write_is_understood(void **state)
 		assert_string_equal(e.user, known[i].user);
 		assert_true(same(e.source, known[i].source) && same(e.outcome, known[i].outcome));
 		entry.is_root = false; /* anybody can claim an identifier */
+		entry.program = SPAN_LITERAL("/home/mallory/su");
 		assert_false(watch_host_event_of(&s, &entry, &e));
 	}
+}
+
+static void a_program_that_anybody_starts_is_known_by_its_path(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct watch_host_event e;
+	struct watch_host_entry entry = by_root("su", "FAILED SU (to root) an on pts/1");
+	entry.is_root = false; /* as su writes it for uid 1000 */
+	entry.program = SPAN_LITERAL("/usr/bin/su");
+	assert_true(watch_host_event_of(&s, &entry, &e) && e.code == AUDIT_HOST_LOGIN);
+	assert_string_equal(e.user, "an");
+	entry.identifier = SPAN_LITERAL("sshd");
+	entry.message = SPAN_LITERAL("Accepted publickey for an from 192.0.2.7 port 1 ssh2");
+	assert_false(watch_host_event_of(&s, &entry, &e));
 }
 
 static void only_the_kernel_speaks_for_the_kernel(void **state)
@@ -98,6 +115,7 @@ int main(void)
 {
 	const struct CMUnitTest all[] = {
 		cmocka_unit_test(what_programs_of_debian_write_is_understood),
+		cmocka_unit_test(a_program_that_anybody_starts_is_known_by_its_path),
 		cmocka_unit_test(only_the_kernel_speaks_for_the_kernel),
 		cmocka_unit_test(units_of_the_provider_start_on_record_and_others_only_when_they_fail),
 		cmocka_unit_test(texts_of_strangers_are_cut_and_cleaned),
