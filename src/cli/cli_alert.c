@@ -160,6 +160,17 @@ static st close_one(struct scope *s, struct cli *c)
 	return cli_print(s, c, json_pack("{s:s, s:s}", "closed", id, "reason", reason));
 }
 
+static st compare(struct scope *s, struct cli *c)
+{
+	AUTO(json_t) *begun = NULL;
+	TRY(ask(s, c, "POST", "/v1/comparison", &begun));
+	return cli_print(
+		s, c,
+		json_pack(
+			"{s:s}", "begun",
+			"the result goes on record: chancery audit show --event status.compared; what differs raises an alert"));
+}
+
 static const struct cli_option close_options[] = {
 	{ "alert", "ID", true, "which one; `chancery alert list` shows its number" },
 	{ "reason", "TEXT", true, "what was found, and what was done; no names of persons" },
@@ -177,6 +188,11 @@ static const struct cli_command commands[] = {
 	  .example = "alert close --alert 0f3a... --reason 'the network of host b was repaired' --by p5",
 	  CLI_OPTIONS(close_options),
 	  .run = close_one },
+	{ .verb = "compare",
+	  .summary =
+		  "Have OCSP, CRL and database compared now, for every certificate; chancery-watch does it by itself once a day",
+	  .example = "alert compare",
+	  .run = compare },
 	{ .verb = "try",
 	  .summary = "Send a trial alert through each outlet, and say which of them told it; exit 1 when one did not",
 	  .example = "alert try",

@@ -202,6 +202,8 @@ static st write_watch(struct scope *s, const struct cli *c, const struct cli_ini
 	for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++)
 		put_probe(&out, scope_printf(s, "keyd-%s", zones[i]), "socket", NULL,
 			  scope_printf(s, "socket = ../run/keyd-%s.sock\n", zones[i]));
+	put(&out, "\n[compare]\napi-url = https://%s:%u\nocsp-url = %socsp\ncrl-url = %scrl/{ca}.crl\n", want->host,
+	    want->ca_https, want->public_url, want->public_url);
 	for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++)
 		put(&out, "\n[metrics keyd-%s]\nkind = keyd\nsocket = ../run/keyd-%s.sock\n", zones[i], zones[i]);
 	put(&out, "\n[metrics auditd]\nkind = auditd\nsocket = ../run/auditd.sock\n");

@@ -4,48 +4,14 @@
 #include "cli_nouns.h"
 #include "moment.h"
 #include "pki_crl.h"
-#include "pki_ext.h"
-#include "pki_key.h"
 #include "pki_ocsp.h"
 #include "text.h"
-
-/* Content octets of id-kp-OCSPSigning, 1.3.6.1.5.5.7.3.9, as it stands inside an extKeyUsage. */
-static const uint8_t ocsp_signing[] = { 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x09 };
-static const uint8_t ext_key_usage[] = { 0x55, 0x1d, 0x25 };
 
 static const char *const status_words[] = {
 	[PKI_OCSP_GOOD] = "good", [PKI_OCSP_REVOKED] = "revoked", [PKI_OCSP_UNKNOWN] = "unknown"
 };
 static const char *const error_words[] = { "successful", "malformedRequest", "internalError", "tryLater",
 					   "",           "sigRequired",      "unauthorized" };
-
-static st verify(struct scope *s, span spki, span identifier, span message, span signature)
-{
-	const struct alg_signature *algorithm = alg_signature_of_identifier(identifier);
-	if (algorithm == NULL)
-		return fail(s, E_CRYPTO, "it is signed with an algorithm we do not know");
-	struct pki_key *key;
-	TRY(pki_key_new(s, spki, &key));
-	st good = pki_key_verify(s, key, algorithm, message, signature);
-	pki_key_free(key);
-	return good;
-}
-
-//= rfc6960#4.2.2.2 the signer is the CA itself or was certified by it, directly, for OCSP signing
-static st check_signer(struct scope *s, const struct pki_ocsp_response *response, const struct pki_certificate *issuer)
-{
-	struct pki_certificate signer;
-	TRY(pki_certificate_read(s, response->signer_certificate, &signer));
-	TRY(fail_context(s, verify(s, issuer->spki, signer.signature_identifier, signer.tbs, signer.signature),
-			 "the signer's certificate (rfc6960#4.2.2.2)"));
-	const struct pki_extension *usage = pki_certificate_extension(&signer, SPAN_ARRAY(ext_key_usage));
-	if (usage == NULL || memmem(usage->value.data, usage->value.len, ocsp_signing, sizeof ocsp_signing) == NULL)
-		return fail(s, E_CRYPTO, "the signer's certificate is not for OCSP signing (rfc6960#4.2.2.2)");
-	if (scope_now(s) > signer.not_after || scope_now(s) < signer.not_before)
-		return fail(s, E_CRYPTO, "the signer's certificate is not valid now");
-	return fail_context(s, verify(s, signer.spki, response->signature_identifier, response->tbs, response->signature),
-			    "the answer's signature");
-}
 
 static st ask(struct scope *s, const struct cli *c, span request, struct pki_ocsp_response *out)
 {
@@ -78,7 +44,7 @@ static st query(struct scope *s, struct cli *c)
 	TRY(pki_ocsp_request_build(s, digest, issuer.subject, issuer.spki, cert.serial, asked, &request));
 	struct pki_ocsp_response response;
 	TRY(ask(s, c, request, &response));
-	TRY(check_signer(s, &response, &issuer));
+	TRY(pki_ocsp_response_verify(s, &response, &issuer));
 	if (!span_equal(asked, response.nonce) && asked.len > 0)
 		return fail(s, E_CRYPTO, "the answer carries another nonce than was asked with (rfc9654#2.1)");
 	if (response.count != 1)

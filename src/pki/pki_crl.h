@@ -60,3 +60,5 @@ st pki_crl_each(struct scope *s, span der, st (*each)(struct scope *s, const str
 		void *arg);
 /* `serial` as magnitude; *out is filled when *out_found. */
 st pki_crl_find(struct scope *s, span der, span serial, bool *out_found, struct pki_crl_entry *out);
+/* That a CRL is of this CA and bears its signature; E_CRYPTO otherwise. */
+st pki_crl_verify(struct scope *s, const struct pki_crl *crl, const struct pki_certificate *issuer);

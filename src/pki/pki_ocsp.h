@@ -65,3 +65,6 @@ struct pki_ocsp_response {
 };
 /* Shape only: who signed it, for whom and when, is the caller's to check. */
 st pki_ocsp_response_read(struct scope *s, span der, struct pki_ocsp_response *out);
+/* That the answer is signed by the CA itself, or by whom it certified for that, whose certificate is good now (rfc6960#4.2.2.2). E_CRYPTO says
+ * what is wrong. What it is about, and of when, is still the caller's to check. */
+st pki_ocsp_response_verify(struct scope *s, const struct pki_ocsp_response *response, const struct pki_certificate *issuer);

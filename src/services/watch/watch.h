@@ -38,6 +38,10 @@ struct watch_host_conf {
 	const char *journal;
 	int64_t interval;
 };
+struct watch_compare_conf {
+	const char *api_url, *ocsp_url, *crl_url; /* api_url NULL: nothing is compared */
+	int64_t interval, settle, ocsp_rate;
+};
 struct watch_metrics_conf {
 	const char *label;
 	const char *kind; /* keyd, auditd, http */
@@ -52,6 +56,7 @@ struct watch_conf {
 	int64_t probe_interval, probe_failures;
 	int64_t outage_once, outage_week;
 	struct watch_host_conf host;
+	struct watch_compare_conf compare;
 	struct conf_group rules, outlets, probes;
 };
 extern const struct conf_schema watch_conf_schema;

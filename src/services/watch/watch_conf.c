@@ -105,6 +105,22 @@ static const struct conf_row metrics_rows[] = {
 };
 #undef ROW
 
+#define ROW(type_, member_, name_, ...) CONF_ROW(type_, struct watch_compare_conf, member_, name_, __VA_ARGS__)
+static const struct conf_row compare_rows[] = {
+	ROW(CONF_STRING, api_url, "api-url", .standard = "", .help = "HTTPS API of the ca; left out, nothing is compared."),
+	ROW(CONF_STRING, ocsp_url, "ocsp-url", .standard = "", .help = "The responder, where relying parties ask it."),
+	ROW(CONF_STRING, crl_url, "crl-url", .standard = "",
+	    .help = "Where relying parties get CRLs; {ca} stands for the name of the CA."),
+	ROW(CONF_DURATION, interval, "interval", .standard = "1d", .min = MOMENT_SECOND, .max = 366 * MOMENT_DAY,
+	    .help = "Pause between two rounds; the first begins a 24th of it after the start.",
+	    .clause = "EN 319 411-2 OVR-6.6.3-02"),
+	ROW(CONF_DURATION, settle, "settle", .standard = "60s", .min = 0, .max = MOMENT_HOUR,
+	    .help = "What differs is looked at again after so long: a revocation takes a moment to arrive everywhere."),
+	ROW(CONF_INTEGER, ocsp_rate, "ocsp-rate", .standard = "200", .min = 1, .max = 10000,
+	    .help = "At most so many OCSP requests a second, so that the responder has time for others."),
+};
+#undef ROW
+
 #define SECTION(name_, many_, struct_, offset_, rows_, help_)                                                                  \
 	{                                                                                                                      \
 		.name = name_, .many = many_, .size = sizeof(struct_), .offset = offset_, .rows = rows_,                       \
@@ -118,6 +134,8 @@ static const struct conf_section sections[] = {
 		"A rule: changes the built-in one of this label (`chancery alert rules` lists them), or is a new one."),
 	SECTION("outlet", true, struct watch_outlet_conf, offsetof(struct watch_conf, outlets), outlet_rows,
 		"Where alerts go beside the log: one of command, url and mail-to."),
+	SECTION("compare", false, struct watch_compare_conf, offsetof(struct watch_conf, compare), compare_rows,
+		"Whether OCSP, CRL and database say the same of every certificate."),
 	SECTION("metrics", true, struct watch_metrics_conf, offsetof(struct watch_conf, metrics), metrics_rows,
 		"A daemon of this host whose metrics are handed on to Prometheus."),
 	SECTION("probe", true, struct watch_probe_conf, offsetof(struct watch_conf, probes), probe_rows,

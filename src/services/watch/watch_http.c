@@ -50,7 +50,23 @@ static st post_trial(struct scope *s, const struct http_request *request, struct
 	return OK;
 }
 
+static st post_comparison(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	const struct watch_http_state *state = request->state;
+	if (!watch_compare_now(state->compare))
+		return fail(s, E_STATE, "watch.conf has no [compare] with an api-url: nothing is compared");
+	reply->status = 202;
+	say_json(reply, SPAN_LITERAL("{\"begun\":true}\n"));
+	return OK;
+}
+
 const struct http_route watch_routes[] = {
+	{ .method = HTTP_POST,
+	  .path = "/v1/comparison",
+	  .media_type = "application/json",
+	  .max_body = 1024,
+	  .handle = post_comparison,
+	  .summary = "Compare OCSP, CRL and database now." },
 	{ .method = HTTP_GET, .path = "/v1/alerts", .handle = get_alerts, .summary = "Open alerts, deadlines, outages." },
 	{ .method = HTTP_GET, .path = "/v1/rules", .handle = get_rules, .summary = "The rules as they are in force." },
 	{ .method = HTTP_POST,

@@ -2,10 +2,12 @@
 #pragma once
 #include "http.h"
 #include "watch_book.h"
+#include "watch_compare.h"
 
 struct watch_http_state {
 	const struct watch_conf *conf;
 	struct watch_book *book;
+	struct watch_compare *compare; /* NULL: nothing is compared */
 };
 extern const struct http_route watch_routes[];
 extern const size_t watch_route_count;

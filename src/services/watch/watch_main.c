@@ -23,6 +23,7 @@ struct watch {
 	struct watch_probe *probe;
 	struct watch_send *send;
 	struct watch_host *host;
+	struct watch_compare *compare;
 	struct http_server *server;
 	struct watch_http_state http;
 	struct watch_metrics metrics;
@@ -34,6 +35,7 @@ static void free_all(struct watch *w)
 	http_server_stop(w->metrics_server, STOP_GRACE_MS);
 	if (w->server != NULL)
 		http_server_stop(w->server, STOP_GRACE_MS);
+	watch_compare_stop(w->compare);
 	watch_host_stop(w->host);
 	watch_probe_stop(w->probe);
 	watch_send_stop(w->send);
@@ -83,6 +85,8 @@ static st assemble(struct scope *s, struct watch *w)
 	TRY(open_server(s, w));
 	w->metrics = (struct watch_metrics){ .conf = w->conf, .book = w->book, .started = scope_now(s) };
 	TRY(watch_metrics_open(s, &w->metrics, &w->metrics_server));
+	TRY(watch_compare_start(s, w->conf, w->audit, &w->compare));
+	w->http.compare = w->compare;
 	watch_host_start(w->conf, w->audit, &w->host);
 	watch_log_start(w->book, w->audit, &w->log);
 	return OK;
