@@ -38,7 +38,7 @@ class Host:
         config = os.path.join(self.world.directory, "watch.conf")
         with open(config, "w") as f:
             f.write(f"socket = watch.sock\nstate-directory = watch\naudit-socket = {self.world.socket}\n[host]\njournal = {self.journal}\n"
-                    "interval = 100ms\n")
+                    "interval = 100ms\nlook-back = 36500d\n")
         os.makedirs(os.path.join(self.world.directory, "watch"), exist_ok=True)
         self.watch = Daemon("chancery-watch", config)
         self.files = self.at = 0

@@ -36,7 +36,7 @@ struct watch_probe_conf {
 };
 struct watch_host_conf {
 	const char *journal;
-	int64_t interval;
+	int64_t interval, look_back;
 };
 struct watch_compare_conf {
 	const char *api_url, *ocsp_url, *crl_url; /* api_url NULL: nothing is compared */

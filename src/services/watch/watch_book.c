@@ -212,15 +212,26 @@ static bool close_by_person(struct watch_book *b, const struct audit_record *rec
 	for (size_t i = 0; i < b->alerts; i++)
 		if (span_is(id, b->alert[i].id)) {
 			watch_close_alert(b, i, scope_cstr(&s, reason), at);
-			b->notice[b->notices - 1].recorded = b->notices > 0; /* that record is what closed it */
+			if (!is_history(b)) /* that record is what closed it */
+				b->notice[b->notices - 1].recorded = true;
 			break;
 		}
 	return true;
 }
 
+/* When it happened, where the record says so (events of a host, what persons enter); else when it was received. */
+static int64_t happened(const struct audit_envelope *e)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t at;
+	bool said = audit_field_of(&e->record, "at") != NULL && audit_field_time(&s, &e->record, "at", &at).code == E_OK;
+	return said ? at : audit_envelope_time(e);
+}
+
 static void take_record(struct watch_book *b, const struct audit_envelope *e)
 {
-	int64_t at = audit_envelope_time(e);
+	int64_t at = happened(e);
 	if (close_by_person(b, &e->record, at) || e->record.code == AUDIT_ALERT_OPENED)
 		return;
 	for (size_t i = 0; i < b->rules->count; i++) {

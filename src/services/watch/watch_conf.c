@@ -92,6 +92,8 @@ static const struct conf_row host_rows[] = {
 	    .clause = "EN 319 401 REQ-7.9.1-04"),
 	ROW(CONF_DURATION, interval, "interval", .standard = "5s", .min = 100000, .max = MOMENT_HOUR,
 	    .help = "Pause between two readings."),
+	ROW(CONF_DURATION, look_back, "look-back", .standard = "1d", .min = 0, .max = 36500 * MOMENT_DAY,
+	    .help = "How far the first reading goes back; later ones go on where the one before ended."),
 };
 #undef ROW
 

@@ -56,7 +56,7 @@ static st load(struct scope *s, struct watch_host *h)
 	uint64_t number;
 	if (!span_is(version, VERSION) || decimal_parse(s, at, INT64_MAX, &number).code != E_OK || host.len == 0 ||
 	    host.len >= sizeof h->host || cursor.len == 0 || cursor.len >= sizeof h->cursor || text.len > 0)
-		return fail(s, E_CONFIG, "%s is damaged: remove it, and the journal is read from its beginning",
+		return fail(s, E_CONFIG, "%s is damaged: remove it, and the journal is read from `look-back` on",
 			    state_path(s, h));
 	h->at = (int64_t)number;
 	memcpy(h->host, host.data, host.len);
@@ -161,11 +161,19 @@ static st failed(struct scope *s, int result, const char *what)
 	return fail_errno(s, E_IO, "the journal of the host: %s", what);
 }
 
+/* A journal may be years long: what stands in it from before the first start is history. */
+static uint64_t first_moment(const struct scope *s, const struct watch_host *h)
+{
+	int64_t from = scope_now(s) - h->conf->host.look_back;
+	return from > 0 ? (uint64_t)from : 0;
+}
+
 /* Behind the last entry that was dealt with; when that is not there any more, its place is taken by the next, and what was between is a gap. */
 static st go_to_cursor(struct scope *s, struct watch_host *h, sd_journal *j, bool *out_at_entry)
 {
 	*out_at_entry = false;
-	int moved = h->cursor[0] != 0 ? sd_journal_seek_cursor(j, h->cursor) : sd_journal_seek_head(j);
+	int moved =
+		h->cursor[0] != 0 ? sd_journal_seek_cursor(j, h->cursor) : sd_journal_seek_realtime_usec(j, first_moment(s, h));
 	if (moved < 0)
 		return failed(s, moved, "the place that was reached");
 	if (h->cursor[0] == 0)
