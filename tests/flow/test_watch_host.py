@@ -155,3 +155,16 @@ def test_a_journal_without_a_file_that_can_be_read_is_a_gap_once(host):
     host.write(ssh("an"))
     until(lambda: host.records("host.login"))
     assert len(host.records()) == 2
+
+
+def test_the_first_reading_goes_back_as_far_as_it_is_told(host):
+    host.write(ssh("long-ago"))
+    host.at = (time.time_ns() // 1000 - START) // 1_000_000 - 60
+    host.write(ssh("today"))
+    with open(host.watch.config) as f:
+        text = f.read()
+    with open(host.watch.config, "w") as f:
+        f.write(text.replace("look-back = 36500d", "look-back = 1d"))
+    host.watch.start()
+    until(lambda: host.records())
+    assert [r["user"] for r in host.records()] == ["today"]
