@@ -91,23 +91,11 @@ static st request(struct scope *s, struct cli *c)
 	return cli_print(s, c, shown);
 }
 
-static st verify(struct scope *s, span spki, span identifier, span message, span signature)
-{
-	const struct alg_signature *algorithm = alg_signature_of_identifier(identifier);
-	if (algorithm == NULL)
-		return fail(s, E_CRYPTO, "it is signed with an algorithm we do not know");
-	struct pki_key *key;
-	TRY(pki_key_new(s, spki, &key));
-	st good = pki_key_verify(s, key, algorithm, message, signature);
-	pki_key_free(key);
-	return good;
-}
-
 //= rfc3161#2.3 the extension is critical and holds timeStamping alone
 static st check_unit(struct scope *s, const struct pki_certificate *unit, const struct pki_certificate *issuer,
 		     int64_t gen_time)
 {
-	TRY(fail_context(s, verify(s, issuer->spki, unit->signature_identifier, unit->tbs, unit->signature),
+	TRY(fail_context(s, pki_signature_verify(s, issuer->spki, unit->signature_identifier, unit->tbs, unit->signature),
 			 "certificate of the time-stamping unit"));
 	const struct pki_extension *usage = pki_certificate_extension(unit, SPAN_ARRAY(ext_key_usage));
 	if (usage == NULL || !usage->critical || !span_equal(usage->value, SPAN_ARRAY(only_time_stamping)))
@@ -131,7 +119,7 @@ static st check_signature(struct scope *s, const struct pki_time_stamp_response 
 			s, E_CRYPTO,
 			"the signed attributes are not those of this content and this unit (rfc5816#2.2.1); tokens of other "
 			"makers are verified with `openssl ts -verify`");
-	return fail_context(s, verify(s, unit->spki, r->signature_identifier, r->signed_attributes, r->signature),
+	return fail_context(s, pki_signature_verify(s, unit->spki, r->signature_identifier, r->signed_attributes, r->signature),
 			    "the token's signature");
 }
 

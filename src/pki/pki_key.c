@@ -254,3 +254,15 @@ st pki_key_assure(struct scope *s, span spki, const char **out_checks)
 	*out_checks = checks[public.key->family];
 	return OK;
 }
+
+st pki_signature_verify(struct scope *s, span spki, span identifier, span message, span signature)
+{
+	const struct alg_signature *algorithm = alg_signature_of_identifier(identifier);
+	if (algorithm == NULL)
+		return fail(s, E_CRYPTO, "it is signed with an algorithm we do not know");
+	struct pki_key *key;
+	TRY(pki_key_new(s, spki, &key));
+	st good = pki_key_verify(s, key, algorithm, message, signature);
+	pki_key_free(key);
+	return good;
+}

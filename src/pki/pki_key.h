@@ -20,6 +20,8 @@ const struct alg_key *pki_key_type(const struct pki_key *key);
 /* E_CRYPTO when the signature (as X.509 carries it) does not fit. */
 st pki_key_verify(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span message,
 		  span signature);
+/* The same for a SubjectPublicKeyInfo and an AlgorithmIdentifier as they stand in a file, for what is verified once. */
+st pki_signature_verify(struct scope *s, span spki, span identifier, span message, span signature);
 /* The same for a message whose digest, by the algorithm's own, is there already: of what passes in parts. Not for algorithms that sign whole messages. */
 st pki_key_verify_digest(struct scope *s, const struct pki_key *key, const struct alg_signature *algorithm, span digest,
 			 span signature);

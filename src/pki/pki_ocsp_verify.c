@@ -6,32 +6,21 @@
 static const uint8_t ocsp_signing[] = { 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x09 };
 static const uint8_t ext_key_usage[] = { 0x55, 0x1d, 0x25 };
 
-static st verify(struct scope *s, span spki, span identifier, span message, span signature)
-{
-	const struct alg_signature *algorithm = alg_signature_of_identifier(identifier);
-	if (algorithm == NULL)
-		return fail(s, E_CRYPTO, "it is signed with an algorithm we do not know");
-	struct pki_key *key;
-	TRY(pki_key_new(s, spki, &key));
-	st good = pki_key_verify(s, key, algorithm, message, signature);
-	pki_key_free(key);
-	return good;
-}
-
 //= rfc6960#4.2.2.2 the signer is the CA itself or was certified by it, directly, for OCSP signing
 st pki_ocsp_response_verify(struct scope *s, const struct pki_ocsp_response *response, const struct pki_certificate *issuer)
 {
 	struct pki_certificate signer;
 	TRY(pki_certificate_read(s, response->signer_certificate, &signer));
-	TRY(fail_context(s, verify(s, issuer->spki, signer.signature_identifier, signer.tbs, signer.signature),
+	TRY(fail_context(s, pki_signature_verify(s, issuer->spki, signer.signature_identifier, signer.tbs, signer.signature),
 			 "the signer's certificate (rfc6960#4.2.2.2)"));
 	const struct pki_extension *usage = pki_certificate_extension(&signer, SPAN_ARRAY(ext_key_usage));
 	if (usage == NULL || memmem(usage->value.data, usage->value.len, ocsp_signing, sizeof ocsp_signing) == NULL)
 		return fail(s, E_CRYPTO, "the signer's certificate is not for OCSP signing (rfc6960#4.2.2.2)");
 	if (scope_now(s) > signer.not_after || scope_now(s) < signer.not_before)
 		return fail(s, E_CRYPTO, "the signer's certificate is not valid now");
-	return fail_context(s, verify(s, signer.spki, response->signature_identifier, response->tbs, response->signature),
-			    "the answer's signature");
+	return fail_context(
+		s, pki_signature_verify(s, signer.spki, response->signature_identifier, response->tbs, response->signature),
+		"the answer's signature");
 }
 
 //= rfc5280#6.3.3 (g) the signature of the CRL, by the key of its issuer
@@ -39,6 +28,6 @@ st pki_crl_verify(struct scope *s, const struct pki_crl *crl, const struct pki_c
 {
 	if (!span_equal(crl->issuer, issuer->subject))
 		return fail(s, E_CRYPTO, "the CRL is of another issuer");
-	return fail_context(s, verify(s, issuer->spki, crl->signature_identifier, crl->tbs, crl->signature),
+	return fail_context(s, pki_signature_verify(s, issuer->spki, crl->signature_identifier, crl->tbs, crl->signature),
 			    "the CRL's signature");
 }
