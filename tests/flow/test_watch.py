@@ -8,6 +8,7 @@ import signal
 import socketserver
 import subprocess
 import threading
+import time
 
 import pytest
 from installation import Installation, free_ports, within
@@ -270,4 +271,7 @@ def test_a_log_that_was_put_back_is_told_not_swallowed(provider):
     text = json.loads(book.read_text())
     book.write_text(json.dumps({**text, "position": 10**9}))
     provider.start()
-    within(20, lambda: "it was put back" in provider.open_alerts().get(("log-unreachable", ""), {"text": ""})["text"])
+    told = lambda: "it was put back" in provider.open_alerts().get(("log-unreachable", ""), {"text": ""})["text"]
+    within(20, told)
+    time.sleep(1.5)
+    assert told(), "and it stays until somebody has looked into it"

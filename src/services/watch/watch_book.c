@@ -158,7 +158,7 @@ static struct watch_count *count_of(struct watch_book *b, const struct watch_rul
 	for (size_t i = 0; i < b->counts; i++)
 		if (b->count[i].rule == rule && strcmp(b->count[i].subject, subject) == 0)
 			return &b->count[i];
-	if (b->counts == WATCH_COUNTS_MAX) { /* the one that was quiet longest is forgotten */
+	if (b->counts == WATCH_COUNTS_MAX) { /* the oldest is forgotten */
 		free(b->count[0].time);
 		memmove(&b->count[0], &b->count[1], --b->counts * sizeof *b->count);
 	}

@@ -18,30 +18,38 @@ struct watch_log {
 	bool begun;
 };
 
-static st begin(struct scope *s, struct watch_log *l, uint64_t size)
+static st check_size(struct scope *s, const struct watch_log *l, uint64_t size)
 {
-	l->begun = true;
-	if (watch_book_position(l->book) > size)
-		return fail(
-			s, E_STATE,
-			"the log has %llu records, and %llu were read before: it was put back. Look into that first, then move "
-			"the book of chancery-watch away",
-			(unsigned long long)size, (unsigned long long)watch_book_position(l->book));
-	if (watch_book_position(l->book) == 0)
-		watch_book_begin(l->book, size > HISTORY_MAX ? size - HISTORY_MAX : 0, size);
-	return OK;
+	uint64_t position = watch_book_position(l->book);
+	if (position <= size)
+		return OK;
+	return fail(
+		s, E_STATE,
+		"the log has %llu records, and %llu were read before: it was put back. Look into that first, then move the book of "
+		"chancery-watch away",
+		(unsigned long long)size, (unsigned long long)position);
 }
 
-/* Up to LEAVES_MAX of them; false when there are no more. */
+static void begin(struct watch_log *l, uint64_t size)
+{
+	l->begun = true;
+	if (watch_book_position(l->book) == 0)
+		watch_book_begin(l->book, size > HISTORY_MAX ? size - HISTORY_MAX : 0, size);
+}
+
+/* Up to LEAVES_MAX of them; false when there are no more. The first time only to see how long the log is. */
 static st read_on(struct scope *s, struct watch_log *l, bool *out_more)
 {
 	struct audit_leaf *leaf;
 	size_t count;
 	uint64_t size;
 	TRY(audit_read(s, l->audit, watch_book_position(l->book), l->begun ? LEAVES_MAX : 1, &leaf, &count, &size));
-	*out_more = !l->begun;
-	if (!l->begun)
-		return begin(s, l, size);
+	TRY(check_size(s, l, size));
+	*out_more = true;
+	if (!l->begun) {
+		begin(l, size);
+		return OK;
+	}
 	for (size_t i = 0; i < count; i++)
 		watch_book_take(l->book, leaf[i].index, leaf[i].bytes);
 	*out_more = watch_book_position(l->book) < size && count > 0;
