@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CHANCERY_BUILD", ROOT / "build"))
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
-DAEMONS = ["keyd-log", "auditd", "keyd-ca", "keyd-status", "keyd-time", "va", "tsa", "ca"]
+DAEMONS = ["keyd-log", "auditd", "keyd-ca", "keyd-status", "keyd-time", "va", "tsa", "ca", "watch"]
 
 
 def free_ports(count):
