@@ -110,6 +110,13 @@ def test_statuses_are_all_told_once_in_the_order_of_serials(world):
     assert told[unsaid["serial"]]["state"] == "revoked" and "reason" not in told[unsaid["serial"]]
 
 
+def test_with_statuses_comes_the_time_of_the_last_crl(world):
+    for _ in range(2):
+        made = world.post("/v1/cas/issuing/crls", {})
+        assert world.get("/v1/cas/issuing/status?limit=1")["crl_this_update"] == made["this_update"]
+        time.sleep(1.05)  # thisUpdate has whole seconds
+
+
 @pytest.mark.parametrize("query, status", [("issuing/status?limit=0", 400), ("issuing/status?limit=1001", None), ("issuing/status?after=xy", 400),
                                            ("issuing/status?after=abc", 400), ("nobody/status", 404)])
 def test_statuses_are_refused(world, query, status):

@@ -1,7 +1,10 @@
 """OCSP, CRL and the ca's database say the same of every certificate, or chancery-watch says so: each of the three is falsified behind the others' backs, and
 what differs is found and named."""
+import http.server
 import shutil
 import sqlite3
+import threading
+import time
 
 import pytest
 from installation import Installation, within
@@ -34,6 +37,18 @@ class Compared(Installation):
         self.check("crl", "issue")
         within(10, lambda: serial in self.crl().lower(), pause=0.2)
 
+    def crl_file(self, serial):
+        """Of the va: the one with this serial on it."""
+        path, = [path for path in (self.home / "state" / "va" / "crls").glob("*") if path.is_file() and bytes.fromhex(serial) in path.read_bytes()]
+        return path
+
+    def again(self, name):
+        """Killed, and started anew by the supervisor."""
+        pid = self.pid(name)
+        ready = self.log_text(name).count("ready after")
+        self.kill(name)
+        within(20, lambda: self.pid(name) not in (None, pid) and self.log_text(name).count("ready after") > ready)
+
     def alerts(self):
         return [(a["rule"], a["subject"]) for a in self.json("alert", "list")["alerts"]]
 
@@ -61,6 +76,8 @@ def test_they_agree(provider, serials):
     issuing = compared["issuing"]
     assert issuing["serials"] >= len(serials) and issuing["differ"] == issuing["unreachable"] == 0
     assert issuing["agree"] == issuing["serials"] + 3, "three that were never issued, too"
+    management = compared["management"]
+    assert management["agree"] == management["serials"] + 3 and management["unreachable"] == 0, "it has no responder: its CRL is compared"
 
 
 def test_a_revocation_on_its_way_is_no_difference(provider, serials):
@@ -88,11 +105,90 @@ def test_a_certificate_that_only_the_database_knows_as_revoked_is_found(provider
     provider.in_database("UPDATE status SET state = 0, revoked_at = 0 WHERE serial = ?", bytes.fromhex(serials[1]))
 
 
+def test_a_revocation_taken_back_in_the_store_of_the_va_is_found(provider, serials):
+    """As root, in the file: LMDB has no checksums. The answers that the va has in memory go with a restart."""
+    store, = [path for path in (provider.home / "state" / "va").rglob("data.mdb")]
+    revoked, good = (bytes.fromhex(serials[0]) + state for state in (b"\1", b"\0"))
+    places, data = [], store.read_bytes()
+    while (at := data.find(revoked, places[-1] + 1 if places else 0)) >= 0:
+        places.append(at)
+    assert places
+
+    def write(value):
+        with open(store, "r+b") as file:
+            for place in places:
+                file.seek(place)
+                file.write(value)
+        provider.again("va")
+
+    write(good)
+    _, differences = provider.round()
+    assert [(d["serial"], d["database"], d["ocsp"], d["crl"]) for d in differences] == [(serials[0], "revoked", "good", "revoked")]
+    write(revoked)
+    assert provider.round()[1] == []
+
+
+def test_an_older_crl_put_back_at_the_va_is_found(provider, serials):
+    provider.listed(serials[0])
+    shutil.copy(provider.crl_file(serials[0]), provider.work / "yesterday")
+    provider.check("cert", "revoke", "--serial", serials[2], "--reason", "superseded")
+    time.sleep(1.1)  # over `settle` and the second of a thisUpdate
+    provider.listed(serials[2])
+    target = provider.crl_file(serials[2])
+    shutil.copy(target, provider.work / "today")
+    shutil.copy(provider.work / "yesterday", target)
+    assert serials[2] not in provider.crl().lower()
+    compared, differences = provider.round()
+    assert [(d["serial"], d["database"], d["ocsp"], d["crl"]) for d in differences] == [(serials[2], "revoked", "revoked", "good")]
+    assert compared["issuing"]["differ"] == 1
+    shutil.copy(provider.work / "today", target)
+    assert provider.round()[1] == []
+
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    """A responder none of whose answers stands the check."""
+    protocol_version = "HTTP/1.1"
+    asked = 0
+
+    def do_POST(self):
+        Liar.asked += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/ocsp-response")
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"good")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_answers_that_do_not_stand_the_check_are_found_however_many(provider, serials):
+    for i in range(10):
+        provider.issue(f"many{i}")
+    path = provider.conf("watch")
+    honest = path.read_text()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Liar) as liar:
+        threading.Thread(target=liar.serve_forever, daemon=True).start()
+        section = honest.index("[compare]")
+        at = honest.index("ocsp-url", section)
+        path.write_text(f"{honest[:at]}ocsp-url = http://127.0.0.1:{liar.server_port}/{honest[honest.index(chr(10), at):]}")
+        provider.again("watch")
+        compared, differences = provider.round()
+        liar.shutdown()
+    path.write_text(honest)
+    provider.again("watch")
+    issuing = compared["issuing"]
+    assert issuing["serials"] >= 14 and issuing["differ"] == issuing["serials"] + 3 and issuing["agree"] == 0
+    assert len(differences) == issuing["differ"] and {d["ocsp"] for d in differences} == {"not valid"}
+    assert compared["management"]["differ"] == 0 and Liar.asked >= issuing["serials"]
+    assert provider.round()[1] == []
+
+
 def test_a_crl_changed_at_the_va_is_no_crl(provider, serials):
-    crls = provider.home / "state" / "va" / "crls"
     older = provider.work / "older"
     provider.listed(serials[0])
-    target, = [path for path in crls.glob("*") if path.is_file() and bytes.fromhex(serials[0]) in path.read_bytes()]
+    target = provider.crl_file(serials[0])
     shutil.copy(target, older)
     data = bytearray(target.read_bytes())
     at = data.find(bytes.fromhex(serials[0]))

@@ -64,11 +64,26 @@ static st read_query(struct scope *s, const struct http_request *request, struct
 	return page->limit > 0 ? OK : fail(s, E_INPUT, "limit is 1 to %d", PAGE_MAX);
 }
 
+/* Only what was revoked since then may be missing on the CRL that the public gets. */
+static st find_crl_time(struct scope *s, struct ca *ca, int64_t authority, int64_t *out)
+{
+	struct ca_crl last = { 0 };
+	st found = ca_crl_last(s, ca, authority, &last);
+	if (found.code == E_NOTFOUND)
+		scope_clear_error(s);
+	else
+		TRY(found);
+	*out = last.this_update;
+	return OK;
+}
+
 st ca_http_statuses(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
 	struct ca *ca = request->state;
 	struct page page = { .limit = PAGE_MAX, .s = s };
+	int64_t crl_time;
 	TRY(read_query(s, request, &page));
+	TRY(find_crl_time(s, ca, page.authority, &crl_time));
 	page.statuses = json_array();
 	st status = db_read(s, ca->db, read_page, &page);
 	if (status.code != E_OK) {
@@ -76,6 +91,7 @@ st ca_http_statuses(struct scope *s, const struct http_request *request, struct 
 		return status;
 	}
 	json_t *root = json_pack("{s:o}", "statuses", page.statuses);
+	ca_json_time(root, "crl_this_update", crl_time);
 	if (page.last.len > 0)
 		ca_json_hex(s, root, "next", page.last);
 	return ca_json_reply(s, reply, 200, root);

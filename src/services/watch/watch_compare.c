@@ -1,7 +1,7 @@
 /*
  * One round, for each CA that works: its CRL from the public address, then all serials in order, page by page from the ca, each asked of the
- * public responder at a bounded rate; then serials that nobody issued. What differs is looked at again after `settle`, from scratch, since a
- * revocation takes a moment to arrive; what differs still is on record.
+ * public responder at a bounded rate, if the CA has one; then serials that nobody issued. What differs is looked at again after `settle`, from
+ * scratch, since a revocation takes a moment to arrive; what differs still is on record.
  */
 #include "watch_compare.h"
 #include "client.h"
@@ -21,7 +21,9 @@
 #define CRL_MAX       (64u << 20)
 #define OCSP_MAX      65536
 #define PAGE_SERIALS  200
-#define DOUBTS_MAX    100 /* of a round: more say no more */
+#define DOUBTS_MAX    100 /* looked at again together */
+#define RECORDED_MAX  100 /* of a round: more say no more, and are counted only */
+#define LOGGED_MAX    10
 #define NEVER_ISSUED  3
 #define SERIAL_MAX    20 /* rfc5280#4.1.2.2 */
 #define FIRST_PART    24 /* of an interval, before the first round */
@@ -51,13 +53,16 @@ struct watch_compare {
 struct round {
 	struct watch_compare *c;
 	const char *ca;
+	bool has_ocsp;
 	struct scope memory; /* of the CA's certificate */
 	struct pki_certificate issuer;
 	struct crl crl;
+	int64_t crl_due; /* thisUpdate of the ca's last CRL: what the public gets has to be as new */
 	struct said doubt[DOUBTS_MAX];
 	size_t doubts;
 	uint64_t serials, differ, unreachable;
 	unsigned missing; /* in a row */
+	unsigned logged;
 };
 typedef struct client client;
 DEFINE_AUTO(client, client_free)
@@ -122,6 +127,15 @@ static st fetch_crl(struct scope *s, struct round *r)
 	return OK;
 }
 
+/* The file is given back at once: a round may take hours. */
+static st load_crl(struct scope *s, struct round *r)
+{
+	AUTO_SCOPE own;
+	scope_init(&own, NULL);
+	st fetched = fetch_crl(&own, r);
+	return fetched.code == E_OK ? OK : fail(s, fetched.code, "%s", own.message);
+}
+
 static const char *crl_says(const struct round *r, const struct serial *serial)
 {
 	bool listed =
@@ -129,11 +143,12 @@ static const char *crl_says(const struct round *r, const struct serial *serial)
 	return listed ? "revoked" : "good";
 }
 
-/* Revoked since the CRL was made, or expired and no more on it. */
+/* Revoked since the ca's last CRL was made, or expired and no more on it. An older one that was put back excuses nothing. */
 static bool crl_may_lack(const struct round *r, const struct said *said, int64_t now)
 {
 	bool expired = said->not_after < now && (r->crl.expired_from == 0 || said->not_after < r->crl.expired_from);
-	return said->revoked && (expired || said->revoked_at > r->crl.this_update - r->c->conf->compare.settle);
+	int64_t made = r->crl.this_update > r->crl_due ? r->crl.this_update : r->crl_due;
+	return said->revoked && (expired || said->revoked_at > made - r->c->conf->compare.settle);
 }
 
 /* ---- OCSP, as relying parties ask ---- */
@@ -165,18 +180,22 @@ static st ask_ocsp(struct scope *s, struct round *r, const struct serial *serial
 	return OK;
 }
 
-/* What OCSP says; "no answer" counts against the round, a false signature is a difference. */
+/* What OCSP says; "no answer" counts against the round, an answer that does not stand the check is a difference. */
 static const char *ocsp_says(struct round *r, const struct serial *serial)
 {
-	const char *word = "no answer";
+	const char *word = "none";
+	if (!r->has_ocsp)
+		return word;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	st asked = ask_ocsp(&s, r, serial, &word);
-	r->missing = asked.code == E_OK ? 0 : r->missing + 1;
+	bool is_missing = asked.code == E_UNAVAILABLE;
+	r->missing = is_missing ? r->missing + 1 : 0;
 	if (asked.code == E_OK)
 		return word;
-	log_failure(&s, "comparing: asking the responder");
-	return asked.code == E_UNAVAILABLE ? "no answer" : "not valid";
+	if (r->logged++ < LOGGED_MAX)
+		log_failure(&s, "comparing: asking the responder");
+	return is_missing ? "no answer" : "not valid";
 }
 
 /* ---- one certificate ---- */
@@ -195,7 +214,7 @@ static struct verdict judge(struct round *r, const struct said *said)
 			     .crl = crl_says(r, &said->serial) };
 	v.unreachable = strcmp(v.ocsp, "no answer") == 0;
 	bool crl_agrees = strcmp(v.crl, v.database) == 0 || crl_may_lack(r, said, scope_now(&s));
-	v.agree = crl_agrees && (v.unreachable || strcmp(v.ocsp, v.database) == 0);
+	v.agree = crl_agrees && (!r->has_ocsp || v.unreachable || strcmp(v.ocsp, v.database) == 0);
 	return v;
 }
 
@@ -220,20 +239,8 @@ static void put_mismatch(struct round *r, const struct serial *serial, const str
 
 static void differs(struct round *r, const struct serial *serial, const struct verdict *v)
 {
-	if (r->differ++ < DOUBTS_MAX)
+	if (r->differ++ < RECORDED_MAX)
 		put_mismatch(r, serial, v);
-}
-
-static bool look_at(struct round *r, const struct said *said)
-{
-	struct verdict v = judge(r, said);
-	r->serials++;
-	r->unreachable += v.unreachable;
-	if (!v.agree && r->doubts < DOUBTS_MAX)
-		r->doubt[r->doubts++] = *said;
-	else if (!v.agree)
-		differs(r, &said->serial, &v);
-	return pacer_pause(&r->c->pacer, MOMENT_SECOND / r->c->conf->compare.ocsp_rate) && r->missing < MISSING_LIMIT;
 }
 
 /* ---- the database, by the ca ---- */
@@ -270,78 +277,17 @@ static st read_said(struct scope *s, const json_t *row, struct said *out)
 
 static st get_page(struct scope *s, struct round *r, const struct serial *after, json_t **out)
 {
-	return get(s, r->c,
-		   scope_printf(s, "/v1/cas/%s/status?limit=%d%s%s", r->ca, PAGE_SERIALS, after->len > 0 ? "&after=" : "",
-				hex_text(s, serial_span(after))),
-		   out);
-}
-
-/* False in `out_more` behind the last page, and when the round is to end. */
-static st compare_page(struct scope *s, struct round *r, struct serial *after, bool *out_more)
-{
-	AUTO(json_t) *page = NULL;
-	const json_t *row;
-	size_t i;
-	struct serial before = *after;
-	TRY(get_page(s, r, after, &page));
-	const char *next = json_string_value(json_object_get(page, "next"));
-	*out_more = next != NULL;
-	json_array_foreach(json_object_get(page, "statuses"), i, row)
-	{
-		struct said said;
-		TRY(read_said(s, row, &said));
-		said.before = before;
-		before = said.serial;
-		if (!look_at(r, &said)) {
-			*out_more = false;
-			return r->missing < MISSING_LIMIT ? OK : fail(s, E_UNAVAILABLE, "the responder does not answer");
-		}
-	}
-	span bytes = { 0 };
-	if (next != NULL)
-		TRY(hex_parse(s, span_str(next), &bytes));
-	return next == NULL || take_serial(bytes, after) ? OK
-							 : fail(s, E_INPUT, "the ca's list of serials is not as it should be");
-}
-
-static st compare_all(struct round *r)
-{
-	struct serial after = { 0 };
-	bool more = true;
-	while (more) {
-		AUTO_SCOPE s;
-		scope_init(&s, NULL);
-		st compared = compare_page(&s, r, &after, &more);
-		if (compared.code != E_OK) {
-			log_failure(&s, "comparing");
-			return compared;
-		}
-	}
+	TRY(get(s, r->c,
+		scope_printf(s, "/v1/cas/%s/status?limit=%d%s%s", r->ca, PAGE_SERIALS, after->len > 0 ? "&after=" : "",
+			     hex_text(s, serial_span(after))),
+		out));
+	r->crl_due = moment_of(*out, "crl_this_update");
 	return OK;
-}
-
-/* ---- what was never issued ---- */
-
-static void compare_never_issued(struct round *r)
-{
-	AUTO_SCOPE s;
-	scope_init(&s, NULL);
-	for (int i = 0; i < NEVER_ISSUED; i++) {
-		uint8_t octets[16];
-		struct serial serial;
-		pki_serial_new(&s, octets);
-		if (!take_serial(SPAN_ARRAY(octets), &serial))
-			continue;
-		struct verdict v = { .database = "unknown", .ocsp = ocsp_says(r, &serial), .crl = crl_says(r, &serial) };
-		//= en319411-2#OVR-6.6.3-02 a certificate that was not issued is not "good"
-		if (strcmp(v.ocsp, "good") == 0 || strcmp(v.crl, "revoked") == 0)
-			differs(r, &serial, &v);
-	}
 }
 
 /* ---- doubts ---- */
 
-/* The same certificate, as the ca has it now. */
+/* The same certificate, as the ca has it now; E_NOTFOUND when it has it no more. */
 static st read_again(struct scope *s, struct round *r, struct said *said)
 {
 	AUTO(json_t) *page = NULL;
@@ -361,22 +307,117 @@ static st read_again(struct scope *s, struct round *r, struct said *said)
 	return fail(s, E_NOTFOUND, "the ca does not list it any more");
 }
 
-static void settle_doubts(struct round *r)
+static st settle_doubt(struct scope *s, struct round *r, struct said *said)
+{
+	st read = read_again(s, r, said);
+	if (read.code != E_OK && read.code != E_NOTFOUND)
+		return read;
+	struct verdict v = judge(r, said);
+	if (read.code == E_NOTFOUND) {
+		scope_clear_error(s);
+		v.database = "unknown";
+		v.agree = false;
+	}
+	if (!v.agree)
+		differs(r, &said->serial, &v);
+	else
+		r->unreachable += v.unreachable;
+	return OK;
+}
+
+/* All that are there; a service that went away in the meantime breaks off the round, and accuses nobody. */
+static st settle_doubts(struct scope *s, struct round *r)
 {
 	if (r->doubts == 0 || !pacer_pause(&r->c->pacer, r->c->conf->compare.settle))
-		return;
+		return OK;
+	TRY(load_crl(s, r));
+	for (size_t i = 0; i < r->doubts && !pacer_is_stopping(&r->c->pacer); i++)
+		TRY(settle_doubt(s, r, &r->doubt[i]));
+	r->doubts = 0;
+	return OK;
+}
+
+/* ---- all certificates ---- */
+
+static st look_at(struct scope *s, struct round *r, const struct said *said)
+{
+	struct verdict v = judge(r, said);
+	r->serials++;
+	if (v.agree)
+		r->unreachable += v.unreachable;
+	else if (r->differ < RECORDED_MAX)
+		r->doubt[r->doubts++] = *said;
+	else
+		differs(r, &said->serial, &v);
+	if (r->missing >= MISSING_LIMIT)
+		return fail(s, E_UNAVAILABLE, "the responder does not answer");
+	if (r->doubts == DOUBTS_MAX)
+		TRY(settle_doubts(s, r));
+	(void)pacer_pause(&r->c->pacer, r->has_ocsp ? MOMENT_SECOND / r->c->conf->compare.ocsp_rate : 0);
+	return OK;
+}
+
+/* False in `out_more` behind the last page, and when the daemon is to end. */
+static st compare_page(struct scope *s, struct round *r, struct serial *after, bool *out_more)
+{
+	AUTO(json_t) *page = NULL;
+	const json_t *row;
+	size_t i;
+	struct serial before = *after;
+	TRY(get_page(s, r, after, &page));
+	const char *next = json_string_value(json_object_get(page, "next"));
+	*out_more = next != NULL;
+	json_array_foreach(json_object_get(page, "statuses"), i, row)
+	{
+		struct said said;
+		TRY(read_said(s, row, &said));
+		said.before = before;
+		before = said.serial;
+		TRY(look_at(s, r, &said));
+		if (pacer_is_stopping(&r->c->pacer)) {
+			*out_more = false;
+			return OK;
+		}
+	}
+	span bytes = { 0 };
+	if (next != NULL)
+		TRY(hex_parse(s, span_str(next), &bytes));
+	return next == NULL || take_serial(bytes, after) ? OK
+							 : fail(s, E_INPUT, "the ca's list of serials is not as it should be");
+}
+
+static st compare_all(struct scope *s, struct round *r)
+{
+	struct serial after = { 0 };
+	bool more = true;
+	while (more) {
+		AUTO_SCOPE page;
+		scope_init(&page, NULL);
+		st compared = compare_page(&page, r, &after, &more);
+		if (compared.code != E_OK)
+			return fail(s, compared.code, "%s", page.message);
+	}
+	return settle_doubts(s, r);
+}
+
+/* ---- what was never issued ---- */
+
+static void compare_never_issued(struct round *r)
+{
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	if (fetch_crl(&s, r).code != E_OK)
-		log_failure(&s, "comparing: the CRL again");
-	for (size_t i = 0; i < r->doubts && !pacer_is_stopping(&r->c->pacer); i++) {
-		scope_clear_error(&s);
-		st read = read_again(&s, r, &r->doubt[i]);
-		struct verdict v = judge(r, &r->doubt[i]);
-		if (read.code != E_OK)
-			v.database = "unknown";
-		if (read.code != E_OK || !v.agree)
-			differs(r, &r->doubt[i].serial, &v);
+	for (int i = 0; i < NEVER_ISSUED; i++) {
+		uint8_t octets[16];
+		struct serial serial;
+		pki_serial_new(&s, octets);
+		if (!take_serial(SPAN_ARRAY(octets), &serial))
+			continue;
+		struct verdict v = { .database = "unknown", .ocsp = ocsp_says(r, &serial), .crl = crl_says(r, &serial) };
+		//= en319411-2#OVR-6.6.3-02 a certificate that was not issued is not "good"
+		if (strcmp(v.ocsp, "good") == 0 || strcmp(v.ocsp, "not valid") == 0 || strcmp(v.crl, "revoked") == 0)
+			differs(r, &serial, &v);
+		else
+			r->unreachable += strcmp(v.ocsp, "no answer") == 0;
 	}
 }
 
@@ -407,25 +448,29 @@ static st read_issuer(struct round *r, const char *pem)
 	return pki_certificate_read(s, der, &r->issuer);
 }
 
+static st compare_round(struct scope *s, struct round *r, const char *certificate)
+{
+	st read = read_issuer(r, certificate);
+	if (read.code != E_OK)
+		return fail(s, read.code, "its certificate: %s", r->memory.message);
+	TRY(load_crl(s, r));
+	TRY(compare_all(s, r));
+	compare_never_issued(r);
+	if (!pacer_is_stopping(&r->c->pacer))
+		put_compared(s, r);
+	return OK;
+}
+
 /* One that was broken off, by the end of the daemon or by a service that is away, is no comparison: the probes tell of those. */
-static void compare_ca(struct watch_compare *c, const char *name, const char *certificate)
+static void compare_ca(struct watch_compare *c, const char *name, const char *certificate, bool has_ocsp)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	struct round *r = heap_alloc(sizeof *r);
-	*r = (struct round){ .c = c, .ca = name };
+	*r = (struct round){ .c = c, .ca = name, .has_ocsp = has_ocsp };
 	scope_init(&r->memory, NULL);
-	st begun = read_issuer(r, certificate);
-	if (begun.code == E_OK)
-		begun = fetch_crl(&s, r);
-	if (begun.code != E_OK)
-		log_put(LOG_LEVEL_WARNING, "comparing %s: %s%s", name, r->memory.message, s.message);
-	if (begun.code == E_OK && compare_all(r).code == E_OK && !pacer_is_stopping(&c->pacer)) {
-		compare_never_issued(r);
-		settle_doubts(r);
-		if (!pacer_is_stopping(&c->pacer))
-			put_compared(&s, r);
-	}
+	if (compare_round(&s, r, certificate).code != E_OK)
+		log_put(LOG_LEVEL_WARNING, "comparing %s: %s", name, s.message);
 	scope_done(&r->memory);
 	free(r->crl.entry);
 	free(r);
@@ -446,10 +491,11 @@ static void compare_cas(struct watch_compare *c)
 	{
 		const char *name = json_string_value(json_object_get(ca, "name")),
 			   *state = json_string_value(json_object_get(ca, "state")),
-			   *certificate = json_string_value(json_object_get(ca, "certificate"));
+			   *certificate = json_string_value(json_object_get(ca, "certificate")),
+			   *ocsp_url = json_string_value(json_object_get(ca, "ocsp_url"));
 		if (name != NULL && certificate != NULL && state != NULL && strcmp(state, "active") == 0 &&
 		    !pacer_is_stopping(&c->pacer))
-			compare_ca(c, name, certificate);
+			compare_ca(c, name, certificate, ocsp_url != NULL && ocsp_url[0] != 0);
 	}
 }
 
