@@ -198,4 +198,5 @@ def test_a_crl_changed_at_the_va_is_no_crl(provider, serials):
     provider.check("alert", "compare")
     within(15, lambda: "the CRL's signature" in provider.log_text("watch"), pause=0.2)
     assert len(provider.json("audit", "show", "--event", "status.compared")) <= compared + 1, "no comparison with a CRL that is false"
+    within(10, lambda: ("status-false", "status of issuing") in provider.alerts(), pause=0.2)
     shutil.copy(older, target)

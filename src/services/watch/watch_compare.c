@@ -461,6 +461,23 @@ static st compare_round(struct scope *s, struct round *r, const char *certificat
 	return OK;
 }
 
+/* What is published and does not verify is no outage: somebody changed it. */
+static void put_false(const struct round *r, const char *why)
+{
+	uint64_t index;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	AUTO_EVENT e;
+	audit_begin(&e, &s, AUDIT_PROBE_FAILED);
+	audit_str(&e, "target", scope_printf(&s, "status of %s", r->ca));
+	audit_str(&e, "reason", why);
+	st recorded = audit_finish(&s, &e);
+	if (recorded.code == E_OK)
+		recorded = audit_commit(&s, r->c->audit, &e, &index);
+	if (recorded.code != E_OK)
+		log_failure(&s, "recording what does not verify");
+}
+
 /* One that was broken off, by the end of the daemon or by a service that is away, is no comparison: the probes tell of those. */
 static void compare_ca(struct watch_compare *c, const char *name, const char *certificate, bool has_ocsp)
 {
@@ -469,8 +486,11 @@ static void compare_ca(struct watch_compare *c, const char *name, const char *ce
 	struct round *r = heap_alloc(sizeof *r);
 	*r = (struct round){ .c = c, .ca = name, .has_ocsp = has_ocsp };
 	scope_init(&r->memory, NULL);
-	if (compare_round(&s, r, certificate).code != E_OK)
+	st compared = compare_round(&s, r, certificate);
+	if (compared.code != E_OK)
 		log_put(LOG_LEVEL_WARNING, "comparing %s: %s", name, s.message);
+	if (compared.code == E_CRYPTO || compared.code == E_INPUT)
+		put_false(r, scope_printf(&s, "%s", s.message));
 	scope_done(&r->memory);
 	free(r->crl.entry);
 	free(r);
