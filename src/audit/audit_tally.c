@@ -54,7 +54,8 @@ static void fill(struct slot *slot, enum audit_code code, const struct audit_tal
 		span value = cut(field[i].value);
 		slot->name[i] = field[i].name;
 		slot->value[i].len = (uint8_t)value.len;
-		memcpy(slot->value[i].octets, value.data, value.len);
+		if (value.len > 0)
+			memcpy(slot->value[i].octets, value.data, value.len);
 	}
 }
 

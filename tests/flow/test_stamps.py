@@ -380,6 +380,7 @@ def test_stamps_go_to_the_second_place_and_to_the_published_folder(authority, tm
         assert world.start()
         world.load(1, 10)
         assert stamped(world)
+        assert kc.wait_for(lambda: all(len(sw.sizes(place)) > len(sizes) for place in (copy.log, public)))
         assert world.stop() == 0
         log = world.log
         for place in (copy.log, public):
