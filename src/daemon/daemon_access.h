@@ -18,3 +18,11 @@ struct daemon_visit {
 };
 void daemon_access_granted(struct daemon_access *a, const struct daemon_visit *v);
 void daemon_access_refused(struct daemon_access *a, const struct daemon_visit *v, const char *reason);
+/* Whichever of the two it was. */
+static inline void daemon_access_note(struct daemon_access *a, const struct daemon_visit *v, st permitted, const char *reason)
+{
+	if (permitted.code == E_OK)
+		daemon_access_granted(a, v);
+	else
+		daemon_access_refused(a, v, reason);
+}

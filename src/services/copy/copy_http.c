@@ -31,10 +31,7 @@ st copy_permit(struct scope *s, const struct http_request *request, const struct
 					    .certificate = pki_certificate_serial(&own, request->peer_certificate),
 					    .source = request->peer_address };
 	st permitted = permit(s, request, route);
-	if (permitted.code == E_OK)
-		daemon_access_granted(copy->access, &visit);
-	else
-		daemon_access_refused(copy->access, &visit, s->message);
+	daemon_access_note(copy->access, &visit, permitted, s->message);
 	return permitted;
 }
 

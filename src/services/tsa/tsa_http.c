@@ -119,10 +119,7 @@ st tsa_management_permit(struct scope *s, const struct http_request *request, co
 					    .certificate = pki_certificate_serial(&own, request->peer_certificate),
 					    .source = request->peer_address };
 	st permitted = permit(s, request, route);
-	if (permitted.code == E_OK)
-		daemon_access_granted(tsa->access, &visit);
-	else
-		daemon_access_refused(tsa->access, &visit, s->message);
+	daemon_access_note(tsa->access, &visit, permitted, s->message);
 	return permitted;
 }
 

@@ -44,10 +44,7 @@ st va_push_permit(struct scope *s, const struct http_request *request, const str
 					    .certificate = pki_certificate_serial(&own, request->peer_certificate),
 					    .source = request->peer_address };
 	st permitted = permit(s, request, route);
-	if (permitted.code == E_OK)
-		daemon_access_granted(va->access, &visit);
-	else
-		daemon_access_refused(va->access, &visit, s->message);
+	daemon_access_note(va->access, &visit, permitted, s->message);
 	return permitted;
 }
 
