@@ -38,12 +38,21 @@ st wire_pool_call(struct scope *s, struct wire_pool *p, uint16_t kind, span body
 st wire_pool_take(struct scope *s, struct wire_pool *p, struct wire_client **out);
 void wire_pool_give(struct wire_pool *p, struct wire_client *c);
 
-/* ---- server: a thread per connection ---- */
+/* ---- server: a thread per connection, or one for all whose requests are worked on together ---- */
 struct wire_peer {
 	uid_t uid;
 	pid_t pid;
 	void *service; /* the state given to wire_serve */
 	void *session; /* the handlers' own, per connection; freed by close_session */
+};
+
+/* One of several requests that are worked on together. */
+struct wire_exchange {
+	struct scope *scope; /* its own; its failures and their message belong here */
+	struct wire_peer *peer;
+	struct rd body;
+	struct wr reply; /* empty at the start and capped at WIRE_BODY_MAX */
+	st ended;        /* out: as `handle` would return it */
 };
 
 struct wire_route {
@@ -55,7 +64,12 @@ struct wire_route {
 	bool (*permit)(const struct wire_peer *peer);
 	/* Straight-line, blocking. `reply` is empty at the start and capped at WIRE_BODY_MAX. */
 	st (*handle)(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply);
+	/* Instead of `handle`, when requests of several peers are best worked on together (one wait for the disk): one thread reads
+	 * all connections that sent this kind before, and hands over what is there, up to WIRE_TOGETHER_MAX. It may block; meanwhile
+	 * requests of other kinds are answered by threads of their connections. */
+	void (*handle_all)(struct wire_exchange *exchange, size_t count);
 };
+#define WIRE_TOGETHER_MAX 128
 
 struct wire_service {
 	const struct wire_route *routes;
@@ -63,6 +77,8 @@ struct wire_service {
 	void *state;
 	unsigned max_connections;                      /* more are refused at once with E_BUSY */
 	void (*close_session)(struct wire_peer *peer); /* or NULL */
+	/* A frame that has begun ends within this time, and a reply is taken within it; 0: ten seconds. */
+	int frame_timeout_ms;
 };
 
 struct wire_server;

@@ -116,24 +116,33 @@ static st socket_failed(struct scope *s, struct wire_stream *w, const char *doin
 	return fail_errno(s, w->ended ? E_UNAVAILABLE : E_IO, "%s a local socket", doing);
 }
 
+/* One recv; *out_nothing: nothing was there, and errno says why. */
+static st receive(struct scope *s, struct wire_stream *w, size_t need, int flags, bool *out_nothing)
+{
+	size_t more = need - w->in.len;
+	if (!buf_reserve(&w->in, more > READ_AHEAD ? more : READ_AHEAD))
+		return fail(s, E_LIMIT, "a frame is over the limit of %u bytes", WIRE_BODY_MAX);
+	ssize_t got = recv(w->fd, w->in.data + w->in.len, w->in.room - w->in.len, flags);
+	if (got == 0) {
+		w->ended = true;
+		return fail(s, E_UNAVAILABLE, "the other side closed the connection%s", w->begun ? " inside a frame" : "");
+	}
+	*out_nothing = got < 0;
+	if (got < 0)
+		return OK;
+	w->in.len += (size_t)got;
+	w->begun = true;
+	return OK;
+}
+
 st wire_stream_fill(struct scope *s, struct wire_stream *w, size_t need)
 {
 	int64_t deadline = 0;
 	while (w->in.len < need) {
-		size_t more = need - w->in.len;
-		if (!buf_reserve(&w->in, more > READ_AHEAD ? more : READ_AHEAD))
-			return fail(s, E_LIMIT, "a frame is over the limit of %u bytes", WIRE_BODY_MAX);
-		ssize_t got = recv(w->fd, w->in.data + w->in.len, w->in.room - w->in.len, w->begun ? MSG_DONTWAIT : 0);
-		if (got == 0) {
-			w->ended = true;
-			return fail(s, E_UNAVAILABLE, "the other side closed the connection%s",
-				    w->begun ? " inside a frame" : "");
-		}
-		if (got > 0) {
-			w->in.len += (size_t)got;
-			w->begun = true;
+		bool nothing;
+		TRY(receive(s, w, need, w->begun ? MSG_DONTWAIT : 0, &nothing));
+		if (!nothing)
 			continue;
-		}
 		bool waited_in_vain = !w->begun && (errno == EAGAIN || errno == EWOULDBLOCK);
 		if (waited_in_vain)
 			return fail(s, E_UNAVAILABLE, "the other side of a local socket did not answer within %d ms",
@@ -148,23 +157,52 @@ st wire_stream_fill(struct scope *s, struct wire_stream *w, size_t need)
 	return OK;
 }
 
+st wire_stream_fill_now(struct scope *s, struct wire_stream *w, size_t need, bool *out_whole)
+{
+	bool nothing = false;
+	while (w->in.len < need && !nothing) {
+		TRY(receive(s, w, need, MSG_DONTWAIT, &nothing));
+		if (nothing)
+			TRY(socket_failed(s, w, "reading from"));
+	}
+	*out_whole = w->in.len >= need;
+	return OK;
+}
+
+/* What the socket takes now of both is taken off them; nothing, for a reason that passes, is fine. */
+static st send_some(struct scope *s, struct wire_stream *w, span *head, span *body, bool *out_full)
+{
+	/* sendmsg takes pointers to what it only reads, without const. */
+	struct iovec parts[2] = { { (void *)(uintptr_t)head->data, head->len }, { (void *)(uintptr_t)body->data, body->len } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	ssize_t sent = sendmsg(w->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	*out_full = sent < 0;
+	if (sent < 0)
+		return socket_failed(s, w, "writing to");
+	size_t from_head = (size_t)sent < head->len ? (size_t)sent : head->len;
+	*head = span_from(*head, from_head);
+	*body = span_from(*body, (size_t)sent - from_head);
+	return OK;
+}
+
+st wire_stream_send_now(struct scope *s, struct wire_stream *w, span head, span body, struct buf *rest)
+{
+	bool full = false;
+	while (head.len + body.len > 0 && !full)
+		TRY(send_some(s, w, &head, &body, &full));
+	if (!buf_append(rest, head) || !buf_append(rest, body))
+		return fail(s, E_LIMIT, "a reply is over its limit");
+	return OK;
+}
+
 st wire_stream_send(struct scope *s, struct wire_stream *w, span head, span body)
 {
 	int64_t deadline = deadline_of(w);
 	while (head.len + body.len > 0) {
-		/* sendmsg takes pointers to what it only reads, without const. */
-		struct iovec parts[2] = { { (void *)(uintptr_t)head.data, head.len },
-					  { (void *)(uintptr_t)body.data, body.len } };
-		struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
-		ssize_t sent = sendmsg(w->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (sent < 0) {
-			TRY(socket_failed(s, w, "writing to"));
+		bool full;
+		TRY(send_some(s, w, &head, &body, &full));
+		if (full)
 			TRY(wait_until(s, w, POLLOUT, deadline));
-			continue;
-		}
-		size_t from_head = (size_t)sent < head.len ? (size_t)sent : head.len;
-		head = span_from(head, from_head);
-		body = span_from(body, (size_t)sent - from_head);
 	}
 	return OK;
 }

@@ -45,7 +45,11 @@ void wire_stream_start(struct wire_stream *w, int fd, int timeout_ms);
 void wire_stream_end(struct wire_stream *w);
 /* Read until at least `need` bytes wait in w->in. E_UNAVAILABLE when the other side ended or the time is over. */
 st wire_stream_fill(struct scope *s, struct wire_stream *w, size_t need);
+/* The same without waiting: *out_whole says whether they are there. */
+st wire_stream_fill_now(struct scope *s, struct wire_stream *w, size_t need, bool *out_whole);
 /* Send head and body. E_UNAVAILABLE as above. */
 st wire_stream_send(struct scope *s, struct wire_stream *w, span head, span body);
+/* Send what the other side takes at once; the rest is appended to `rest`. */
+st wire_stream_send_now(struct scope *s, struct wire_stream *w, span head, span body, struct buf *rest);
 /* Forget a frame that was dealt with. */
 void wire_stream_consume(struct wire_stream *w, size_t len);

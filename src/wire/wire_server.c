@@ -1,10 +1,8 @@
-#include "wire_frame.h"
+#include "wire_internal.h"
 #include "log.h"
 #include "moment.h"
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -16,181 +14,17 @@
 /* A peer may stay silent between frames for ever (pools do), but a frame that has begun ends within this time, and a reply is
  * taken within it: a stalled peer costs one thread for so long, and nobody else anything. */
 #define FRAME_TIMEOUT_MS 10000
-#define STACK_BYTES      ((size_t)2 << 20)
 #define BACKLOG          128
 #define ACCEPT_PAUSE_US  100000
 
-struct connection {
-	struct wire_server *server;
-	struct wire_stream stream;
-	struct wire_peer peer;
-	struct connection *next, **link;
-};
-
-struct wire_server {
-	struct wire_service service;
-	struct wire_route *routes; /* a copy: the caller's table may live on its stack */
-	char *path;
-	dev_t device;
-	ino_t inode;
-	int listener;
-	int wake;
-	pthread_t acceptor;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct connection *connections;
-	unsigned count;
-	atomic_bool stopping;
-};
-
-/* ---- one connection ---- */
-
-static const struct wire_route *route_of(const struct wire_server *server, uint16_t kind)
-{
-	for (size_t i = 0; i < server->service.route_count; i++)
-		if (server->routes[i].kind == kind)
-			return &server->routes[i];
-	return NULL;
-}
-
-static st send_reply(struct scope *s, struct connection *c, uint16_t kind, span body)
-{
-	uint8_t head[WIRE_REQUEST_HEAD];
-	size_t len = wire_frame_head(WIRE_REPLY, kind, NULL, body.len, head);
-	return wire_stream_send(s, &c->stream, span_of(head, len), body);
-}
-
-static st send_failure(struct scope *s, struct connection *c, enum code code, const char *message)
-{
-	AUTO_BUF body;
-	buf_init(&body, WIRE_BODY_MAX);
-	struct wr w = wr_into(&body);
-	wire_failure_write(&w, code, message);
-	AUTO_SCOPE aside; /* the failure itself is still to be logged from `s` */
-	scope_init(&aside, s->source);
-	return send_reply(&aside, c, WIRE_FAILED, buf_span(&body));
-}
-
-static st check_route(struct scope *s, const struct connection *c, const struct wire_frame *frame,
-		      const struct wire_route **out)
-{
-	const struct wire_route *route = route_of(c->server, frame->kind);
-	if (route == NULL)
-		return fail(s, E_INPUT, "there is no request of kind %u here", frame->kind);
-	if (frame->body_len > route->max_body)
-		return fail(s, E_LIMIT, "%s: %zu bytes are over the limit of %zu", route->name, frame->body_len,
-			    route->max_body);
-	*out = route;
-	return OK;
-}
-
-static void log_peer_failure(const struct scope *s, const struct connection *c, const char *doing)
-{
-	char what[128];
-	(void)snprintf(what, sizeof what, "%s from uid %u pid %d", doing, (unsigned)c->peer.uid, (int)c->peer.pid);
-	log_failure(s, what);
-}
-
-static st handle(struct scope *s, struct connection *c, const struct wire_route *route, span body, struct buf *reply)
-{
-	if (route->permit != NULL && !route->permit(&c->peer))
-		return fail(s, E_DENIED, "%s: uid %u may not ask for this here", route->name, (unsigned)c->peer.uid);
-	struct rd r = rd_of(body);
-	struct wr w = wr_into(reply);
-	TRY(route->handle(s, &c->peer, &r, &w));
-	return wr_end(s, &w);
-}
-
-/* One frame from head to reply. A failure returned here ends the connection. */
-static st serve_frame(struct scope *s, struct connection *c, struct buf *reply)
-{
-	struct wire_frame frame;
-	const struct wire_route *route = NULL;
-	TRY(wire_stream_fill(s, &c->stream, WIRE_REQUEST_HEAD));
-	st status = wire_frame_read(s, buf_span(&c->stream.in), WIRE_REQUEST, &frame);
-	if (status.code == E_OK)
-		status = check_route(s, c, &frame, &route);
-	if (status.code != E_OK) {
-		(void)send_failure(s, c, status.code, s->message).code;
-		return status;
-	}
-	TRY(wire_stream_fill(s, &c->stream, WIRE_REQUEST_HEAD + frame.body_len));
-	TRY(wire_frame_read(s, buf_span(&c->stream.in), WIRE_REQUEST, &frame));
-	memcpy(s->id, frame.id, WIRE_ID_LEN);
-	status = handle(s, c, route, frame.body, reply);
-	wire_stream_consume(&c->stream, WIRE_REQUEST_HEAD + frame.body_len);
-	if (status.code == E_OK)
-		return route->silent ? OK : send_reply(s, c, route->kind, buf_span(reply));
-	st told = send_failure(s, c, status.code, s->message);
-	if (route->silent || told.code != E_OK)
-		return status;
-	log_peer_failure(s, c, route->name);
-	return OK;
-}
-
-static void forget(struct connection *c)
-{
-	struct wire_server *server = c->server;
-	(void)pthread_mutex_lock(&server->lock);
-	*c->link = c->next;
-	if (c->next != NULL)
-		c->next->link = c->link;
-	server->count--;
-	(void)pthread_cond_broadcast(&server->changed);
-	(void)pthread_mutex_unlock(&server->lock);
-}
-
-static void *connection_main(void *argument)
-{
-	struct connection *c = argument;
-	struct wire_server *server = c->server;
-	AUTO_BUF reply;
-	buf_init(&reply, WIRE_BODY_MAX);
-	AUTO_SCOPE s;
-	scope_init(&s, NULL);
-	for (;;) {
-		st status = serve_frame(&s, c, &reply);
-		bool ended_between_frames = c->stream.ended && !c->stream.begun;
-		if (status.code != E_OK && !ended_between_frames)
-			log_peer_failure(&s, c, "connection closed: request");
-		if (status.code != E_OK || atomic_load(&server->stopping))
-			break;
-		buf_clear(&reply);
-		scope_reset(&s);
-	}
-	if (server->service.close_session != NULL)
-		server->service.close_session(&c->peer);
-	/* The descriptor is closed under the lock of forget()'s list, so that stopping never shuts down a number reused. */
-	struct connection gone = *c;
-	/* The peer sees the end before wire_server_stop() returns: a pool then knows its idle connections are of the past. */
-	(void)shutdown(gone.stream.fd, SHUT_RDWR);
-	forget(c);
-	wire_stream_end(&gone.stream);
-	free(c);
-	return NULL;
-}
-
 /* ---- accepting ---- */
 
-static bool start_thread(struct connection *c)
+static struct wire_connection *remember(struct wire_server *server, int fd, const struct ucred *who)
 {
-	pthread_attr_t attributes;
-	pthread_t thread;
-	if (pthread_attr_init(&attributes) != 0)
-		return false;
-	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	bool started = pthread_create(&thread, &attributes, connection_main, c) == 0;
-	(void)pthread_attr_destroy(&attributes);
-	return started;
-}
-
-static struct connection *remember(struct wire_server *server, int fd, const struct ucred *who)
-{
-	struct connection *c = heap_alloc(sizeof *c);
+	struct wire_connection *c = heap_alloc(sizeof *c);
 	c->server = server;
 	c->peer = (struct wire_peer){ .uid = who->uid, .pid = who->pid, .service = server->service.state };
-	wire_stream_start(&c->stream, fd, FRAME_TIMEOUT_MS);
+	wire_stream_start(&c->stream, fd, server->service.frame_timeout_ms);
 	(void)pthread_mutex_lock(&server->lock);
 	c->next = server->connections;
 	c->link = &server->connections;
@@ -206,11 +40,11 @@ static void refuse(int fd, const struct ucred *who, unsigned limit)
 {
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
-	struct connection c = { .peer = { .uid = who->uid, .pid = who->pid } };
+	struct wire_connection c = { .peer = { .uid = who->uid, .pid = who->pid } };
 	wire_stream_start(&c.stream, fd, 1); /* the accepting thread does not wait for a peer that it refuses */
 	st status = fail(&s, E_BUSY, "all %u connections are taken; try again later", limit);
-	(void)send_failure(&s, &c, status.code, s.message).code;
-	log_peer_failure(&s, &c, "connection");
+	(void)wire_connection_send_failure(&s, &c, status.code, s.message).code;
+	wire_connection_log(&s, &c, "connection");
 	wire_stream_end(&c.stream);
 }
 
@@ -237,11 +71,11 @@ static void accept_one(struct wire_server *server)
 		refuse(take_fd(&fd), &who, server->service.max_connections);
 		return;
 	}
-	struct connection *c = remember(server, take_fd(&fd), &who);
-	if (start_thread(c))
+	struct wire_connection *c = remember(server, take_fd(&fd), &who);
+	if (wire_connection_start(c))
 		return;
 	log_put(LOG_LEVEL_ERROR, "no thread for a connection to %s", server->path);
-	forget(c);
+	wire_connection_forget(c);
 	wire_stream_end(&c->stream);
 	free(c);
 }
@@ -307,6 +141,8 @@ st wire_serve(struct scope *s, const char *path, gid_t group, const struct wire_
 	TRY(bind_listener(s, path, group, &listener, &about));
 	struct wire_server *server = heap_alloc(sizeof *server);
 	server->service = *service;
+	if (server->service.frame_timeout_ms == 0)
+		server->service.frame_timeout_ms = FRAME_TIMEOUT_MS;
 	server->routes = heap_alloc(service->route_count * sizeof *server->routes);
 	memcpy(server->routes, service->routes, service->route_count * sizeof *server->routes);
 	server->path = heap_copy_str(path);
@@ -316,6 +152,9 @@ st wire_serve(struct scope *s, const char *path, gid_t group, const struct wire_
 	server->wake = eventfd(0, EFD_CLOEXEC);
 	(void)pthread_mutex_init(&server->lock, NULL);
 	(void)pthread_cond_init(&server->changed, NULL);
+	for (size_t i = 0; i < service->route_count && server->gather == NULL; i++)
+		if (service->routes[i].handle_all != NULL)
+			server->gather = wire_gather_start(server);
 	if (server->wake < 0 || pthread_create(&server->acceptor, NULL, acceptor_main, server) != 0)
 		log_die("no thread to serve %s: %s", path, strerror(errno));
 	*out = server;
@@ -324,7 +163,7 @@ st wire_serve(struct scope *s, const char *path, gid_t group, const struct wire_
 
 static void shut_all(struct wire_server *server, int how)
 {
-	for (struct connection *c = server->connections; c != NULL; c = c->next)
+	for (struct wire_connection *c = server->connections; c != NULL; c = c->next)
 		(void)shutdown(c->stream.fd, how);
 }
 
@@ -369,6 +208,7 @@ void wire_server_stop(struct wire_server *server, int grace_ms)
 		log_put(LOG_LEVEL_WARNING, "%s: requests still run after %d ms of grace", server->path, grace_ms);
 		return;
 	}
+	wire_gather_stop(server->gather);
 	(void)pthread_cond_destroy(&server->changed);
 	(void)pthread_mutex_destroy(&server->lock);
 	free(server->path);

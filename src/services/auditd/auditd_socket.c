@@ -204,19 +204,38 @@ static st write_checkpoint(struct scope *s, struct auditd *a, struct wire_peer *
 	return wr_end(s, reply);
 }
 
-static st handle_append(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
+static st read_append(struct wire_exchange *e, struct tail_request *q)
 {
-	struct auditd *a = peer->service;
-	struct tail_record *record;
-	size_t count;
-	TRY(frame_records_read(s, body, &record, &count));
+	const struct auditd *a = e->peer->service;
+	*q = (struct tail_request){ .scope = e->scope, .by = session_of(e->peer)->by };
+	TRY(frame_records_read(e->scope, &e->body, &q->record, &q->count));
+	for (size_t i = 0; i < q->count; i++)
+		check_record(e->scope, a, &q->record[i], true);
+	return OK;
+}
+
+static st answer_append(struct wire_exchange *e, const struct tail_request *q)
+{
+	struct auditd *a = e->peer->service;
+	for (size_t i = 0; i < q->count; i++)
+		metrics_count(q->record[i].code == E_OK ? &a->appended : &a->refused);
+	frame_outcomes_write(&e->reply, q->record, q->count);
+	return write_checkpoint(e->scope, a, e->peer, &e->reply);
+}
+
+static void handle_appends(struct wire_exchange *e, size_t count)
+{
+	const struct auditd *a = e->peer->service;
+	struct tail_request request[WIRE_TOGETHER_MAX];
+	size_t good = 0, next = 0;
+	for (size_t i = 0; i < count; i++) {
+		e[i].ended = read_append(&e[i], &request[good]);
+		good += e[i].ended.code == E_OK;
+	}
+	tail_append_all(a->tail, request, good);
 	for (size_t i = 0; i < count; i++)
-		check_record(s, a, &record[i], true);
-	tail_append(s, a->tail, session_of(peer)->by, record, count);
-	for (size_t i = 0; i < count; i++)
-		metrics_count(record[i].code == E_OK ? &a->appended : &a->refused);
-	frame_outcomes_write(reply, record, count);
-	return write_checkpoint(s, a, peer, reply);
+		if (e[i].ended.code == E_OK)
+			e[i].ended = answer_append(&e[i], &request[next++]);
 }
 
 static st handle_import(struct scope *s, struct wire_peer *peer, struct rd *body, struct wr *reply)
@@ -446,7 +465,7 @@ static const struct wire_route routes[] = {
 	  .name = "append",
 	  .max_body = WIRE_BODY_MAX,
 	  .permit = may_write,
-	  .handle = handle_append },
+	  .handle_all = handle_appends },
 	{ .kind = AUDIT_KIND_READ, .name = "read", .max_body = 12, .permit = may_read, .handle = handle_read },
 	{ .kind = AUDIT_KIND_CONTROL, .name = "control", .max_body = 12, .permit = may_read, .handle = handle_control },
 	{ .kind = AUDIT_KIND_CONSISTENCY,

@@ -29,15 +29,11 @@ struct group_slot {
 	const struct tail_record *record;
 };
 
-/* The records that one thread waits for. */
-struct request {
-	struct tail_record *record;
-	size_t count, next_record;
-	const char *by;
-	struct scope *scope;
+/* One thread that waits: for its requests to be done, or for its turn to lead. */
+struct tail_turn {
+	struct tail_request *last; /* of its requests, which are done in their order */
 	bool done;
-	sem_t settled; /* posted once: the request is done, or its thread is to lead */
-	struct request *next;
+	sem_t changed;
 };
 
 struct tail {
@@ -46,7 +42,7 @@ struct tail {
 	pthread_cond_t free; /* nobody leads and somebody who is no request wants to */
 	unsigned wanting;    /* how many */
 	pthread_cond_t grown;
-	struct request *first, **last;
+	struct tail_request *first, **last;
 	bool leading;
 	bool woken;
 	uint64_t pending_wanted; /* the integrator is woken when so many wait for it */
@@ -105,7 +101,7 @@ static bool is_known(const struct tail *t, struct tail_record *r, const struct g
 }
 
 /* False when the group is full. */
-static bool take_record(struct tail *t, struct request *q, int64_t now)
+static bool take_record(struct tail *t, struct tail_request *q, int64_t now)
 {
 	struct tail_record *r = &q->record[q->next_record];
 	struct group_slot *slot = slot_of(t, r->id);
@@ -132,11 +128,11 @@ static bool take_record(struct tail *t, struct request *q, int64_t now)
 }
 
 /* Number the records of these requests until the group is full; returns the first request that is not finished. */
-static struct request *build_group(struct tail *t, struct request *batch, int64_t now)
+static struct tail_request *build_group(struct tail *t, struct tail_request *batch, int64_t now)
 {
 	audit_group_begin(&t->group, t->size);
 	t->stamp++;
-	struct request *q = batch;
+	struct tail_request *q = batch;
 	for (; q != NULL; q = q->next)
 		while (q->next_record < q->count)
 			if (!take_record(t, q, now))
@@ -144,10 +140,10 @@ static struct request *build_group(struct tail *t, struct request *batch, int64_
 	return q;
 }
 
-static void refuse_group(struct tail *t, struct request *batch, const char *why)
+static void refuse_group(struct tail *t, struct tail_request *batch, const char *why)
 {
 	uint64_t first = t->group.first;
-	for (struct request *q = batch; q != NULL; q = q->next)
+	for (struct tail_request *q = batch; q != NULL; q = q->next)
 		for (size_t i = 0; i < q->next_record; i++) {
 			struct tail_record *r = &q->record[i];
 			if (r->code != E_OK || r->index < first)
@@ -172,7 +168,7 @@ static void know_fresh(struct tail *t, const struct tail_record *r)
 }
 
 /* Under the lock, after the sync: the group is part of the log. */
-static void accept_group(struct tail *t, struct request *batch, uint64_t offset)
+static void accept_group(struct tail *t, struct tail_request *batch, uint64_t offset)
 {
 	size_t have = (size_t)(t->size - t->base), count = t->group.count;
 	if (have + count > t->room) {
@@ -190,7 +186,7 @@ static void accept_group(struct tail *t, struct request *batch, uint64_t offset)
 	t->size += count;
 	if (count > 0)
 		t->written = offset + t->group.bytes.len;
-	for (struct request *q = batch; q != NULL; q = q->next)
+	for (struct tail_request *q = batch; q != NULL; q = q->next)
 		for (size_t i = 0; i < q->next_record; i++)
 			if (q->record[i].code == E_OK && q->record[i].index >= t->group.first)
 				know_fresh(t, &q->record[i]);
@@ -201,7 +197,7 @@ static st write_group(struct scope *s, struct tail *t, uint64_t *out_offset)
 	*out_offset = t->segments.end;
 	if (t->group.count == 0)
 		return OK;
-	if (t->size - t->base > PENDING_MAX)
+	if (t->size - tail_base(t) > PENDING_MAX)
 		return fail(s, E_UNAVAILABLE, "%u records wait to be written into bundles: look for the reason in auditd's log",
 			    PENDING_MAX);
 	audit_group_end(&t->group);
@@ -212,19 +208,21 @@ static st write_group(struct scope *s, struct tail *t, uint64_t *out_offset)
 }
 
 /* Each thread is woken once, by its own semaphore: a common condition would wake all of them for every group. */
-static void finish(struct request *batch, const struct request *end)
+static void finish(struct tail_request *batch, const struct tail_request *end)
 {
-	for (struct request *q = batch, *next; q != end; q = next) {
+	for (struct tail_request *q = batch, *next; q != end; q = next) {
 		next = q->next; /* a done one belongs to its thread again */
-		q->done = true;
-		(void)sem_post(&q->settled);
+		if (q != q->turn->last)
+			continue;
+		q->turn->done = true;
+		(void)sem_post(&q->turn->changed);
 	}
 }
 
 /* With the lock: take all that wait, write them without the lock, tell them. */
 static void lead(struct tail *t)
 {
-	struct request *batch = t->first;
+	struct tail_request *batch = t->first;
 	t->first = NULL;
 	t->last = &t->first;
 	(void)pthread_mutex_unlock(&t->lock);
@@ -232,7 +230,7 @@ static void lead(struct tail *t)
 	scope_init(&s, NULL);
 	while (batch != NULL) {
 		uint64_t offset;
-		struct request *unfinished = build_group(t, batch, scope_now(&s));
+		struct tail_request *unfinished = build_group(t, batch, scope_now(&s));
 		st status = write_group(&s, t, &offset);
 		if (status.code != E_OK) {
 			log_failure(&s, "a group of records is refused");
@@ -256,40 +254,55 @@ static void hand_on(struct tail *t)
 	if (t->wanting > 0)
 		(void)pthread_cond_signal(&t->free);
 	else if (t->first != NULL)
-		(void)sem_post(&t->first->settled);
+		(void)sem_post(&t->first->turn->changed);
 	if (t->size - t->base >= t->pending_wanted)
 		(void)pthread_cond_signal(&t->grown);
 }
 
-/* True when the caller must lead; else its request is done. */
-static bool wait_for_turn(struct tail *t, struct request *q)
+/* True when the caller must lead; else its requests are done. */
+static bool wait_for_turn(struct tail *t, struct tail_request *first, struct tail_turn *turn)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	*t->last = q;
-	t->last = &q->next;
+	*t->last = first;
+	t->last = &turn->last->next;
 	if (!t->leading && t->wanting == 0) {
 		t->leading = true;
 		return true;
 	}
 	(void)pthread_mutex_unlock(&t->lock);
-	while (sem_wait(&q->settled) != 0)
+	while (sem_wait(&turn->changed) != 0)
 		; /* interrupted */
-	if (q->done)
+	if (turn->done)
 		return false;
 	(void)pthread_mutex_lock(&t->lock);
 	return true;
 }
 
-void tail_append(struct scope *s, struct tail *t, const char *by, struct tail_record *record, size_t count)
+void tail_append_all(struct tail *t, struct tail_request *request, size_t count)
 {
-	struct request q = { .record = record, .count = count, .by = by, .scope = s };
-	(void)sem_init(&q.settled, 0, 0);
-	if (wait_for_turn(t, &q)) {
+	if (count == 0)
+		return;
+	struct tail_turn turn = { .last = &request[count - 1] };
+	(void)sem_init(&turn.changed, 0, 0);
+	for (size_t i = 0; i < count; i++) {
+		request[i].turn = &turn;
+		request[i].next_record = 0;
+		request[i].next = i + 1 < count ? &request[i + 1] : NULL;
+	}
+	if (wait_for_turn(t, request, &turn)) {
 		lead(t);
 		hand_on(t);
 		(void)pthread_mutex_unlock(&t->lock);
 	}
-	(void)sem_destroy(&q.settled);
+	(void)sem_destroy(&turn.changed);
+	for (size_t i = 0; i < count; i++)
+		request[i].turn = NULL;
+}
+
+void tail_append(struct scope *s, struct tail *t, const char *by, struct tail_record *record, size_t count)
+{
+	struct tail_request request = { .scope = s, .by = by, .record = record, .count = count };
+	tail_append_all(t, &request, 1);
 }
 
 /* ---- what others ask ---- */

@@ -15,9 +15,21 @@ struct tail_record {
 	enum audit_class class;
 	bool of_stamp; /* made by the time-stamping of a checkpoint: it calls for no time-stamp */
 	enum code code;
-	const char *message; /* in the scope given to tail_append */
+	const char *message; /* in the request's scope */
 	uint64_t index;
 	bool known; /* it was there already */
+};
+
+/* The records of one writer, who waits for all of them. */
+struct tail_request {
+	struct scope *scope; /* for messages */
+	const char *by;
+	struct tail_record *record;
+	size_t count;
+	/* The tail's own: */
+	size_t next_record;
+	struct tail_turn *turn;
+	struct tail_request *next;
 };
 
 struct tail;
@@ -32,7 +44,10 @@ st tail_first(struct scope *s, const char *dir, uint64_t *out);
 void tail_know(struct tail *t, const uint8_t id[16], uint64_t index);
 bool tail_has(struct tail *t, const uint8_t id[16], uint64_t *out_index);
 
-/* Returns when these records are durable and numbered, or refused one by one. */
+/* Returns when all records of these requests are durable and numbered, or refused one by one. Those of one call get into one group
+ * if it holds them. */
+void tail_append_all(struct tail *t, struct tail_request *request, size_t count);
+/* One request. */
 void tail_append(struct scope *s, struct tail *t, const char *by, struct tail_record *record, size_t count);
 /* Leaves acknowledged. */
 uint64_t tail_size(struct tail *t);
