@@ -5,6 +5,21 @@
 #pragma once
 #include "scope.h"
 
+/* The leak checker of a sanitizer build stops the process with ptrace to look at its memory: let it. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SECRET_UNDER_SANITIZER true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SECRET_UNDER_SANITIZER true
+#endif
+#endif
+#ifndef SECRET_UNDER_SANITIZER
+#define SECRET_UNDER_SANITIZER false
+#endif
+
+/* From now on nothing of this process gets into a core dump, its own nor one by systemd-coredump, and others of the same user do not
+ * read its memory. E_IO. What it starts begins anew with the latter. */
+st secret_process(struct scope *s);
 /* Whole pages for `len` octets, zeroed, never swapped and in no dump. E_IO when the limit of locked memory is too low. */
 st secret_new(struct scope *s, size_t len, void **out);
 /* Wipes; NULL is fine. */

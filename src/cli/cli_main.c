@@ -5,6 +5,7 @@
 #include "log.h"
 #include "pki_certificate.h"
 #include "pki_pem.h"
+#include "secret.h"
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -136,7 +137,9 @@ int cli_main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	struct cli c = { 0 };
 	bool help = argc == 1;
-	st result = cli_parse(&s, &c, argc, argv, &help);
+	st result = secret_process(&s); /* PINs and shares pass through it */
+	if (result.code == E_OK)
+		result = cli_parse(&s, &c, argc, argv, &help);
 	if (result.code == E_OK && c.version)
 		return printf("chancery %s\n", CHANCERY_VERSION) > 0 ? 0 : code_row(E_IO)->exit_code;
 	if (result.code == E_OK && (help || argc == 1))

@@ -3,6 +3,7 @@
 #include "daemon_process.h"
 #include "file.h"
 #include "sandbox.h"
+#include "secret.h"
 #include "unit.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -123,7 +124,7 @@ static int try_forbidden_calls(const void *conf, int argc, char **argv)
 	got_through |= refused(socket(AF_INET6, SOCK_DGRAM, 0)) ? 0 : 2;
 	got_through |= refused(socket(AF_NETLINK, SOCK_RAW, 0)) ? 0 : 4;
 	got_through |= refused(execv("/bin/true", arguments)) ? 0 : 8;
-	got_through |= SANDBOX_UNDER_SANITIZER || refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)) ? 0 : 16;
+	got_through |= SECRET_UNDER_SANITIZER || refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)) ? 0 : 16;
 	got_through |= refused(chroot("/")) ? 0 : 32;
 	AUTO_FD local = socket(AF_UNIX, SOCK_STREAM, 0);
 	got_through |= local >= 0 ? 0 : 64;

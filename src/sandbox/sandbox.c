@@ -5,36 +5,19 @@
  * calls give EPERM, so that a library that merely tries goes on. The file system is fenced by daemon_fence.c.
  */
 #include "sandbox.h"
-#include "file.h"
+#include "secret.h"
 #include <errno.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* A debugger that started this process sees its memory anyway; so strace -f in the tests can read what it shows. */
-static bool is_traced(struct scope *s)
-{
-	span status;
-	if (file_read(s, "/proc/self/status", 65536, &status).code != E_OK) {
-		scope_clear_error(s);
-		return false;
-	}
-	return strstr(scope_cstr(s, status), "\nTracerPid:\t0\n") == NULL;
-}
-
 st sandbox_harden(struct scope *s)
 {
-	const struct rlimit no_core = { 0, 0 };
 	(void)umask(077);
-	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
-		return fail_errno(s, E_IO, "switching core dumps off");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return fail_errno(s, E_IO, "giving up new privileges");
-	if (!SANDBOX_UNDER_SANITIZER && !is_traced(s) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-		return fail_errno(s, E_IO, "closing the process to debuggers");
-	return OK;
+	return secret_process(s);
 }
 
 /* clang-format off */
@@ -59,7 +42,7 @@ static st refuse_calls(struct scope *s, scmp_filter_ctx filter)
 		int call = seccomp_syscall_resolve_name(refused[i]);
 		if (call == __NR_SCMP_ERROR)
 			continue; /* newer than this libseccomp: the kernel's default stays */
-		if (SANDBOX_UNDER_SANITIZER && strcmp(refused[i], "ptrace") == 0)
+		if (SECRET_UNDER_SANITIZER && strcmp(refused[i], "ptrace") == 0)
 			continue;
 		if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0) != 0)
 			return fail(s, E_IO, "libseccomp takes no rule for %s", refused[i]);

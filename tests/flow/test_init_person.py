@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -142,6 +143,19 @@ def test_without_a_terminal_it_says_so_and_makes_nothing(place, words):
     done = subprocess.run([TOOL, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True)
     assert done.returncode == 3 and "terminal" in done.stderr and "nothing was made" in done.stderr, done.stderr
     assert not (place / "home").exists()
+
+
+def test_what_was_typed_is_in_no_core_dump(tmp_path, words):
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    if most == 0:
+        pytest.skip("no process may dump here, so that this would prove nothing")
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    person = Person(*with_value(words, "--home", f"{tmp_path}/home"))
+    person.answer("New PIN of token log, zone log: ", pin("log", "log"))
+    person.wait_for("The same PIN again: ")
+    os.kill(person.pid, signal.SIGSEGV)
+    _, status = os.waitpid(person.pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGSEGV and not os.WCOREDUMP(status)
 
 
 # ---- the founding, interrupted three times ----
