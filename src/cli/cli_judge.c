@@ -1,6 +1,7 @@
 /* Operations with quorum in a log, judged again one by one as their records come. */
 #include "cli_judge.h"
 #include "audit_log.h"
+#include "control_execution.h"
 #include "file.h"
 #include "text.h"
 #include <stdio.h>
@@ -23,7 +24,7 @@ struct cli_judge {
 	struct control_head founding;
 	json_t *findings;
 	json_t *old_crls; /* carried out with a management CRL older than 24 hours */
-	uint64_t executed, refused;
+	uint64_t executed, refused, used_count;
 	struct control_range *removed; /* records without content, in order */
 	size_t removed_ranges;
 	struct cli_purge *purge;
@@ -110,7 +111,7 @@ static void judge_entry(struct scope *s, struct cli_judge *j, const struct audit
 
 static bool used_before(struct cli_judge *j, const uint8_t proposal[CONTROL_HASH_LEN])
 {
-	for (uint64_t i = 0; i < j->executed; i++)
+	for (uint64_t i = 0; i < j->used_count; i++)
 		if (memcmp(j->used[i].proposal, proposal, CONTROL_HASH_LEN) == 0)
 			return true;
 	return false;
@@ -125,15 +126,32 @@ static st check_instance(struct scope *s, const struct control_register *r, span
 	return OK;
 }
 
+/* The instance itself says that it was it, and which number it gave it. */
+static st check_execution(struct scope *s, const struct cli_judge *j, const struct audit_envelope *e,
+			  const struct control_signed *o, span instance)
+{
+	int64_t sequence;
+	struct control_execution x = { .instance = instance };
+	TRY(audit_field_number(s, &e->record, "sequence", &sequence));
+	if (audit_field_of(&e->record, "signature") != NULL)
+		TRY(audit_field_base64(s, &e->record, "signature", &x.signature));
+	x.sequence = sequence < 0 ? 0 : (uint64_t)sequence;
+	memcpy(x.proposal, o->proposal.hash, sizeof x.proposal);
+	return control_execution_check(s, j->r, &x);
+}
+
 static st check_executed(struct scope *s, struct cli_judge *j, const struct audit_envelope *e, struct control_signed *o)
 {
 	span file, instance;
 	TRY(audit_field_base64(s, &e->record, "file", &file));
 	TRY(audit_field_text(s, &e->record, "instance", &instance));
 	TRY(control_signed_read(s, file, o));
-	if (o->proposal.operation->executor == CONTROL_BY_KEYD) /* a ca has no key of its own there */
+	bool by_keyd = o->proposal.operation->executor == CONTROL_BY_KEYD; /* a ca has no key of its own there */
+	if (by_keyd)
 		TRY(check_instance(s, j->r, instance));
 	TRY(control_check(s, j->r, o, scope_cstr(s, instance), audit_envelope_time(e)));
+	if (by_keyd)
+		TRY(check_execution(s, j, e, o, instance));
 	//= control#nonce a proposal is carried out once
 	if (used_before(j, o->proposal.hash))
 		return fail(s, E_CONFLICT, "this proposal was carried out before");
@@ -169,19 +187,28 @@ static uint64_t entries_of(struct scope *s, const struct audit_envelope *e)
 	return status.code == E_OK ? o->proposal.entries : 0;
 }
 
+static void note_used(struct cli_judge *j, const struct control_proposal *p)
+{
+	j->used = heap_grow(j->used, (size_t)(j->used_count + 1) * sizeof *j->used);
+	memcpy(j->used[j->used_count++].proposal, p->hash, CONTROL_HASH_LEN);
+}
+
+/* What was not carried out uses nothing up: a forged record ahead of the true one takes nothing from that. */
 static void judge_executed(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)
 {
 	struct control_signed *o = scope_new(s, struct control_signed);
-	if (check_executed(s, j, e, o).code != E_OK)
-		find(j, e, "it should not have been carried out: %s", s->message);
-	else if (control_proposal_old_crl(&o->proposal) != 0)
-		note_old_crl(s, j, e, &o->proposal);
 	if (j->executed == EXECUTED_MAX) {
 		j->status = fail(j->s, E_LIMIT, "more than %u operations cannot be judged at once", EXECUTED_MAX);
 		return;
 	}
-	j->used = heap_grow(j->used, (size_t)(j->executed + 1) * sizeof *j->used);
-	memcpy(j->used[j->executed++].proposal, o->proposal.hash, CONTROL_HASH_LEN);
+	j->executed++;
+	if (check_executed(s, j, e, o).code != E_OK) {
+		find(j, e, "it should not have been carried out: %s", s->message);
+		return;
+	}
+	note_used(j, &o->proposal);
+	if (control_proposal_old_crl(&o->proposal) != 0)
+		note_old_crl(s, j, e, &o->proposal);
 }
 
 /* ---- those that are in the log before the entries that they speak of: a founding's journals come one after the other ---- */

@@ -9,6 +9,8 @@
 
 static const struct report_kind kinds[] = {
 	{ AUDIT_OPERATION_REFUSED, "an operation without its quorum, or that was none", NULL, NULL, "reason" },
+	{ AUDIT_OPERATION_FORGED, "somebody wrote an operation in the name of a keyd that did not carry it out", NULL, NULL,
+	  "reason" },
 	{ AUDIT_KEY_REFUSED, "a key was asked for what it may not do", NULL, NULL, "reason" },
 	{ AUDIT_GROUP_ACTIVATED, "a key group opened with a management CRL older than 24 hours", "old_crl", NULL, "old_crl" },
 	{ AUDIT_COPY_REFUSED, "the second place of the log holds another history", NULL, NULL, "reason" },

@@ -1,5 +1,6 @@
 #include "control_activation.h"
 #include "control_entries.h"
+#include "control_execution.h"
 #include "control_unit.h"
 
 /* A register that knows the instance keyd/ca, a proposal to activate, and what that instance says of it. */
@@ -369,6 +370,52 @@ static void the_register_as_a_file_leads_to_the_same_head(void **state)
 	control_register_free(two);
 }
 
+/* ---- an execution ---- */
+
+static span signed_execution(struct world *w, const struct control_execution *e, EVP_PKEY *key)
+{
+	AUTO_BUF text;
+	buf_init(&text, 0);
+	assert_ok(&w->s, control_execution_text(&w->s, e, &text));
+	return unit_sign(&w->s, key, buf_span(&text));
+}
+
+//= control#forged only what this instance signed counts as its own
+static void an_execution_is_the_instance_s_own_for_this_number_and_this_proposal(void **state)
+{
+	struct world *w = *state;
+	struct control_execution e = { .instance = span_str("keyd/ca"), .sequence = 7 };
+	memcpy(e.proposal, w->o->proposal.hash, sizeof e.proposal);
+	span own = signed_execution(w, &e, w->identity);
+	assert_fails(&w->s, E_CRYPTO, control_execution_check(&w->s, w->r, &e));
+	e.signature = signed_execution(w, &e, w->other);
+	assert_fails(&w->s, E_CRYPTO, control_execution_check(&w->s, w->r, &e));
+	e.signature = own;
+	assert_ok(&w->s, control_execution_check(&w->s, w->r, &e));
+	e.sequence = 8;
+	assert_fails(&w->s, E_CRYPTO, control_execution_check(&w->s, w->r, &e));
+	e.sequence = 7;
+	e.proposal[0] ^= 1;
+	assert_fails(&w->s, E_CRYPTO, control_execution_check(&w->s, w->r, &e));
+	e.proposal[0] ^= 1;
+	e.instance = span_str("keyd/other");
+	assert_fails(&w->s, E_CRYPTO, control_execution_check(&w->s, w->r, &e));
+	e.instance = span_str("keyd/nobody");
+	assert_fails(&w->s, E_DENIED, control_execution_check(&w->s, w->r, &e));
+}
+
+static void an_instance_that_is_retired_executes_nothing(void **state)
+{
+	struct world *w = *state;
+	struct control_execution e = { .instance = span_str("keyd/ca"), .sequence = 1 };
+	e.signature = signed_execution(w, &e, w->identity);
+	assert_ok(&w->s, control_execution_check(&w->s, w->r, &e));
+	struct control_proposal p = unit_proposal(&w->s, w->r, "instance.retire");
+	unit_add(&w->s, &p, "name", "keyd/ca");
+	assert_ok(&w->s, unit_apply(&w->s, w->r, &p));
+	assert_fails(&w->s, E_DENIED, control_execution_check(&w->s, w->r, &e));
+}
+
 int main(void)
 {
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, build, remove_world)
@@ -383,6 +430,8 @@ int main(void)
 		IN_WORLD(a_share_says_to_which_key_it_is_sealed_and_what_made_it),
 		IN_WORLD(files_of_shares_are_strict),
 		IN_WORLD(the_register_as_a_file_leads_to_the_same_head),
+		IN_WORLD(an_execution_is_the_instance_s_own_for_this_number_and_this_proposal),
+		IN_WORLD(an_instance_that_is_retired_executes_nothing),
 	};
 	return cmocka_run_group_tests(all, NULL, NULL);
 }

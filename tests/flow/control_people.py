@@ -115,10 +115,10 @@ def put_on_record(auditd_socket, event, file, kind=1, when=0, **fields):
     return put_record(auditd_socket, event, kind, when, **known)
 
 
-def put_record(auditd_socket, event, kind=1, when=0, **fields):
+def put_record(auditd_socket, event, kind=1, when=0, component="ca", **fields):
     """Any record with these fields; its index."""
     identity = os.urandom(16)
-    record = dict(v=1, id=identity.hex(), time=ct.moment(when or 0), event=event, component="ca", tx=os.urandom(16).hex(), **fields)
+    record = dict(v=1, id=identity.hex(), time=ct.moment(when or 0), event=event, component=component, tx=os.urandom(16).hex(), **fields)
     client = kc.Client(auditd_socket)
     r = kc.Reader(client.call(kind, kc.u16(1) + identity + kc.counted(json.dumps(record, separators=(",", ":")))))
     client.close()

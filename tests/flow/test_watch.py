@@ -142,7 +142,7 @@ def test_a_provider_that_is_well_has_no_alert(provider):
     within(10, lambda: provider.call("alert", "list").returncode == 0)
     assert provider.open_alerts() == {} and "none is open" in provider.check("alert", "list")
     listed = {rule["rule"] for rule in provider.json("alert", "rules")}
-    assert {"quorum-refused", "shares-wrong", "logins-failed", "clock-lost", "crl-late", "status-mismatch", "log-not-copied", "stamp-late",
+    assert {"quorum-refused", "operation-forged", "shares-wrong", "logins-failed", "clock-lost", "crl-late", "status-mismatch", "log-not-copied", "stamp-late",
             "refusals"} <= listed
 
 

@@ -4,11 +4,13 @@
 #include "keyd_control.h"
 #include "audit_record.h"
 #include "control_entries.h"
+#include "control_execution.h"
 #include "digest.h"
 #include "file.h"
 #include "log.h"
 #include "text.h"
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define LOCKED_HEAP   65536
@@ -82,8 +84,7 @@ st keyd_control_start(struct scope *s, struct keyd *d)
 
 static void forget_late(struct keyd_late *late)
 {
-	free(late->file);
-	free(late->instance);
+	free(late->leaf);
 }
 
 void keyd_control_stop(struct keyd *d)
@@ -113,50 +114,105 @@ static const struct {
 	{ "group.reshare", keyd_note_reshare },
 };
 
-/* Judged as at the time of its record: who may write records may not thereby approve. `*out_late`: the register has not come so far. */
-static st judge(struct scope *s, struct keyd *d, span file, const char *instance, int64_t at, bool *out_late)
+#define NOTED (sizeof noted / sizeof noted[0])
+
+/* NOTED when it is none of them. */
+static size_t noted_as(const struct control_proposal *p)
 {
-	struct control_signed *o = scope_new(s, struct control_signed);
+	size_t i = 0;
+	while (i < NOTED && strcmp(p->operation->name, noted[i].operation) != 0)
+		i++;
+	return i;
+}
+
+/* Judged as at the time of its record: who may write records may not thereby approve. `*out_late`: the register has not come so far. */
+static st judge(struct scope *s, struct keyd *d, const struct control_signed *o, const char *instance, int64_t at,
+		bool *out_late)
+{
 	bool here = strcmp(instance, d->control->instance) == 0;
-	*out_late = false;
+	size_t as = noted_as(&o->proposal);
+	if (as == NOTED)
+		return OK;
+	*out_late = o->proposal.entries > control_register_head(d->control->persons).entries;
+	if (*out_late)
+		return OK;
+	TRY(control_check(s, d->control->persons, o, instance, at));
+	return noted[as].note(s, d, &o->proposal, here);
+}
+
+/* What another wrote in the name of this instance is said once, and counts for nothing. */
+static void note_forged(struct keyd_forged *f, uint64_t index, const char *why)
+{
+	if (f->records++ == 0)
+		f->first = index;
+	f->last = index;
+	(void)snprintf(f->why, sizeof f->why, "%s", why);
+}
+
+static st read_execution(struct scope *s, const struct audit_envelope *envelope, struct control_signed *o,
+			 struct control_execution *e)
+{
+	span file;
+	int64_t sequence;
+	const struct audit_record *r = &envelope->record;
+	TRY(audit_field_base64(s, r, "file", &file));
+	TRY(audit_field_number(s, r, "sequence", &sequence));
+	if (audit_field_of(r, "signature") != NULL)
+		TRY(audit_field_base64(s, r, "signature", &e->signature));
 	TRY(control_signed_read(s, file, o));
-	for (size_t i = 0; i < sizeof noted / sizeof noted[0]; i++) {
-		if (strcmp(o->proposal.operation->name, noted[i].operation) != 0)
-			continue;
-		*out_late = o->proposal.entries > control_register_head(d->control->persons).entries;
-		if (*out_late)
-			return OK;
-		TRY(control_check(s, d->control->persons, o, instance, at));
-		return noted[i].note(s, d, &o->proposal, here);
-	}
+	e->sequence = sequence < 0 ? 0 : (uint64_t)sequence;
+	memcpy(e->proposal, o->proposal.hash, sizeof e->proposal);
 	return OK;
 }
 
-static st keep_for_later(struct scope *s, struct keyd_control *c, const struct audit_envelope *envelope, span file,
-			 const char *instance)
+/* `*out_late`: the register does not know that instance yet, which may be because it has not come so far. */
+static st check_signed(struct scope *s, const struct keyd *d, const struct audit_envelope *envelope, struct control_signed *o,
+		       struct control_execution *e, bool *out_late)
+{
+	const struct control_register *persons = d->control->persons;
+	TRY(read_execution(s, envelope, o, e));
+	*out_late = control_instance_named(persons, e->instance) == NULL &&
+		    o->proposal.entries > control_register_head(persons).entries;
+	return *out_late ? OK : control_execution_check(s, persons, e);
+}
+
+/* Several keyds may hold the keys of one zone, each as an instance of its own. */
+static bool is_of_zone(struct scope *s, const struct keyd *d, const struct audit_envelope *envelope)
+{
+	return span_is(envelope->record.component, scope_printf(s, "keyd/%s", d->conf->zone));
+}
+
+static st keep_for_later(struct scope *s, struct keyd_control *c, const struct audit_leaf *leaf)
 {
 	if (c->lates == KEYD_LATE_MAX)
 		return fail(s, E_LIMIT, "more than %d operations speak of entries of the register that are not there",
 			    KEYD_LATE_MAX);
 	c->late = heap_grow(c->late, (c->lates + 1) * sizeof *c->late);
 	struct keyd_late *late = &c->late[c->lates++];
-	*late = (struct keyd_late){ .file = heap_alloc(file.len),
-				    .len = file.len,
-				    .index = envelope->seq,
-				    .at = audit_envelope_time(envelope),
-				    .instance = heap_copy_str(instance) };
-	memcpy(late->file, file.data, file.len);
+	*late = (struct keyd_late){ .leaf = heap_alloc(leaf->bytes.len), .len = leaf->bytes.len, .index = leaf->index };
+	memcpy(late->leaf, leaf->bytes.data, leaf->bytes.len);
 	return OK;
 }
 
-static st note_approved(struct scope *s, struct keyd *d, const struct audit_envelope *envelope, span instance)
+//= control#forged only what this instance signed counts as its own
+static st note_executed(struct scope *s, struct keyd *d, const struct audit_envelope *envelope, bool *out_late)
 {
-	span file;
-	bool is_late;
-	const char *name = scope_cstr(s, instance);
-	TRY(audit_field_base64(s, &envelope->record, "file", &file));
-	TRY(judge(s, d, file, name, audit_envelope_time(envelope), &is_late));
-	return is_late ? keep_for_later(s, d->control, envelope, file, name) : OK;
+	struct keyd_control *c = d->control;
+	struct control_signed *o = scope_new(s, struct control_signed);
+	struct control_execution e = { .sequence = 0 };
+	*out_late = false;
+	TRY(audit_field_text(s, &envelope->record, "instance", &e.instance));
+	bool here = span_is(e.instance, c->instance);
+	if (!here && !is_of_zone(s, d, envelope))
+		return OK;
+	st status = check_signed(s, d, envelope, o, &e, out_late);
+	if (status.code != E_OK && status.code != E_DENIED && here) /* a keyd that is not on the register does nothing */
+		note_forged(&c->forged, envelope->seq, s->message);
+	if (status.code != E_OK || *out_late)
+		return status;
+	if (here && e.sequence > c->seen)
+		c->seen = e.sequence;
+	return judge(s, d, o, scope_cstr(s, e.instance), audit_envelope_time(envelope), out_late);
 }
 
 /* Those that still have to wait stay, in their order. */
@@ -167,10 +223,13 @@ static void judge_late(struct keyd *d)
 	for (size_t i = 0; i < c->lates; i++) {
 		AUTO_SCOPE aside;
 		scope_init(&aside, NULL);
-		bool is_late;
+		bool is_late = false;
+		struct audit_envelope envelope;
 		struct keyd_late *late = &c->late[i];
-		st judged = judge(&aside, d, span_of(late->file, late->len), late->instance, late->at, &is_late);
-		if (judged.code != E_OK)
+		st status = audit_envelope_read(&aside, span_of(late->leaf, late->len), &envelope);
+		if (status.code == E_OK)
+			status = note_executed(&aside, d, &envelope, &is_late);
+		if (status.code != E_OK)
 			log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)late->index,
 				aside.message);
 		if (is_late)
@@ -191,23 +250,24 @@ static st apply_entry(struct scope *s, struct keyd *d, const struct audit_envelo
 	return OK;
 }
 
-/* Several keyds may hold the keys of one zone, each as an instance of its own. */
-static bool is_of_zone(struct scope *s, const struct keyd *d, const struct audit_envelope *envelope)
+static st take_executed(struct scope *s, struct keyd *d, const struct audit_envelope *envelope, const struct audit_leaf *leaf)
 {
-	return span_is(envelope->record.component, scope_printf(s, "keyd/%s", d->conf->zone));
+	bool is_late;
+	TRY(note_executed(s, d, envelope, &is_late));
+	return is_late ? keep_for_later(s, d->control, leaf) : OK;
 }
 
-static st note_executed(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
+/* Whoever writes this instead speaks of records that stand before it, and says that they are forged. */
+static st note_told(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
 {
 	span instance;
-	int64_t sequence;
+	int64_t last;
+	struct keyd_forged *f = &d->control->forged;
 	TRY(audit_field_text(s, &envelope->record, "instance", &instance));
-	if (!span_is(instance, d->control->instance))
-		return is_of_zone(s, d, envelope) ? note_approved(s, d, envelope, instance) : OK;
-	TRY(audit_field_number(s, &envelope->record, "sequence", &sequence));
-	if (sequence > 0 && (uint64_t)sequence > d->control->seen)
-		d->control->seen = (uint64_t)sequence;
-	return note_approved(s, d, envelope, instance);
+	TRY(audit_field_number(s, &envelope->record, "last", &last));
+	if (span_is(instance, d->control->instance) && (uint64_t)last < envelope->seq && (uint64_t)last >= f->last)
+		f->records = 0;
+	return OK;
 }
 
 static st note_reshared(struct scope *s, struct keyd *d, const struct audit_envelope *envelope)
@@ -236,7 +296,9 @@ static void take_leaf(struct keyd *d, const struct audit_leaf *leaf)
 	if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_REGISTER_CHANGED))
 		status = apply_entry(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_EXECUTED))
-		status = note_executed(&aside, d, &envelope);
+		status = take_executed(&aside, d, &envelope, leaf);
+	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_OPERATION_FORGED))
+		status = note_told(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_GROUP_RESHARED))
 		status = note_reshared(&aside, d, &envelope);
 	else if (status.code == E_OK && envelope.record.row == audit_row(AUDIT_CRL_RECORDED))
@@ -267,6 +329,26 @@ static st read_on(struct scope *s, struct keyd *d)
 		if (count == 0 || d->control->read >= total)
 			return OK;
 	}
+}
+
+/* Said with the next reading when it cannot be said now; what a restart forgets it finds again. */
+static void tell_forged(struct scope *s, struct keyd *d)
+{
+	struct keyd_forged *f = &d->control->forged;
+	if (f->records == 0 || d->recorder == NULL)
+		return;
+	AUTO_EVENT e;
+	audit_begin(&e, s, AUDIT_OPERATION_FORGED);
+	audit_str(&e, "instance", d->control->instance);
+	audit_number(&e, "records", (int64_t)f->records);
+	audit_number(&e, "first", (int64_t)f->first);
+	audit_number(&e, "last", (int64_t)f->last);
+	audit_text(&e, "reason", span_str(f->why));
+	if (audit_finish(s, &e).code != E_OK)
+		log_failure(s, "recording that somebody writes operations in the name of this keyd");
+	else
+		keyd_recorder_put(d->recorder, &e);
+	f->records = 0;
 }
 
 /* ---- what was kept, and the log ---- */
@@ -328,6 +410,7 @@ static st compare(struct scope *s, struct keyd *d)
 st keyd_control_follow(struct scope *s, struct keyd *d)
 {
 	TRY(read_on(s, d));
+	tell_forged(s, d);
 	if (!d->control->sound)
 		TRY(compare(s, d));
 	keyd_look_at_custodians(d);

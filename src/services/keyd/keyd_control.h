@@ -60,11 +60,15 @@ struct keyd_reshare {
 /* An operation that stands in the log before the entries of the register that it speaks of: journals of the founding come in one by one. */
 #define KEYD_LATE_MAX 1024
 struct keyd_late {
-	uint8_t *file;
+	uint8_t *leaf;
 	size_t len;
 	uint64_t index;
-	int64_t at;
-	char *instance;
+};
+
+/* Records that name this instance as who carried something out, and that it did not sign: so many, of which no operation.forged says yet. */
+struct keyd_forged {
+	uint64_t records, first, last;
+	char why[SCOPE_MESSAGE_MAX]; /* of the last */
 };
 
 struct keyd_control {
@@ -74,7 +78,8 @@ struct keyd_control {
 	uint64_t read; /* records of class control, so far */
 	bool sound;    /* state and log were compared */
 	struct keyd_control_state state;
-	uint64_t seen; /* highest sequence of an operation of this instance in the log */
+	uint64_t seen; /* highest sequence of an operation in the log that this instance signed */
+	struct keyd_forged forged;
 	struct keyd_nonce nonce[KEYD_NONCES_MAX];
 	struct keyd_opened opened;
 	struct keyd_reshare *reshare; /* in the order of the log */

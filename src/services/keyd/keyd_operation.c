@@ -3,6 +3,7 @@
  * record, and then it is done.
  */
 #include "keyd_control.h"
+#include "control_execution.h"
 #include "key_protocol.h"
 #include "log.h"
 #include "text.h"
@@ -78,13 +79,28 @@ static st commit(struct scope *s, struct keyd *d, struct audit_event *e)
 	return audit_commit(s, d->audit, e, &index);
 }
 
+/* Whoever may write records can write that number; the identity key says that it is ours. */
+static st sign_execution(struct scope *s, struct keyd *d, const struct control_signed *o, span *out_signature)
+{
+	struct control_execution execution = { .instance = span_str(d->control->instance),
+					       .sequence = d->control->state.sequence };
+	AUTO_BUF text;
+	buf_init(&text, 0);
+	memcpy(execution.proposal, o->proposal.hash, sizeof execution.proposal);
+	TRY(control_execution_text(s, &execution, &text));
+	return keyd_identity_sign(s, d, buf_span(&text), out_signature);
+}
+
 static st record_executed(struct scope *s, struct keyd *d, const struct control_signed *o, span file)
 {
+	span signature;
+	TRY(sign_execution(s, d, o, &signature));
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_OPERATION_EXECUTED);
 	put_operation(s, &e, d, o);
 	audit_number(&e, "sequence", (int64_t)d->control->state.sequence);
 	audit_number(&e, "signatures", (int64_t)d->control->state.signatures);
+	audit_base64(&e, "signature", signature);
 	audit_base64(&e, "file", file);
 	return commit(s, d, &e);
 }

@@ -17,6 +17,10 @@ static const struct watch_rule built_in[] = {
 	{ "shares-wrong", true, AUDIT_ALERT, NAMES("operation.refused"), NAMES(NULL), NAMES("instance"), "reason~share", NULL,
 	  1, MOMENT_DAY,
 	  "a share that does not belong to the activation was brought to a keyd: ask the custodians what they sent, and who carried it" },
+	{ "operation-forged", true, AUDIT_ALERT, NAMES("operation.forged"), NAMES(NULL), NAMES("instance"), NULL, NULL, 1,
+	  MOMENT_DAY,
+	  "somebody who may write records wrote that a keyd carried out operations, and it did not: `chancery audit show --event "
+	  "operation.forged` names the records, and `by` of those who wrote them" },
 	{ "keys-refused", true, AUDIT_WARNING, NAMES("key.refused"), NAMES(NULL), NAMES("zone", "key"), NULL, NULL, 10,
 	  10 * MINUTE,
 	  "keyd refuses what it is asked to sign: a service asks for what the key may not do, or is not what it was" },
