@@ -1,7 +1,8 @@
-/* The files that go between keyd and key custodians, and the register as a file, upon a founding document whose founders have signed the
+/* The files that go between keyd and key custodians, reviews of reports, and the register as a file, upon a founding document whose founders have signed the
  * seeds. What is read has one spelling. */
 #include "control_activation.h"
 #include "control_entries.h"
+#include "control_review.h"
 #include "fuzz.h"
 
 static const char founding[] =
@@ -57,6 +58,21 @@ static void try_shares(struct scope *s, span file)
 		same(control_custodian_file_write(s, &o, &a, &again), &again, file);
 }
 
+static void try_review(struct scope *s, span file, const struct control_register *r)
+{
+	struct control_review m;
+	struct control_report report;
+	AUTO_BUF again;
+	buf_init(&again, 0);
+	if (control_report_read(s, file, &report).code == E_OK)
+		same(control_report_write(s, &report, &again), &again, file);
+	buf_clear(&again);
+	if (control_review_read(s, file, &m).code != E_OK)
+		return;
+	same(control_review_write(s, &m, &again), &again, file);
+	check(control_review_check(s, r, &m, 0).code != E_OK); /* the founders are no auditors */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO_SCOPE s;
@@ -68,6 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_statement(&s, file, r);
 	scope_clear_error(&s);
 	try_shares(&s, file);
+	scope_clear_error(&s);
+	try_review(&s, file, r);
 	scope_clear_error(&s);
 	uint64_t before = control_register_head(r).entries;
 	bool taken = control_entries_apply(&s, r, file).code == E_OK;

@@ -164,8 +164,14 @@ static void malformed_records_are_refused(void **state)
 #define REVIEWED EVENT_OF("report.reviewed")
 	struct audit_record r;
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(EXPORTED "\"path\":\"x\",\"records\":7,\"operator\":\"x\"}"), &r));
-	assert_ok(&s,
-		  audit_record_read(&s, SPAN_LITERAL(REVIEWED "\"report\":\"0f\",\"person\":\"x\",\"operator\":\"x\"}"), &r));
+	assert_ok(
+		&s,
+		audit_record_read(
+			&s,
+			SPAN_LITERAL(
+				REVIEWED
+				"\"report\":\"0f\",\"person\":\"x\",\"conclusion\":\"x\",\"file\":\"AA==\",\"operator\":\"x\"}"),
+			&r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD TX ",\"size\":7}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD "\"component\":\"auditd\"," TX ",\"size\":7}"), &r));
 	assert_ok(&s, audit_record_read(&s, SPAN_LITERAL(HEAD TX ",\"size\":-7}"), &r));
@@ -187,7 +193,7 @@ static void malformed_records_are_refused(void **state)
 		HEAD TX ",\"size\":[1]}",
 		HEAD TX ",\"size\":\"7\"}",
 		EXPORTED "\"path\":7,\"records\":7,\"operator\":\"x\"}",
-		REVIEWED "\"report\":\"0g\",\"person\":\"x\",\"operator\":\"x\"}",
+		REVIEWED "\"report\":\"0g\",\"person\":\"x\",\"conclusion\":\"x\",\"file\":\"AA==\",\"operator\":\"x\"}",
 		HEAD TX ", \"size\":7}",
 		HEAD "\"tx\":\"00\",\"size\":7}",
 		HEAD TX ",\"size\":-0}",

@@ -64,6 +64,9 @@ static const struct cli_option show_options[] = {
 	{ .name = "limit", .value = "N", .help = "at most so many (default 50)" },
 	{ .name = "whole", .help = "every field of every record" },
 	{ .name = "log", .value = "DIR", .help = "directory of a log, instead of the auditd that runs: needs no installation" },
+	{ .name = "founding",
+	  .value = "FILE",
+	  .help = "founding document, by which reviews of reports are judged (default: EXPORT's, or this installation's)" },
 };
 static const struct cli_option verify_options[] = {
 	{ .name = "log",
@@ -111,14 +114,20 @@ static const struct cli_option report_options[] = {
 	{ .name = "founding", .value = "FILE", .help = "founding document (default: EXPORT's, or this installation's)" },
 };
 static const struct cli_option review_options[] = {
-	{ .name = "report",
-	  .value = "FILE",
-	  .required = true,
-	  .help = "the very file that was read: its SHA-256 goes on record" },
-	{ .name = "by", .value = "PERSON", .required = true, .help = "who read it, as on the register: p3" },
-	{ .name = "remarks",
+	{ .name = "report", .value = "FILE", .help = "the very file that was read: page or PDF of `audit report`" },
+	{ .name = "by", .value = "PERSON", .help = "who read it, as on the register: p7" },
+	{ .name = "role", .value = "ROLE", .help = "system-auditor (default) or compliance-officer" },
+	{ .name = "conclusion",
 	  .value = "TEXT",
-	  .help = "what is to be said of it; no names of persons, they could not be erased" },
+	  .help = "what the reader concludes; no names of persons, they could not be erased" },
+	{ .name = "token",
+	  .value = "LABEL",
+	  .help = "label of the reader's token, where it is on this machine; without it FILE.review is written, to be signed elsewhere" },
+	{ .name = "module", .value = "PATH", .help = "PKCS#11 module of the token (default: module in chancery.conf)" },
+	{ .name = "pin-fd", .value = "N", .help = "chancery-token reads the PIN there instead of asking at the terminal" },
+	{ .name = "signed",
+	  .value = "FILE",
+	  .help = "instead of --report: the review that `chancery-token review` has signed" },
 };
 static const struct cli_option reconcile_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
 static const struct cli_option purge_options[] = {
@@ -189,8 +198,8 @@ static const struct cli_command commands[] = {
 	  .without_configuration = true,
 	  .run = cli_audit_report },
 	{ .verb = "review",
-	  .summary = "Put on record that somebody reviewed a report",
-	  .example = "audit review --report october.pdf --by p7 --remarks 'two refusals followed up'",
+	  .summary = "Sign that you, an auditor on the register, reviewed a report, and put that on record",
+	  .example = "audit review --report october.pdf --by p7 --conclusion 'two refusals followed up' --token dirk",
 	  CLI_OPTIONS(review_options),
 	  .run = cli_audit_review },
 	{ .verb = "purge",

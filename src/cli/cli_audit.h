@@ -19,6 +19,9 @@ st cli_audit_check_proof(struct scope *s, struct cli *c);
 st cli_audit_reconcile(struct scope *s, struct cli *c);
 st cli_audit_report(struct scope *s, struct cli *c);
 st cli_audit_review(struct scope *s, struct cli *c);
+#define CLI_AUDIT_REPORT_MAX ((size_t)64 << 20)
+/* The file beside a report that says of which log it is (control_review.h). */
+const char *cli_audit_period(struct scope *s, const char *report);
 st cli_audit_purge(struct scope *s, struct cli *c);
 /* Verifies a log and judges its operations with quorum; every record goes to `report` too, unless that is NULL. What was found, in words, and the
  * exit code of the tool. */

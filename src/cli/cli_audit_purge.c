@@ -186,7 +186,7 @@ static st check_sound(struct scope *s, const struct cli_audit_source *source, st
 	TRY(audit_verify(s, &request, &found));
 	if (found.verdict == AUDIT_UNSOUND)
 		return fail(s, E_CRYPTO, "%s is not sound, nothing is removed: %s", source->log, found.problem);
-	TRY(cli_judge_purges(s, judge, source->log, found.checkpoint.origin));
+	TRY(cli_judge_trees(s, judge, source->log, found.checkpoint.origin));
 	TRY(cli_judge_end(judge, out));
 	if (json_array_size(out->findings) > 0)
 		return fail(

@@ -1,11 +1,10 @@
-/* `chancery audit report`: what happened in a period, for an internal auditor, from a log that is verified in the same pass; and `audit review`, the record
- * that somebody read it. */
+/* `chancery audit report`: what happened in a period, for an internal auditor, from a log that is verified in the same pass; and beside it, for who
+ * reviews it, of which log it is. */
 #include "cli_audit.h"
 #include "cli_audit_source.h"
 #include "cli_process.h"
-#include "cli_record.h"
-#include "cli_register.h"
 #include "cli_report.h"
+#include "control_review.h"
 #include "digest.h"
 #include "file.h"
 #include "moment.h"
@@ -13,9 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PAGE_MAX    ((size_t)16 << 20)
-#define REPORT_MAX  ((size_t)64 << 20)
-#define REMARKS_MAX 2000
+#define PAGE_MAX ((size_t)16 << 20)
 
 /* ---- PDF/A, by Debian's weasyprint ---- */
 
@@ -58,6 +55,22 @@ static st get_period(struct scope *s, const struct cli *c, int64_t *from, int64_
 	return OK;
 }
 
+/* For who reviews it: what the review will be signed over. */
+static st write_period(struct scope *s, const struct report *r, const char *path, span file)
+{
+	struct control_report of = {
+		.log = span_str(r->checkpoint.origin), .size = r->checkpoint.size, .from = r->from, .to = r->to
+	};
+	AUTO_BUF text;
+	buf_init(&text, 0);
+	if (of.size == 0) /* the log is not sound: there is nothing to sign off */
+		return OK;
+	memcpy(of.report, digest_new(s, DIGEST_SHA256, file).data, sizeof of.report);
+	memcpy(of.root, r->checkpoint.root.octets, sizeof of.root);
+	TRY(control_report_write(s, &of, &text));
+	return file_replace(s, cli_audit_period(s, path), buf_span(&text), 0644);
+}
+
 static json_t *summary(struct scope *s, const struct report *r, const json_t *words, const char *path, span page)
 {
 	return json_pack("{s:s, s:s, s:s, s:I, s:I}", "report", path, "sha256", hex_text(s, digest_new(s, DIGEST_SHA256, page)),
@@ -75,6 +88,21 @@ static st make_page(struct scope *s, struct cli *c, struct report *r, struct buf
 	return OK;
 }
 
+static st print_pdf(struct scope *s, const struct cli *c, const struct report *r, const char *pdf, json_t *out)
+{
+	span bytes;
+	(void)json_object_set_new(out, "pdf", json_string(pdf));
+	st status = file_read(s, pdf, CLI_AUDIT_REPORT_MAX, &bytes);
+	if (status.code == E_OK)
+		status = write_period(s, r, pdf, bytes);
+	if (status.code == E_OK)
+		(void)json_object_set_new(out, "pdf sha256", json_string(hex_text(s, digest_new(s, DIGEST_SHA256, bytes))));
+	if (status.code == E_OK)
+		return cli_print(s, c, out);
+	json_decref(out);
+	return status;
+}
+
 st cli_audit_report(struct scope *s, struct cli *c)
 {
 	int64_t from, to;
@@ -89,39 +117,8 @@ st cli_audit_report(struct scope *s, struct cli *c)
 	report_begin(r, s, from, to);
 	TRY(make_page(s, c, r, &page, &words));
 	TRY(file_replace(s, path, buf_span(&page), 0644));
+	TRY(write_period(s, r, path, buf_span(&page)));
 	TRY(write_pdf(s, path, buf_span(&page), pdf));
 	json_t *out = summary(s, r, words, path, buf_span(&page));
-	if (pdf != NULL) {
-		span bytes;
-		TRY(file_read(s, pdf, REPORT_MAX, &bytes));
-		(void)json_object_set_new(out, "pdf", json_string(pdf));
-		(void)json_object_set_new(out, "pdf sha256", json_string(hex_text(s, digest_new(s, DIGEST_SHA256, bytes))));
-	}
-	return cli_print(s, c, out);
-}
-
-/* ---- review ---- */
-
-st cli_audit_review(struct scope *s, struct cli *c)
-{
-	const char *person = cli_get(c, "by"), *remarks = cli_get_or(c, "remarks", "");
-	const char *problem = control_id_problem(span_str(person));
-	span report;
-	uint8_t digest[DIGEST_MAX];
-	if (problem != NULL)
-		return fail(s, E_INPUT, "%s: a person's name on the register %s; the log has no other", person, problem);
-	if (strlen(remarks) > REMARKS_MAX)
-		return fail(s, E_LIMIT, "remarks have at most %d octets", REMARKS_MAX);
-	TRY(cli_record_possible(s, c));
-	TRY(file_read(s, cli_get(c, "report"), REPORT_MAX, &report));
-	span hash = digest_of(DIGEST_SHA256, report, digest);
-	AUTO_EVENT e;
-	audit_begin(&e, s, AUDIT_REPORT_REVIEWED);
-	audit_hex(&e, "report", hash);
-	audit_str(&e, "person", person);
-	if (remarks[0] != 0)
-		audit_str(&e, "remarks", remarks);
-	audit_str(&e, "operator", cli_operator(s));
-	TRY(cli_record(s, c, "report-reviewed", &e));
-	return cli_print(s, c, json_pack("{s:s, s:s}", "report", hex_text(s, hash), "reviewed by", person));
+	return pdf == NULL ? cli_print(s, c, out) : print_pdf(s, c, r, pdf, out);
 }

@@ -2,6 +2,7 @@
 #include "audit_catalogue.h"
 #include "audit_log.h"
 #include "cli_audit.h"
+#include "cli_judge.h"
 #include "cli_nearest.h"
 #include "file.h"
 #include "moment.h"
@@ -103,6 +104,8 @@ static json_t *short_rows(const json_t *envelopes)
 			about = cli_member(record, "key");
 		if (about[0] == 0)
 			about = cli_member(record, "ca");
+		if (about[0] == 0)
+			about = cli_member(envelope, "signature");
 		(void)json_object_set_new(row, "about", json_string(about));
 		(void)json_array_append_new(rows, row);
 	}
@@ -117,6 +120,8 @@ static st print_whole(struct scope *s, const struct cli *c, const json_t *envelo
 		json_t *all = json_pack("{s:O, s:O, s:O}", "seq", json_object_get(envelope, "seq"), "at",
 					json_object_get(envelope, "at"), "by", json_object_get(envelope, "by"));
 		(void)json_object_update_missing(all, json_object_get(envelope, "record"));
+		if (json_object_get(envelope, "signature") != NULL) /* of a review */
+			(void)json_object_set(all, "signature", json_object_get(envelope, "signature"));
 		if (i > 0)
 			TRY(cli_write_out(s, c, NULL, SPAN_LITERAL("\n")));
 		TRY(cli_print(s, c, all));
@@ -210,6 +215,69 @@ static st show_copy(struct scope *s, const struct cli *c, const char *dir, struc
 	return w->status;
 }
 
+/* ---- reviews of reports: a record says who signed, the register whether that person may ---- */
+
+static bool is_review(const json_t *envelope)
+{
+	return strcmp(cli_member(json_object_get(envelope, "record"), "event"), "report.reviewed") == 0;
+}
+
+static bool have_reviews(const json_t *envelopes)
+{
+	size_t i;
+	const json_t *envelope;
+	json_array_foreach(envelopes, i, envelope) if (is_review(envelope)) return true;
+	return false;
+}
+
+static const char *finding_of(const struct cli_judgement *j, json_int_t seq)
+{
+	size_t i;
+	const json_t *finding;
+	json_array_foreach(j->findings, i, finding) if (json_integer_value(json_object_get(finding, "record")) ==
+							seq) return cli_member(finding, "finding");
+	return "it is not in the log on disk yet: not judged";
+}
+
+static const char *word_on(struct scope *s, const struct cli_judgement *j, json_int_t seq)
+{
+	for (size_t i = 0; i < j->reviews; i++)
+		if ((json_int_t)j->review[i].record == seq)
+			return scope_printf(s, "signed by %s, %s", j->review[i].person, j->review[i].role);
+	return finding_of(j, seq);
+}
+
+/* Judged from the founding document on; without one nothing can be said. */
+static st judge_reviews(struct scope *s, const char *log, const char *founding, json_t *envelopes)
+{
+	AUTO(cli_judge) *judge = NULL;
+	struct cli_judgement judgement;
+	size_t i;
+	json_t *envelope;
+	if (founding != NULL) {
+		TRY(cli_judge_new(s, founding, &judge));
+		TRY(cli_judge_log(s, log, judge));
+		TRY(cli_judge_end(judge, &judgement));
+	}
+	json_array_foreach(envelopes, i, envelope)
+	{
+		json_int_t seq = json_integer_value(json_object_get(envelope, "seq"));
+		if (is_review(envelope))
+			(void)json_object_set_new(
+				envelope, "signature",
+				json_string(judge == NULL ? "not judged: --founding FILE" : word_on(s, &judgement, seq)));
+	}
+	return OK;
+}
+
+static const char *founding_of(struct scope *s, const struct cli *c)
+{
+	const char *path = cli_get(c, "log") == NULL ? c->conf.founding : NULL;
+	if (c->argument_count > 0)
+		path = scope_printf(s, "%s/founding", c->argument[0]);
+	return cli_get_or(c, "founding", path != NULL && file_exists(path) ? path : NULL);
+}
+
 /* ---- the command ---- */
 
 static st check_event(struct scope *s, const char *name)
@@ -257,6 +325,8 @@ st cli_audit_show(struct scope *s, struct cli *c)
 	TRY(cli_audit_get_time(s, c, "begin", 0, &w.begin));
 	TRY(cli_audit_get_time(s, c, "end", INT64_MAX, &w.end));
 	TRY(copy != NULL ? show_copy(s, c, copy, &w) : show_running(s, c, &w));
+	if (have_reviews(rows))
+		TRY(judge_reviews(s, copy != NULL ? copy : c->conf.audit_log, founding_of(s, c), rows));
 	if (!c->json && cli_get(c, "whole") != NULL)
 		return print_whole(s, c, rows);
 	return cli_print(s, c, c->json ? TAKE(rows) : short_rows(rows));

@@ -1,4 +1,5 @@
 #include "cli_audit_source.h"
+#include "audit_log.h"
 #include "file.h"
 
 #define KEY_FILE_MAX 16384
@@ -87,4 +88,19 @@ st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli
 	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
 		TRY(add_anchor(s, out, path, false));
 	return cli_audit_read_keys(s, out->key_path, out->key, &out->keys);
+}
+
+st cli_audit_had_root(struct scope *s, const char *dir, uint64_t size, const uint8_t root[AUDIT_HASH_LEN], bool *out)
+{
+	struct audit_log *log;
+	struct audit_hash had;
+	TRY(audit_log_open(s, dir, &log));
+	struct audit_source source = { .node = audit_log_node, .state = log };
+	st status = audit_source_root(s, &source, size, &had);
+	audit_log_close(log);
+	*out = status.code == E_OK && memcmp(had.octets, root, AUDIT_HASH_LEN) == 0;
+	if (status.code != E_NOTFOUND) /* it never had so many records */
+		return status;
+	scope_clear_error(s);
+	return OK;
 }

@@ -28,6 +28,8 @@ struct cli_audit_source {
 st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli_audit_source *out);
 /* The keys in a verifier file. */
 st cli_audit_read_keys(struct scope *s, const char *path, struct audit_key out[AUDIT_KEYS_MAX], size_t *out_count);
+/* Had the log in this directory this root when it had so many records? */
+st cli_audit_had_root(struct scope *s, const char *dir, uint64_t size, const uint8_t root[AUDIT_HASH_LEN], bool *out);
 /* The checkpoints that daemons of this installation keep. */
 st cli_audit_kept(struct scope *s, const struct cli *c, struct cli_audit_source *to);
 #define CLI_AUDIT_LOG_OPTION                                                                                                   \

@@ -110,9 +110,11 @@ st cli_audit_run(struct scope *s, struct cli *c, const struct cli_audit_source *
 	TRY(newest_stamp(s, source->log, &last));
 	TRY(audit_verify(s, &request, &found));
 	TRY(verify_stamps(s, source, last, &found, &stamps));
+	if (report != NULL && found.verdict != AUDIT_UNSOUND)
+		report->checkpoint = found.checkpoint;
 	bool judged = judge != NULL && found.verdict != AUDIT_UNSOUND;
 	if (judged)
-		TRY(cli_judge_purges(s, judge, source->log, found.checkpoint.origin));
+		TRY(cli_judge_trees(s, judge, source->log, found.checkpoint.origin));
 	if (judged)
 		TRY(cli_judge_end(judge, &judgement));
 	const struct cli_verification v = { .report = &found,

@@ -125,6 +125,15 @@ static void say_removed(json_t *list, const struct cli_judgement *j)
 		    j->purge[i].erasure ? "as an erasure" : "because their time was over");
 }
 
+static void say_reviews(json_t *list, const struct cli_judgement *j)
+{
+	if (j->reviews > 0)
+		say(list,
+		    "%zu reviews of reports are signed by persons who were auditors then, each over a checkpoint of this log; the newest is record %llu, "
+		    "by %s",
+		    j->reviews, (unsigned long long)j->review[j->reviews - 1].record, j->review[j->reviews - 1].person);
+}
+
 static json_t *checked(struct scope *s, const struct cli_verification *v)
 {
 	const struct audit_report *r = v->report;
@@ -144,10 +153,11 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 	if (r->tail > 0)
 		say(list, "%llu records behind the checkpoint are whole, in order and of the right form",
 		    (unsigned long long)r->tail);
-	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0)
+	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0) {
 		say_operations(s, list, v->judgement);
-	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0)
 		say_removed(list, v->judgement);
+		say_reviews(list, v->judgement);
+	}
 	return list;
 }
 
@@ -229,7 +239,8 @@ static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 	if (r->removed > 0 && v->judgement == NULL)
 		say(list, "whether somebody might remove it: %s", v->not_judged);
 	if (v->judgement == NULL)
-		say(list, "whether critical operations had their approvals: %s", v->not_judged);
+		say(list, "whether critical operations had their approvals, and whether reviews of reports are auditors': %s",
+		    v->not_judged);
 	for (size_t i = 0; i < v->keys; i++)
 		say(list, "whether this key is the provider's: compare its SHA-256, %s, with one that came to you another way",
 		    audit_key_digest(s, &v->key[i]));
@@ -253,6 +264,18 @@ enum audit_verdict cli_audit_verdict(const struct cli_verification *v)
 	return first_finding(v) != NULL ? AUDIT_UNSOUND : v->report->verdict;
 }
 
+/* Whether what is wrong are reviews alone. */
+static bool only_reviews(const struct cli_verification *v)
+{
+	size_t i;
+	const json_t *finding;
+	if (first_finding(v) == NULL)
+		return false;
+	json_array_foreach(v->judgement->findings, i,
+			   finding) if (strcmp(cli_member(finding, "event"), "report.reviewed") != 0) return false;
+	return true;
+}
+
 static const char *verdict_text(const struct cli_verification *v)
 {
 	static const char *const verdicts[] = {
@@ -260,6 +283,8 @@ static const char *verdict_text(const struct cli_verification *v)
 		[AUDIT_UNSOUND] = "NOT SOUND",
 		[AUDIT_NOT_ANCHORED] = "sound, but tail not anchored: no checkpoint kept outside the log covers its end",
 	};
+	if (v->report->verdict != AUDIT_UNSOUND && only_reviews(v))
+		return "NOT SOUND: a review of a report is none, see the findings";
 	if (v->report->verdict != AUDIT_UNSOUND && first_finding(v) != NULL)
 		return "NOT SOUND: an operation should not have been carried out, see the findings";
 	return verdicts[v->report->verdict];

@@ -1,7 +1,9 @@
 /* Operations with quorum in a log, judged again one by one as their records come. */
 #include "cli_judge.h"
 #include "audit_log.h"
+#include "cli_audit_source.h"
 #include "control_execution.h"
+#include "control_review.h"
 #include "file.h"
 #include "text.h"
 #include <stdio.h>
@@ -18,6 +20,11 @@ struct waiting {
 	span leaf; /* empty: it was judged */
 };
 
+/* The log that was verified. */
+struct log {
+	const char *dir, *origin;
+};
+
 struct cli_judge {
 	struct scope *s; /* lives as long as this */
 	struct control_register *r;
@@ -29,11 +36,19 @@ struct cli_judge {
 	size_t removed_ranges;
 	struct cli_purge *purge;
 	size_t purges;
+	struct cli_review *review;
+	size_t reviews;
 	struct used *used;       /* proposals that instances carried out */
 	struct waiting *waiting; /* operations that speak of entries which come later */
 	size_t waiting_count;
 	st status;
 };
+
+static void find_at(struct cli_judge *j, uint64_t record, const char *event, const char *problem)
+{
+	(void)json_array_append_new(
+		j->findings, json_pack("{s:I, s:s, s:s}", "record", (json_int_t)record, "event", event, "finding", problem));
+}
 
 __attribute__((format(printf, 3, 4))) static void find(struct cli_judge *j, const struct audit_envelope *e, const char *format,
 						       ...)
@@ -43,8 +58,7 @@ __attribute__((format(printf, 3, 4))) static void find(struct cli_judge *j, cons
 	va_start(args, format);
 	(void)vsnprintf(problem, sizeof problem, format, args);
 	va_end(args);
-	(void)json_array_append_new(j->findings, json_pack("{s:I, s:s, s:s}", "record", (json_int_t)e->seq, "event",
-							   e->record.row->name, "finding", problem));
+	find_at(j, e->seq, e->record.row->name, problem);
 }
 
 /* ---- entries of the register ---- */
@@ -235,6 +249,48 @@ static void judge_waiting(struct cli_judge *j, bool all)
 	}
 }
 
+/* ---- reviews of reports ---- */
+
+static st says_the_same(struct scope *s, const struct audit_record *record, const struct control_review *m)
+{
+	span report, person, conclusion;
+	TRY(audit_field_hex(s, record, "report", &report));
+	TRY(audit_field_text(s, record, "person", &person));
+	TRY(audit_field_text(s, record, "conclusion", &conclusion));
+	if (!span_equal(report, SPAN_ARRAY(m->of.report)) || !span_equal(person, m->person) ||
+	    !span_equal(conclusion, m->conclusion))
+		return fail(s, E_INPUT, "the record says something else than what was signed");
+	return OK;
+}
+
+static st check_review(struct scope *s, const struct cli_judge *j, const struct audit_envelope *e, struct control_review *m)
+{
+	span file;
+	TRY(audit_field_base64(s, &e->record, "file", &file));
+	TRY(control_review_read(s, file, m));
+	TRY(control_review_check(s, j->r, m, audit_envelope_time(e)));
+	TRY(says_the_same(s, &e->record, m));
+	return m->of.size <= e->seq ? OK : fail(s, E_INPUT, "it is about records that were not there before it");
+}
+
+//= tsps#5.4.2 reports are signed off by an auditor
+static void judge_review(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)
+{
+	struct control_review m;
+	if (check_review(s, j, e, &m).code != E_OK) {
+		find(j, e, "it is no review by an auditor: %s", s->message);
+		return;
+	}
+	j->review = heap_grow(j->review, (j->reviews + 1) * sizeof *j->review);
+	struct cli_review *v = &j->review[j->reviews++];
+	*v = (struct cli_review){ .record = e->seq,
+				  .person = scope_cstr(j->s, m.person),
+				  .role = control_role_row(m.role)->text,
+				  .log = scope_cstr(j->s, m.of.log),
+				  .size = m.of.size };
+	memcpy(v->root, m.of.root, sizeof v->root);
+}
+
 /* ---- records whose content was removed ---- */
 
 void cli_judge_removed(void *state, uint64_t index)
@@ -262,30 +318,44 @@ static void judge_begun(struct scope *s, struct cli_judge *j, const struct audit
 	find(j, e, "no operation of two persons lets go what it speaks of");
 }
 
-st cli_judge_purges(struct scope *s, struct cli_judge *j, const char *dir, const char *origin)
+/* Is what was signed for about this log? */
+static st is_of_log(struct scope *s, const struct log *log, const char *name, uint64_t size, const uint8_t *root, bool *out)
 {
-	struct audit_log *log;
-	st status = audit_log_open(s, dir, &log);
-	struct audit_source source = { .node = audit_log_node, .state = log };
-	TRY(status);
-	for (size_t i = 0; i < j->purges && status.code == E_OK; i++) {
+	*out = false;
+	return strcmp(name, log->origin) != 0 ? OK : cli_audit_had_root(s, log->dir, size, root, out);
+}
+
+static st judge_purges(struct scope *s, struct cli_judge *j, const struct log *log)
+{
+	for (size_t i = 0; i < j->purges; i++) {
 		struct cli_purge *p = &j->purge[i];
-		struct audit_hash root;
-		status = audit_source_root(s, &source, p->size, &root);
-		bool same =
-			status.code == E_OK && strcmp(p->log, origin) == 0 && memcmp(root.octets, p->root, sizeof p->root) == 0;
-		if (status.code == E_NOTFOUND) /* it never had so many records */
-			status = OK;
-		scope_clear_error(s);
+		bool same;
+		TRY(is_of_log(s, log, p->log, p->size, p->root, &same));
 		if (p->begun && !same)
-			(void)json_array_append_new(
-				j->findings,
-				json_pack("{s:I, s:s, s:s}", "record", (json_int_t)p->record, "event", "register.changed",
-					  "finding", "it lets go records of another log than this one, and was carried out"));
+			find_at(j, p->record, "register.changed",
+				"it lets go records of another log than this one, and was carried out");
 		p->begun = p->begun && same;
 	}
-	audit_log_close(log);
-	return status;
+	return OK;
+}
+
+static st judge_reviews(struct scope *s, struct cli_judge *j, const struct log *log)
+{
+	for (size_t i = 0; i < j->reviews; i++) {
+		const struct cli_review *v = &j->review[i];
+		bool same;
+		TRY(is_of_log(s, log, v->log, v->size, v->root, &same));
+		if (!same)
+			find_at(j, v->record, "report.reviewed", "what was reviewed is a report of another log than this one");
+	}
+	return OK;
+}
+
+st cli_judge_trees(struct scope *s, struct cli_judge *j, const char *dir, const char *origin)
+{
+	const struct log log = { .dir = dir, .origin = origin };
+	TRY(judge_purges(s, j, &log));
+	return judge_reviews(s, j, &log);
 }
 
 static bool was_let_go(const struct cli_judge *j, uint64_t index)
@@ -303,11 +373,8 @@ static void judge_removed(struct cli_judge *j)
 		for (uint64_t index = j->removed[i].first; index <= j->removed[i].last; index++) {
 			if (was_let_go(j, index))
 				continue;
-			(void)json_array_append_new(
-				j->findings,
-				json_pack("{s:I, s:s, s:s}", "record", (json_int_t)index, "event", "(removed)", "finding",
-					  "the content of this record was removed, and no operation of two persons "
-					  "says so"));
+			find_at(j, index, "(removed)",
+				"the content of this record was removed, and no operation of two persons says so");
 			break; /* the first of its range */
 		}
 }
@@ -336,6 +403,7 @@ void cli_judge_free(struct cli_judge *j)
 	free(j->used);
 	free(j->removed);
 	free(j->purge);
+	free(j->review);
 	free(j->waiting);
 	free(j);
 }
@@ -345,7 +413,7 @@ void cli_judge_record(void *state, const struct audit_envelope *e, span leaf)
 	struct cli_judge *j = state;
 	enum audit_code code = e->record.code;
 	if (code != AUDIT_REGISTER_CHANGED && code != AUDIT_OPERATION_EXECUTED && code != AUDIT_OPERATION_REFUSED &&
-	    code != AUDIT_CRL_RECORDED && code != AUDIT_LOG_PURGED)
+	    code != AUDIT_CRL_RECORDED && code != AUDIT_LOG_PURGED && code != AUDIT_REPORT_REVIEWED)
 		return;
 	AUTO_SCOPE s;
 	scope_init(&s, j->s->source);
@@ -357,6 +425,8 @@ void cli_judge_record(void *state, const struct audit_envelope *e, span leaf)
 		judge_begun(&s, j, e);
 	else if (code == AUDIT_CRL_RECORDED)
 		judge_crl(&s, j, e);
+	else if (code == AUDIT_REPORT_REVIEWED)
+		judge_review(&s, j, e);
 	else if (entries_of(&s, e) > control_register_head(j->r).entries)
 		wait_for_entries(j, entries_of(&s, e), leaf);
 	else
@@ -381,9 +451,58 @@ st cli_judge_end(struct cli_judge *j, struct cli_judgement *out)
 				       .removed = control_records_count(j->removed, j->removed_ranges),
 				       .purge = j->purge,
 				       .purges = j->purges,
+				       .review = j->review,
+				       .reviews = j->reviews,
 				       .findings = j->findings,
 				       .old_crls = j->old_crls };
 	memcpy(out->founding, j->founding.hash, sizeof out->founding);
 	memcpy(out->head, head.hash, sizeof out->head);
 	return OK;
+}
+
+/* ---- a log that is read for this alone ---- */
+
+struct walk {
+	struct scope *s;
+	struct cli_judge *judge;
+	st status;
+};
+
+/* Few among millions: the others are not read as records. */
+static bool may_be_judged(span leaf)
+{
+	static const char *const events[] = { "\"event\":\"register.changed\"", "\"event\":\"operation.",
+					      "\"event\":\"crl.recorded\"", "\"event\":\"report.reviewed\"" };
+	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
+		if (memmem(leaf.data, leaf.len, events[i], strlen(events[i])) != NULL)
+			return true;
+	return false;
+}
+
+static bool see(void *state, uint64_t index, span leaf)
+{
+	struct walk *w = state;
+	struct audit_envelope e;
+	if (leaf.len == 0 || !may_be_judged(leaf))
+		return true;
+	AUTO_SCOPE s;
+	scope_init(&s, w->s->source);
+	if (audit_envelope_read(&s, leaf, &e).code != E_OK) {
+		w->status = fail(w->s, E_CRYPTO, "record %llu: %s; see `chancery audit verify`", (unsigned long long)index,
+				 s.message);
+		return false;
+	}
+	cli_judge_record(w->judge, &e, leaf);
+	return true;
+}
+
+st cli_judge_log(struct scope *s, const char *dir, struct cli_judge *judge)
+{
+	struct walk w = { .s = s, .judge = judge };
+	struct audit_log *log;
+	TRY(audit_log_open(s, dir, &log));
+	st status = audit_log_each(s, log, 0, see, &w);
+	audit_log_close(log);
+	TRY(status);
+	return w.status;
 }

@@ -46,8 +46,9 @@ struct report {
 	uint64_t operations;
 	struct report_deed deed[REPORT_DEEDS_MAX];
 	size_t deeds;
-	uint64_t further_deeds;  /* records of deeds that no longer fit the table */
-	struct cli_judge *judge; /* gets every record too; NULL: there is none */
+	uint64_t further_deeds;             /* records of deeds that no longer fit the table */
+	struct cli_judge *judge;            /* gets every record too; NULL: there is none */
+	struct audit_checkpoint checkpoint; /* that was verified, behind the last record; size 0: the log is not sound */
 };
 void report_begin(struct report *r, struct scope *s, int64_t from, int64_t to);
 /* An audit_verify visit, `state` is the report: every record of the log. */

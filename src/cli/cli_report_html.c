@@ -277,8 +277,10 @@ static bool put_sign_off(struct buf *out)
 {
 	return put_element(out, "h2", "Review") &&
 	       put(out,
-		   "<p>Who has read this report and dealt with its exceptions puts that on record, with the SHA-256 of this "
-		   "very file: <code>chancery audit review --report FILE --by PERSON --remarks '...'</code>.</p>\n");
+		   "<p>An auditor who has read this report and dealt with its exceptions signs that, with the SHA-256 of this "
+		   "very file, on the token whose key the register of persons has: <code>chancery audit review --report FILE --by "
+		   "PERSON --conclusion '...' --token LABEL</code>. It goes on record, and <code>audit verify</code> judges the "
+		   "signature.</p>\n");
 }
 
 bool report_html(struct scope *s, const struct report *r, const json_t *words, struct buf *out)

@@ -18,18 +18,18 @@ static bool is_subject(const struct control_signed *o, span person)
 	return o->proposal.operation->not_by_subject && span_equal(control_parameter(&o->proposal, "person", 0), person);
 }
 
-static st check_role_held(struct scope *s, const struct control_person *p, const struct control_approval *a, int64_t at)
+st control_check_role_held(struct scope *s, const struct control_person *p, enum control_role role, int64_t at)
 {
-	const char *role = control_role_row(a->role)->text;
+	const char *name = control_role_row(role)->text;
 	if (p->left)
 		return fail(s, E_DENIED, "%s has left and approves nothing any more", p->id);
-	if ((p->granted & UINT32_C(1) << a->role) == 0)
-		return fail(s, E_DENIED, "%s is not %s", p->id, role);
-	if ((control_roles_held(p, at) & UINT32_C(1) << a->role) == 0)
+	if ((p->granted & UINT32_C(1) << role) == 0)
+		return fail(s, E_DENIED, "%s is not %s", p->id, name);
+	if ((control_roles_held(p, at) & UINT32_C(1) << role) == 0)
 		return fail(s, E_DENIED,
 			    "%s is %s, but the training is older than 12 months: the role is dormant until it is repeated "
 			    "(practice statement 5.3.4)",
-			    p->id, role);
+			    p->id, name);
 	return OK;
 }
 
@@ -53,7 +53,7 @@ st control_approval_check(struct scope *s, const struct control_register *r, con
 	if (control_seat_of(&o->proposal, a->role) == NULL)
 		return fail(s, E_DENIED, "%s approves as %s, who has no say in %s", p->id, control_role_row(a->role)->text,
 			    o->proposal.operation->name);
-	TRY(check_role_held(s, p, a, at));
+	TRY(control_check_role_held(s, p, a->role, at));
 	if (is_subject(o, a->person))
 		return fail(s, E_DENIED, "%s cannot approve what %s is the subject of", p->id, p->id);
 	TRY(control_crl_not_named(s, r, o, p, at));

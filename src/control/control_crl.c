@@ -206,10 +206,15 @@ static st find_on(struct scope *s, span crl, const struct control_person *p)
 	return found ? fail(s, E_DENIED, "the certificate of %s is revoked", p->id) : OK;
 }
 
+st control_newest_not_naming(struct scope *s, const struct control_register *r, const struct control_person *p, int64_t at)
+{
+	return was_known(r->newest_of, at) ? find_on(s, buf_span(&r->newest), p) : OK;
+}
+
 //= control#crl who is revoked since the proposal was made approves nothing of it either
 st control_crl_not_named(struct scope *s, const struct control_register *r, const struct control_signed *o,
 			 const struct control_person *p, int64_t at)
 {
 	TRY(find_on(s, o->crl, p));
-	return was_known(r->newest_of, at) ? find_on(s, buf_span(&r->newest), p) : OK;
+	return control_newest_not_naming(s, r, p, at);
 }

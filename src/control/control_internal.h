@@ -45,6 +45,10 @@ st control_crl_check(struct scope *s, const struct control_register *r, const st
 /* Who is named in that CRL, or in the newest that is on record, may approve nothing. */
 st control_crl_not_named(struct scope *s, const struct control_register *r, const struct control_signed *o,
 			 const struct control_person *p, int64_t at);
+/* The same with that newest one alone. */
+st control_newest_not_naming(struct scope *s, const struct control_register *r, const struct control_person *p, int64_t at);
+/* E_DENIED: the person has left, is not this, or the training has lapsed. */
+st control_check_role_held(struct scope *s, const struct control_person *p, enum control_role role, int64_t at);
 struct pki_crl;
 /* A verified CRL of the management CA, unless a newer one is known. */
 void control_keep_newest(struct control_register *r, const struct pki_crl *crl, span der);

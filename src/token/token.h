@@ -109,4 +109,5 @@ st token_run_create(struct scope *s, struct token *t);
 st token_run_show(struct scope *s, struct token *t);
 st token_run_approve(struct scope *s, struct token *t);
 st token_run_found(struct scope *s, struct token *t);
+st token_run_review(struct scope *s, struct token *t);
 st token_run_share(struct scope *s, struct token *t);

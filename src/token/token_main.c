@@ -88,7 +88,24 @@ static const struct token_command share = {
 	.run = token_run_share,
 };
 
-const struct token_command *const token_commands[] = { &create, &show, &approve, &found, &share, NULL };
+static const struct token_option review_options[] = {
+	{ "review", "FILE", true, "the review (chancery audit review), to which your signature is added" },
+	{ "report", "FILE", true, "the report that you read: its SHA-256 must be the one in the review" },
+	{ "person", "ID", true, "who you are in the register" },
+};
+static const struct token_command review = {
+	.name = "review",
+	.summary = "Sign that you reviewed a report of the audit log",
+	.teaches =
+		"Shows what you conclude, of which log and period, and the whole text that your token signs; the report must be the very file that "
+		"the text names. Giving the PIN is your consent. `chancery audit review --signed FILE` has it on record, when the register says that "
+		"you are an auditor.",
+	.example = "review --token dirk --review october.html.review --report october.html --person p7",
+	TOKEN_OPTIONS(review_options),
+	.run = token_run_review,
+};
+
+const struct token_command *const token_commands[] = { &create, &show, &approve, &found, &share, &review, NULL };
 
 /* ---- main ---- */
 
