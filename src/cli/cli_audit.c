@@ -129,7 +129,13 @@ static const struct cli_option review_options[] = {
 	  .value = "FILE",
 	  .help = "instead of --report: the review that `chancery-token review` has signed" },
 };
-static const struct cli_option reconcile_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
+static const struct cli_option reconcile_options[] = {
+	CLI_AUDIT_LOG_OPTION,
+	CLI_AUDIT_KEY_OPTION,
+	{ .name = "wait",
+	  .value = "SECONDS",
+	  .help = "for what is in the outbox at the beginning to come to be on record (default 30)" },
+};
 static const struct cli_option purge_options[] = {
 	{ .name = "as-of", .value = "TIME", .help = "records whose time was over on this day or time, UTC (default: now)" },
 	{ .name = "records",
@@ -184,8 +190,8 @@ static const struct cli_command commands[] = {
 	  .run = cli_audit_check_proof },
 	{ .verb = "reconcile",
 	  .summary =
-		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other, or waits in the "
-		  "outbox; exit 0 only if they agree",
+		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other; exit 0 if they "
+		  "agree, 1 if not, 2 if records wait in the outbox, which it names",
 	  .example = "audit reconcile",
 	  CLI_OPTIONS(reconcile_options),
 	  .run = cli_audit_reconcile },

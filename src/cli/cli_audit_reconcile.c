@@ -1,23 +1,24 @@
 /*
- * `chancery audit reconcile`: the ca's database against the log, certificate by certificate. The ca is asked first and the log read when the outbox was empty,
- * so that what the ca had then must be on record; only where the outbox does not run empty may a record wait in it; what the log has and the ca had not yet is asked for one by one.
+ * `chancery audit reconcile`: the ca's database against the log, certificate by certificate and CRL by CRL. The ca is asked first, and the log read when what waited in the
+ * outbox then was delivered, so that what the ca had must be on record, or be one of the rows that are still there; what the log has and the ca had not yet is asked for one by one.
  */
 #include "audit_log.h"
 #include "audit_record.h"
 #include "cli_api.h"
 #include "cli_audit.h"
 #include "cli_audit_source.h"
+#include "cli_crl_books.h"
 #include "moment.h"
 #include "text.h"
 #include <stdlib.h>
-#include <unistd.h>
 
-#define SERIAL_MAX      20 /* RFC 5280, section 4.1.2.2 */
-#define CAS_MAX         256
-#define PAGE            1000
-#define FINDINGS_MAX    1000
-#define OUTBOX_US       (5 * MOMENT_SECOND)
-#define OUTBOX_PAUSE_US 20000
+#define SERIAL_MAX     20 /* RFC 5280, section 4.1.2.2 */
+#define CAS_MAX        256
+#define PAGE           1000
+#define FINDINGS_MAX   1000
+#define PATIENCE_S     30
+#define PATIENCE_MAX_S 3600
+#define EXIT_WAITING   2
 
 enum seen {
 	STORED = 1,         /* in the database */
@@ -36,9 +37,7 @@ struct entry {
 
 struct authority {
 	const char *name;
-	int64_t number; /* of its newest CRL; 0: none */
-	int64_t logged; /* of the newest crl.issued */
-	bool own;       /* it has a key here: what it issues is in this database */
+	bool own; /* it has a key here: what it issues is in this database */
 };
 
 struct books {
@@ -49,8 +48,10 @@ struct books {
 	size_t places, count;
 	struct authority authority[CAS_MAX];
 	size_t authorities;
-	int64_t outbox; /* rows, asked after the certificates */
-	uint64_t records, issued, revoked, waiting, missing;
+	struct cli_outbox outbox; /* what is left of the rows that were there after the certificates were read */
+	struct cli_crl_books *crls;
+	struct cli_crl_answer crl;
+	uint64_t records, issued, revoked, missing;
 	json_t *findings;
 };
 
@@ -105,11 +106,17 @@ static st read_authorities(struct scope *s, struct books *b)
 	{
 		if (b->authorities == CAS_MAX)
 			return fail(s, E_LIMIT, "the ca has more than %d CAs", CAS_MAX);
-		b->authority[b->authorities++] =
-			(struct authority){ .name = scope_printf(b->s, "%s", cli_member(one, "name")),
-					    .own = json_is_string(json_object_get(one, "key")),
-					    .number = json_integer_value(json_object_get(one, "crl_number")) };
+		b->authority[b->authorities++] = (struct authority){ .name = scope_printf(b->s, "%s", cli_member(one, "name")),
+								     .own = json_is_string(json_object_get(one, "key")) };
 	}
+	return OK;
+}
+
+static st read_crls(struct scope *s, struct books *b)
+{
+	for (size_t i = 0; i < b->authorities; i++)
+		if (b->authority[i].own)
+			TRY(cli_crl_books_add(s, b->api, b->crls, b->authority[i].name));
 	return OK;
 }
 
@@ -150,26 +157,6 @@ static st read_certificates(struct scope *s, struct books *b)
 	return OK;
 }
 
-static st read_outbox(struct scope *s, struct books *b)
-{
-	AUTO(json_t) *answer = NULL;
-	TRY(cli_api_call(s, b->api, "GET", "/v1/status", NULL, &answer));
-	b->outbox = json_integer_value(json_object_get(answer, "outbox"));
-	return OK;
-}
-
-/* Once it was empty after the certificates were read, their records are all in the log. Under load it may never be. */
-static st wait_for_outbox(struct scope *s, struct books *b)
-{
-	int64_t until = moment_monotonic() + OUTBOX_US;
-	do {
-		TRY(read_outbox(s, b));
-		if (b->outbox > 0)
-			(void)usleep(OUTBOX_PAUSE_US);
-	} while (b->outbox > 0 && moment_monotonic() < until);
-	return OK;
-}
-
 /* ---- the log's side ---- */
 
 static struct authority *authority_of(struct books *b, const struct audit_record *r)
@@ -183,26 +170,12 @@ static struct authority *authority_of(struct books *b, const struct audit_record
 	return NULL;
 }
 
-static void find(struct books *b, const char *about, const char *text)
+static void find(void *state, const char *about, const char *text)
 {
+	struct books *b = state;
 	b->missing++;
 	if (json_array_size(b->findings) < FINDINGS_MAX)
 		(void)json_array_append_new(b->findings, json_pack("{s:s, s:s}", "about", about, "finding", text));
-}
-
-static st see_crl(struct books *b, const struct audit_record *r)
-{
-	struct scope *s = &b->record;
-	struct authority *a = authority_of(b, r);
-	int64_t number;
-	if (a == NULL)
-		return OK;
-	TRY(audit_field_number(s, r, "number", &number));
-	if (number <= a->logged)
-		find(b, scope_printf(s, "CRL %lld of %s", (long long)number, a->name),
-		     "its number was given out twice, or comes late");
-	a->logged = number > a->logged ? number : a->logged;
-	return OK;
 }
 
 static const struct {
@@ -223,8 +196,7 @@ static st see_record(struct books *b, span leaf)
 	span serial;
 	TRY(audit_envelope_read(s, leaf, &e));
 	b->records++;
-	if (e.record.code == AUDIT_CRL_ISSUED)
-		return see_crl(b, &e.record);
+	TRY(cli_crl_books_see(s, b->crls, &e));
 	for (size_t i = 0; i < sizeof certificate_events / sizeof certificate_events[0]; i++) {
 		if (certificate_events[i].code != e.record.code)
 			continue;
@@ -240,7 +212,9 @@ static bool each_leaf(void *state, uint64_t index, span leaf)
 {
 	struct books *b = state;
 	(void)index;
-	if (leaf.len > 0 && see_record(b, leaf).code != E_OK) /* one without content was removed by an operation */
+	if (leaf.len == 0)
+		cli_crl_books_removed(b->crls);
+	else if (see_record(b, leaf).code != E_OK)
 		return false;
 	scope_reset(&b->record);
 	return true;
@@ -280,12 +254,10 @@ static bool has(const struct entry *e, unsigned seen)
 	return (e->seen & seen) != 0;
 }
 
-/* Its record may wait in the outbox, as long as there are rows. */
-static void lacks_record(struct books *b, const char *serial, const char *text)
+/* Unless this very record waits in the outbox. */
+static void lacks_record(struct books *b, const char *event, const char *serial, const char *text)
 {
-	if ((int64_t)b->waiting < b->outbox)
-		b->waiting++;
-	else
+	if (!cli_outbox_has_serial(&b->outbox, event, serial))
 		find(b, serial, text);
 }
 
@@ -301,9 +273,10 @@ static st compare(struct scope *s, struct books *b, struct entry *e)
 	if (has(e, STORED) && !has(e, SIGNED))
 		find(b, serial, "is in the database, and no keyd had it on record before it signed");
 	if (has(e, STORED) && !has(e, ISSUED))
-		lacks_record(b, serial, "is in the database, and the log does not say that it was issued");
+		lacks_record(b, "certificate.issued", serial,
+			     "is in the database, and the log does not say that it was issued");
 	if (has(e, STORED_REVOKED) && !has(e, REVOKED | ABANDONED))
-		lacks_record(b, serial, "is revoked in the database, and the log does not say so");
+		lacks_record(b, "certificate.revoked", serial, "is revoked in the database, and the log does not say so");
 	if (has(e, ISSUED) && !has(e, STORED))
 		find(b, serial, "the log says that it was issued, and the database does not have it");
 	if (has(e, REVOKED) && has(e, STORED) && !has(e, STORED_REVOKED))
@@ -320,54 +293,70 @@ static st compare_all(struct scope *s, struct books *b)
 		if (status.code != E_OK)
 			return fail(s, status.code, "%s", one.message);
 	}
-	for (size_t i = 0; i < b->authorities; i++) {
-		const struct authority *a = &b->authority[i];
-		if (a->own && a->number > a->logged)
-			lacks_record(b, scope_printf(s, "CRL %lld of %s", (long long)a->number, a->name),
-				     "is in the database, and the log does not say that it was issued");
-	}
-	return OK;
+	return cli_crl_books_compare(s, b->api, b->crls, &b->outbox, find, b, &b->crl);
 }
 
-static st reconcile(struct scope *s, struct books *b, const char *log)
+static st reconcile(struct scope *s, struct books *b, const char *log, int64_t patience)
 {
 	TRY(read_authorities(s, b));
 	TRY(read_certificates(s, b));
-	TRY(wait_for_outbox(s, b));
+	TRY(read_crls(s, b));
+	TRY(cli_outbox_settle(s, b->api, patience, &b->outbox));
 	TRY(read_log(s, b, log));
 	return compare_all(s, b);
 }
 
-static json_t *answer_of(const struct books *b)
+static const char *verdict_of(struct scope *s, const struct books *b)
 {
-	const char *verdict = b->missing > 0   ? "DO NOT AGREE"
-			      : b->waiting > 0 ? "agree, but for what waits in the outbox"
-					       : "agree";
-	json_t *out =
-		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "verdict", verdict, "certificates in the database",
-			  (json_int_t)b->issued, "of them revoked", (json_int_t)b->revoked, "CAs", (json_int_t)b->authorities,
-			  "records read", (json_int_t)b->records, "rows in the outbox", (json_int_t)b->outbox,
-			  "waiting for their record", (json_int_t)b->waiting, "contradictions", (json_int_t)b->missing);
+	if (b->missing > 0)
+		return "DO NOT AGREE";
+	return b->outbox.count == 0 ? "agree"
+				    : scope_printf(s, "agree, but for %zu records that wait in the outbox", b->outbox.count);
+}
+
+static json_t *answer_of(struct scope *s, const struct books *b)
+{
+	json_t *out = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "verdict", verdict_of(s, b),
+				"certificates in the database", (json_int_t)b->issued, "of them revoked",
+				(json_int_t)b->revoked, "CAs", (json_int_t)b->authorities, "CRLs in the database",
+				(json_int_t)b->crl.stored, "records read", (json_int_t)b->records, "rows in the outbox",
+				(json_int_t)b->outbox.count, "contradictions", (json_int_t)b->missing);
+	if (b->crl.restored > 0)
+		(void)json_object_set_new(out, "CRLs that only the log has, from before the database was put back",
+					  json_integer((json_int_t)b->crl.restored));
+	if (b->crl.let_go > 0)
+		(void)json_object_set_new(out, "CRLs whose records were let go", json_integer((json_int_t)b->crl.let_go));
 	if (b->missing > 0)
 		(void)json_object_set(out, "findings", b->findings);
+	if (b->outbox.count == 0)
+		return out;
+	(void)json_object_set_new(out, "waiting", cli_outbox_rows(s, &b->outbox));
+	(void)json_object_set_new(
+		out, "next",
+		json_string(
+			"the ca delivers them by itself within seconds of auditd taking records again: `chancery status` says whether "
+			"auditd answers, the log file of the ca why it was refused. Then reconcile again"));
 	return out;
 }
 
 st cli_audit_reconcile(struct scope *s, struct cli *c)
 {
+	uint64_t patience;
 	struct cli_audit_source source;
+	TRY(cli_get_number(s, c, "wait", PATIENCE_S, PATIENCE_MAX_S, &patience));
 	TRY(cli_audit_find(s, c, NULL, &source));
 	AUTO(cli_api) *api = NULL;
 	TRY(cli_api_open(s, c, &api));
 	AUTO(json_t) *findings = json_array();
+	AUTO(cli_crl_books) *crls = cli_crl_books_new();
 	struct books *b = scope_new(s, struct books);
-	*b = (struct books){ .s = s, .api = api, .findings = findings };
+	*b = (struct books){ .s = s, .api = api, .crls = crls, .findings = findings };
 	scope_init(&b->record, s->source);
 	grow(b);
-	st status = reconcile(s, b, source.log);
+	st status = reconcile(s, b, source.log, (int64_t)patience * MOMENT_SECOND);
 	scope_done(&b->record);
 	free(b->entry);
 	TRY(status);
-	c->exit_code = b->missing > 0 ? 1 : 0;
-	return cli_print(s, c, answer_of(b));
+	c->exit_code = b->missing > 0 ? 1 : b->outbox.count > 0 ? EXIT_WAITING : 0;
+	return cli_print(s, c, answer_of(s, b));
 }

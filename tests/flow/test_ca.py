@@ -240,6 +240,23 @@ def test_reasons_that_are_not_offered_are_refused_with_the_rule(world, reason, c
     assert world.get("/v1/certificates/" + serial)["state"] == "good"
 
 
+def test_every_crl_is_listed_by_its_number_and_what_waits_for_the_log_too(world):
+    """On each database: pages of one hold what one page of all does."""
+    made = [world.post("/v1/cas/issuing/crls", {}) for _ in range(2)]
+    whole = world.get("/v1/cas/issuing/crls")
+    assert "next" not in whole and [crl for crl in whole["crls"] if crl in made] == made
+    numbers, after = [], "0"
+    while after:
+        page = world.get(f"/v1/cas/issuing/crls?limit=1&after={after}")
+        numbers, after = numbers + [crl["number"] for crl in page["crls"]], page.get("next")
+    assert numbers == [crl["number"] for crl in whole["crls"]] == sorted(numbers)
+    assert set(world.get("/v1/outbox?limit=1")) <= {"outbox", "next"}
+    until(lambda: world.get("/v1/outbox") == {"outbox": []})
+    for path in ("/v1/cas/issuing/crls?limit=0", "/v1/cas/nobody/crls", "/v1/outbox?limit=1001", "/v1/outbox?after=x"):
+        with pytest.raises(Refused):
+            world.get(path)
+
+
 def test_crls_are_at_most_one_a_second_and_numbers_rise(world):
     serials = [world.issue()["serial"] for _ in range(12)]
     start, before = time.monotonic(), world.get("/v1/cas/issuing")["crl_number"]

@@ -13,6 +13,9 @@ CA_HANDLER(ca_http_get_crl);
 CA_HANDLER(ca_http_put_crl);
 json_t *ca_http_crl_json(const struct ca_crl *crl);
 json_t *ca_http_authority_json(struct scope *s, const struct ca_authority *a);
+/* ca_http_books.c */
+CA_HANDLER(ca_http_crls);
+CA_HANDLER(ca_http_outbox);
 /* ca_http_certificate.c */
 void ca_http_issue(struct http_exchange *const *exchange, size_t count);
 CA_HANDLER(ca_http_list);

@@ -194,6 +194,7 @@ SQL(outbox_delete, "DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2");
 SQL(outbox_all, "SELECT seq, event, json FROM outbox WHERE seq > ?1 AND entered_at < ?2 ORDER BY seq LIMIT 256");
 SQL(outbox_of, "SELECT seq, event, json FROM outbox WHERE object = ?1 ORDER BY seq");
 SQL(outbox_settle, "DELETE FROM outbox WHERE event = ?1");
+SQL(outbox_after, "SELECT seq, json, entered_at FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2");
 SQL(outbox_count, "SELECT count(*) FROM outbox");
 
 SQL_EACH(feed_insert, "INSERT INTO feed (type, body) VALUES (?1, ?2)",
@@ -212,6 +213,8 @@ SQL(crl_insert,
     "INSERT INTO crl (ca, number, digest, size, entries, this_update, next_update) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
 SQL(crl_last,
     "SELECT number, digest, size, entries, this_update, next_update FROM crl WHERE ca = ?1 ORDER BY number DESC LIMIT 1");
+SQL(crl_after,
+    "SELECT number, size, entries, this_update, next_update FROM crl WHERE ca = ?1 AND number > ?2 ORDER BY number LIMIT ?3");
 SQL(crl_of, "SELECT number, digest, size, entries, this_update, next_update FROM crl WHERE ca = ?1 AND number = ?2");
 
 SQL(identity_set,

@@ -12,10 +12,10 @@ extern const struct db_statement sql_status_insert, sql_status_insert_good, sql_
 extern const struct db_statement sql_key_insert, sql_key_of, sql_key_lost_insert, sql_key_lost_of;
 extern const struct db_statement sql_request_insert, sql_request_of;
 extern const struct db_statement sql_outbox_insert, sql_outbox_last, sql_outbox_delete, sql_outbox_all, sql_outbox_of,
-	sql_outbox_settle, sql_outbox_count;
+	sql_outbox_settle, sql_outbox_count, sql_outbox_after;
 extern const struct db_statement sql_feed_insert, sql_feed_bounds, sql_feed_after, sql_feed_prune;
 extern const struct db_statement sql_va_set, sql_va_of, sql_va_least, sql_va_forget;
-extern const struct db_statement sql_crl_insert, sql_crl_last, sql_crl_of;
+extern const struct db_statement sql_crl_insert, sql_crl_last, sql_crl_of, sql_crl_after;
 extern const struct db_statement sql_identity_set, sql_identity_all, sql_identity_due, sql_identity_renewed,
 	sql_identity_pushed, sql_identity_failed, sql_identity_signers, sql_identity_of;
 extern const struct db_statement sql_process_all, sql_process_set, sql_process_delete, sql_process_least;
