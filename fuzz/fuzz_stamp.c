@@ -1,5 +1,5 @@
 /* Time-stamps over checkpoints. The first octet says what the others are: a token over NOTE, the answer of an authority, a file of anchors, a
- * TSTInfo. */
+ * TSTInfo, a file of CRLs. */
 #include "fuzz_directory.h"
 #include "stamp.h"
 
@@ -54,9 +54,21 @@ static void tst_info(struct scope *s, span bytes)
 		check(!stamp_is_about(s, bytes, span_str("another")));
 }
 
+/* Against a token without certificates; whose a CRL is shows with a chain. */
+static void crls(struct scope *s, span bytes)
+{
+	struct stamp_trust *t;
+	fuzz_file("crls", bytes);
+	check(stamp_trust_open(s, fuzz_path("root.pem"), &t).code == E_OK);
+	if (stamp_trust_add_crls(s, t, fuzz_path("crls")).code != E_OK)
+		check(s->message[0] != 0);
+	stamp_trust_close(t);
+	check(!stamp_crl_concerns(s, span_str(NOTE), bytes));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const kinds[])(struct scope *, span) = { token, answer, anchors, tst_info };
+	static void (*const kinds[])(struct scope *, span) = { token, answer, anchors, tst_info, crls };
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	if (trust == NULL) {

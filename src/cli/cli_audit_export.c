@@ -3,6 +3,7 @@
  * record more; the key, the founding document, the checkpoints that daemons kept, the catalogue of events, and a page that says what all that is.
  */
 #include "audit_catalogue.h"
+#include "cli_api.h"
 #include "cli_audit.h"
 #include "cli_audit_source.h"
 #include "cli_record.h"
@@ -22,6 +23,7 @@
 
 struct export
 {
+	const struct cli *cli;
 	struct audit_log *log;
 	const char *to; /* EXPORT/log */
 	char *made;     /* directory that was made last */
@@ -149,6 +151,55 @@ static st copy_stamps(struct scope *s, const struct cli_audit_source *source, co
 	return stamp_walk(s, source->log, 0, copy_stamp, &all);
 }
 
+/* ---- CRLs, where there is a ca to ask ---- */
+
+/* Nobody has to have one: the auditor is told what they were needed for. */
+static st copy_crl(struct scope *s, struct cli_api *api, const char *ca, span token, const char *to, uint64_t *count)
+{
+	span crl;
+	st got = cli_api_fetch(s, api, scope_printf(s, "/v1/cas/%s/crl", cli_escape(s, ca)), &crl);
+	if (got.code != E_OK || !stamp_crl_concerns(s, token, crl)) {
+		scope_clear_error(s);
+		return OK;
+	}
+	++*count;
+	TRY(file_make_directory(s, to, 0755));
+	return put_file(s, scope_printf(s, "%s/%s.crl", to, ca), crl);
+}
+
+static st ask_for_crls(struct scope *s, const struct cli *c, span token, const char *to, uint64_t *count)
+{
+	AUTO(cli_api) *api = NULL;
+	AUTO(json_t) *answer = NULL;
+	const json_t *one;
+	size_t i;
+	st asked = cli_api_open(s, c, &api);
+	if (asked.code == E_OK)
+		asked = cli_api_call(s, api, "GET", "/v1/cas", NULL, &answer);
+	if (asked.code != E_OK) {
+		scope_clear_error(s);
+		return OK;
+	}
+	json_array_foreach(json_object_get(answer, "cas"), i, one)
+		TRY(copy_crl(s, api, cli_member(one, "name"), token, to, count));
+	return OK;
+}
+
+/* Of whoever certified the authority of the newest stamp, when it is a CA of this provider. */
+static st copy_crls(struct scope *s, const struct cli *c, const struct cli_audit_source *source, const char *to,
+		    uint64_t *out_count)
+{
+	uint64_t newest;
+	span note, token;
+	*out_count = 0;
+	st found = stamp_newest(s, source->log, &newest);
+	scope_clear_error(s);
+	if (found.code != E_OK || c->conf.api_url == NULL)
+		return OK;
+	TRY(stamp_read(s, source->log, newest, &note, &token));
+	return ask_for_crls(s, c, token, to, out_count);
+}
+
 static st put_catalogue(struct scope *s, const char *path)
 {
 	AUTO_BUF out;
@@ -168,6 +219,7 @@ static const char readme[] =
 	"  log.vkey         the public key of the log\n"
 	"  log/stamp/       checkpoints with RFC 3161 tokens over them, when an authority stamped them: openssl ts -verify reads them, too\n"
 	"  stamp-anchor.pem the certificate that these tokens must lead to; better, bring your own: --stamp-anchor FILE\n"
+	"  crls/            %llu CRLs of who certified the authority, as they were on that day: was its certificate revoked? Newer ones: --crl FILE\n"
 	"  anchors/         checkpoints that %llu of the provider's daemons kept: the log must continue each of them\n"
 	"  founding         %s\n"
 	"  events.md        what the events are, and their fields\n"
@@ -189,7 +241,7 @@ static const char readme[] =
 	"THIS-FOLDER --record 17 --out 17.tlog-proof. Other tools read all of these files; the records are JSON, one in each leaf.\n";
 
 static st put_readme(struct scope *s, const struct cli_audit_source *source, const struct audit_checkpoint *c, uint64_t anchors,
-		     const char *path)
+		     uint64_t crls, const char *path)
 {
 	const char *what = "is not here: this provider was founded without quorum", *digest = "there is none";
 	span document;
@@ -202,12 +254,14 @@ static st put_readme(struct scope *s, const struct cli_audit_source *source, con
 	return put_file(
 		s, path,
 		span_str(scope_printf(s, readme, c->origin, (unsigned long long)c->size, moment_text(scope_now(s), when),
-				      (unsigned long long)anchors, what, audit_key_digest(s, &source->key[0]), digest)));
+				      (unsigned long long)crls, (unsigned long long)anchors, what,
+				      audit_key_digest(s, &source->key[0]), digest)));
 }
 
-static st put_beside(struct scope *s, const struct cli_audit_source *source, const struct audit_checkpoint *c, const char *to)
+static st put_beside(struct scope *s, const struct export *x, const struct cli_audit_source *source,
+		     const struct audit_checkpoint *c, const char *to)
 {
-	uint64_t anchors;
+	uint64_t anchors, crls = 0;
 	TRY(copy_small(s, source->key_path, scope_printf(s, "%s/log.vkey", to), AUDIT_NOTE_MAX));
 	TRY(copy_anchors(s, source, scope_printf(s, "%s/anchors", to), c->size, &anchors));
 	if (source->founding != NULL)
@@ -215,8 +269,9 @@ static st put_beside(struct scope *s, const struct cli_audit_source *source, con
 	if (source->stamp_anchor != NULL)
 		TRY(copy_small(s, source->stamp_anchor, scope_printf(s, "%s/stamp-anchor.pem", to), STAMP_ANCHOR_MAX));
 	TRY(copy_stamps(s, source, scope_printf(s, "%s/log", to), c->size));
+	TRY(copy_crls(s, x->cli, source, scope_printf(s, "%s/crls", to), &crls));
 	TRY(put_catalogue(s, scope_printf(s, "%s/events.md", to)));
-	return put_readme(s, source, c, anchors, scope_printf(s, "%s/README.txt", to));
+	return put_readme(s, source, c, anchors, crls, scope_printf(s, "%s/README.txt", to));
 }
 
 /* ---- the command ---- */
@@ -247,7 +302,7 @@ static st export_log(struct scope *s, struct export *x, const struct cli_audit_s
 	TRY(fail_context(s, audit_checkpoint_open(s, note, source->key, source->keys, out), "checkpoint of the log"));
 	TRY(file_make_directory(s, x->to, 0755));
 	TRY(copy_log(s, x, note, out->size));
-	return put_beside(s, source, out, to);
+	return put_beside(s, x, source, out, to);
 }
 
 st cli_audit_export(struct scope *s, struct cli *c)
@@ -261,7 +316,7 @@ st cli_audit_export(struct scope *s, struct cli *c)
 		return fail(s, E_CONFLICT, "%s exists; name a directory that does not", to);
 	if (!copy)
 		TRY(cli_record_possible(s, c));
-	struct export x = { .to = scope_printf(s, "%s/log", to) };
+	struct export x = { .cli = c, .to = scope_printf(s, "%s/log", to) };
 	buf_init(&x.bundle, AUDIT_BUNDLE_MAX);
 	st status = audit_log_open(s, source.log, &x.log);
 	if (status.code == E_OK)

@@ -45,6 +45,26 @@ static st kept_in(struct scope *s, const char *folder, struct cli_audit_source *
 	return OK;
 }
 
+static st add_crl(struct scope *s, struct cli_audit_source *to, const char *path)
+{
+	if (to->crls == CLI_CRLS_MAX)
+		return fail(s, E_LIMIT, "at most %d files of CRLs", CLI_CRLS_MAX);
+	to->crl[to->crls++] = path;
+	return OK;
+}
+
+static st crls_in(struct scope *s, const char *folder, struct cli_audit_source *to)
+{
+	char **name;
+	size_t count = 0;
+	if (!file_exists(folder))
+		return OK;
+	TRY(file_list(s, folder, &name, &count));
+	for (size_t i = 0; i < count; i++)
+		TRY(add_crl(s, to, scope_printf(s, "%s/%s", folder, name[i])));
+	return OK;
+}
+
 static const char *if_there(const char *path)
 {
 	return path != NULL && file_exists(path) ? path : NULL;
@@ -58,6 +78,7 @@ static st find_in_folder(struct scope *s, const char *folder, struct cli_audit_s
 	out->stamp_anchor = if_there(scope_printf(s, "%s/stamp-anchor.pem", folder));
 	if (!file_exists(out->log))
 		return fail(s, E_NOTFOUND, "%s is no export: it has no log/; `chancery audit export` writes one", folder);
+	TRY(crls_in(s, scope_printf(s, "%s/crls", folder), out));
 	return kept_in(s, scope_printf(s, "%s/anchors", folder), out);
 }
 
@@ -87,6 +108,8 @@ st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli
 	out->stamp_anchor = cli_get_or(c, "stamp-anchor", out->stamp_anchor);
 	for (size_t i = 0; (path = cli_get_at(c, "anchor", i)) != NULL; i++)
 		TRY(add_anchor(s, out, path, false));
+	for (size_t i = 0; (path = cli_get_at(c, "crl", i)) != NULL; i++)
+		TRY(add_crl(s, out, path));
 	return cli_audit_read_keys(s, out->key_path, out->key, &out->keys);
 }
 

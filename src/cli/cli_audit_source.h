@@ -7,12 +7,14 @@
  *   EXPORT/founding   the founding document, when there is one
  *   EXPORT/stamp-anchor.pem   what time-stamps must lead to, when there are some
  *   EXPORT/anchors/   checkpoints that daemons kept
+ *   EXPORT/crls/      CRLs of those who certified the time-stamping authority, when the provider had some
  */
 #pragma once
 #include "audit_verify.h"
 #include "cli.h"
 
 #define CLI_ANCHORS_MAX 64
+#define CLI_CRLS_MAX    64
 
 struct cli_audit_source {
 	const char *log, *key_path;
@@ -22,8 +24,10 @@ struct cli_audit_source {
 	size_t keys;
 	struct audit_anchor anchor[CLI_ANCHORS_MAX];
 	size_t anchors;
+	const char *crl[CLI_CRLS_MAX]; /* files */
+	size_t crls;
 };
-/* `folder`: the argument EXPORT, or NULL. Options --log, --key, --founding, --stamp-anchor and --anchor come before what the folder or the installation has; with
+/* `folder`: the argument EXPORT, or NULL. Options --log, --key, --founding, --stamp-anchor, --anchor and --crl come before what the folder or the installation has; with
  * --log alone nothing of the installation is taken but its key. */
 st cli_audit_find(struct scope *s, struct cli *c, const char *folder, struct cli_audit_source *out);
 /* The keys in a verifier file. */

@@ -56,6 +56,21 @@ static st newest_stamp(struct scope *s, const char *log, uint64_t *out)
 	return OK;
 }
 
+/* NULL: no anchor is named. */
+static st open_trust(struct scope *s, const struct cli_audit_source *source, struct stamp_trust **out)
+{
+	struct stamp_trust *trust = NULL;
+	st added = OK;
+	if (source->stamp_anchor != NULL)
+		TRY(stamp_trust_open(s, source->stamp_anchor, &trust));
+	for (size_t i = 0; i < source->crls && trust != NULL && added.code == E_OK; i++)
+		added = stamp_trust_add_crls(s, trust, source->crl[i]);
+	if (added.code != E_OK)
+		stamp_trust_close(TAKE(trust));
+	*out = trust;
+	return added;
+}
+
 /* A bad stamp is a finding like any other; it has no record of its own. */
 static st verify_stamps(struct scope *s, const struct cli_audit_source *source, uint64_t last, struct audit_report *found,
 			struct stamp_report *out)
@@ -63,8 +78,7 @@ static st verify_stamps(struct scope *s, const struct cli_audit_source *source, 
 	struct stamp_trust *trust = NULL;
 	if (found->verdict == AUDIT_UNSOUND)
 		return OK;
-	if (source->stamp_anchor != NULL)
-		TRY(stamp_trust_open(s, source->stamp_anchor, &trust));
+	TRY(open_trust(s, source, &trust));
 	const struct stamp_check request = { .dir = source->log,
 					     .key = source->key,
 					     .key_count = source->keys,

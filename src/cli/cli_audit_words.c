@@ -108,6 +108,16 @@ static void say_stamps(struct scope *s, json_t *list, const struct stamp_report 
 		    (unsigned long long)stamps->verified, (unsigned long long)stamps->newest, text_of(s, stamps->gen_time));
 }
 
+//= rfc3161#4 whether a certificate of the authority was revoked
+static void say_unrevoked(struct scope *s, json_t *list, const struct stamp_report *stamps)
+{
+	if (stamps->unrevoked > 0)
+		say(list,
+		    "no certificate of the authority of %llu time-stamps was revoked when they were made, nor later so that they would be worth nothing: by the "
+		    "CRLs that are here, the oldest that this rests on of %s",
+		    (unsigned long long)stamps->unrevoked, text_of(s, stamps->as_of));
+}
+
 static void say_operations(struct scope *s, json_t *list, const struct cli_judgement *j)
 {
 	say(list,
@@ -150,6 +160,7 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 	say_writers(list, r);
 	say_anchors(list, r);
 	say_stamps(s, list, v->stamps);
+	say_unrevoked(s, list, v->stamps);
 	if (r->tail > 0)
 		say(list, "%llu records behind the checkpoint are whole, in order and of the right form",
 		    (unsigned long long)r->tail);
@@ -187,8 +198,21 @@ static void say_tail(json_t *list, const struct audit_report *r)
 			  "is on record");
 }
 
+static void say_revocation_unknown(struct scope *s, json_t *list, const struct stamp_report *stamps)
+{
+	if (stamps->unknown > 0)
+		say(list,
+		    "whether a certificate of the time-stamping authority was revoked when %llu time-stamps were made, the first of them on %s: %s. Give "
+		    "newer CRLs of who certified it: --crl FILE",
+		    (unsigned long long)stamps->unknown, text_of(s, stamps->unknown_since), stamps->unknown_why);
+	if (stamps->voided > 0)
+		say(list,
+		    "anything by %llu time-stamps: %s, and whoever has its key may have made them at any time (RFC 3161, section 4)",
+		    (unsigned long long)stamps->voided, stamps->void_why);
+}
+
 //= tsps#5.4.4 what no time-stamp covers
-static void say_unstamped(json_t *list, const struct cli_verification *v)
+static void say_unstamped(struct scope *s, json_t *list, const struct cli_verification *v)
 {
 	uint64_t size = v->report->checkpoint.size;
 	if (v->stamps->found > 0 && !v->stamps_trusted)
@@ -201,8 +225,7 @@ static void say_unstamped(json_t *list, const struct cli_verification *v)
 		say(list,
 		    "when records %llu to %llu were written: no time-stamp covers them, their times are those of the provider's clock",
 		    (unsigned long long)v->stamps->newest, (unsigned long long)size - 1);
-	if (v->stamps->verified > 0)
-		say(list, "whether a certificate of the time-stamping authority was revoked");
+	say_revocation_unknown(s, list, v->stamps);
 }
 
 static void add_stamps(struct scope *s, json_t *out, const struct cli_verification *v)
@@ -210,6 +233,8 @@ static void add_stamps(struct scope *s, json_t *out, const struct cli_verificati
 	const struct stamp_report *stamps = v->stamps;
 	const char *text = scope_printf(s, "%llu, the newest of %s over %llu records", (unsigned long long)stamps->verified,
 					text_of(s, stamps->gen_time), (unsigned long long)stamps->newest);
+	if (stamps->verified == 0)
+		text = scope_printf(s, "none of %llu", (unsigned long long)stamps->found);
 	if (stamps->found == 0)
 		text = "none: nothing but the log's own key says when its records were there";
 	else if (!v->stamps_trusted)
@@ -247,7 +272,7 @@ static json_t *not_checked(struct scope *s, const struct cli_verification *v)
 	if (v->judgement != NULL)
 		say(list, "whether the founding document is the provider's: compare its SHA-256, %s, in the same way",
 		    hex_text(s, SPAN_ARRAY(v->judgement->founding)));
-	say_unstamped(list, v);
+	say_unstamped(s, list, v);
 	say(list, "what was never put on record: a log shows what its writers put into it");
 	return list;
 }

@@ -28,10 +28,30 @@ st stamp_request(struct scope *s, span note, span nonce, span *out_query);
 st stamp_answer(struct scope *s, struct stamp_trust *t, span note, span nonce, span answer, span *out_token,
 		int64_t *out_gen_time);
 /* Imprint, signature, ESSCertIDv2, a signer for time-stamping alone, and its chain to an anchor as of genTime: E_CRYPTO says which does
- * not hold. Whether a certificate of the chain was revoked is not looked up. */
+ * not hold. Whether a certificate of the chain was revoked is not part of it: stamp_standing(). */
 st stamp_verify(struct scope *s, struct stamp_trust *t, span note, span token, int64_t *out_gen_time);
 /* Is this TSTInfo one about this note? */
 bool stamp_is_about(struct scope *s, span tst_info, span note);
+
+/* ---- was a certificate of the signer revoked? ---- */
+
+/* Complete CRLs, DER or PEM with several, before the first token is verified. Whose they are is seen when a chain needs them. */
+st stamp_trust_add_crls(struct scope *s, struct stamp_trust *t, const char *path);
+enum stamp_state {
+	STAMP_GOOD, /* no certificate below the anchor was revoked then, by a CRL of its issuer that was valid then or is newer */
+	STAMP_UNKNOWN, /* the CRLs that are here do not say */
+	STAMP_VOID,    /* revoked later, for a reason that leaves no token of that key worth anything (rfc3161#4) */
+	STAMP_REVOKED  /* revoked before the token was made */
+};
+struct stamp_standing {
+	enum stamp_state state;
+	int64_t as_of;   /* thisUpdate of the oldest CRL that this rests on */
+	char words[320]; /* why it is not good */
+};
+/* Of the token that stamp_verify() verified last. */
+void stamp_standing(const struct stamp_trust *t, int64_t gen_time, struct stamp_standing *out);
+/* Is this CRL by an issuer of one of the certificates in the token? */
+bool stamp_crl_concerns(struct scope *s, span token, span crl);
 
 /* ---- files ---- */
 
@@ -63,6 +83,13 @@ struct stamp_check {
 };
 struct stamp_report {
 	uint64_t found, verified;
+	uint64_t unrevoked;    /* of those verified: no certificate of the signer was revoked, by CRLs that are here */
+	int64_t as_of;         /* thisUpdate of the oldest CRL that says so */
+	uint64_t unknown;      /* of those verified: the CRLs do not say; the first of them was made at */
+	int64_t unknown_since; /* this time */
+	char unknown_why[320]; /* because */
+	uint64_t voided; /* of a key that was revoked later in such a way that they prove nothing: not among those verified */
+	char void_why[320];
 	uint64_t newest; /* leaves under the newest that was verified */
 	int64_t gen_time;
 	char problem[SCOPE_MESSAGE_MAX + 64]; /* empty: none is wrong */

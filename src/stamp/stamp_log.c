@@ -34,6 +34,27 @@ static st check_note(struct scope *s, const struct checking *c, uint64_t size, s
 	return stamp_note_check(s, c->log, q->key, q->key_count, size, note);
 }
 
+/* `*out_counts` false: whoever has that key may have made it at any time. */
+//= rfc3161#4 whether the signer's certificate was revoked is part of verifying a token
+static st judge_standing(struct scope *s, struct checking *c, int64_t gen_time, bool *out_counts)
+{
+	struct stamp_standing standing;
+	struct stamp_report *r = c->report;
+	stamp_standing(c->request->trust, gen_time, &standing);
+	*out_counts = standing.state != STAMP_VOID;
+	if (standing.state == STAMP_REVOKED)
+		return fail(s, E_CRYPTO, "%s, before the token was made", standing.words);
+	if (standing.state == STAMP_GOOD && (r->unrevoked++ == 0 || standing.as_of < r->as_of))
+		r->as_of = standing.as_of;
+	if (standing.state == STAMP_UNKNOWN && r->unknown++ == 0) {
+		r->unknown_since = gen_time;
+		memcpy(r->unknown_why, standing.words, sizeof r->unknown_why);
+	}
+	if (standing.state == STAMP_VOID && r->voided++ == 0)
+		memcpy(r->void_why, standing.words, sizeof r->void_why);
+	return OK;
+}
+
 static st check_stamp(struct scope *s, struct checking *c, uint64_t size)
 {
 	span note, token;
@@ -43,6 +64,10 @@ static st check_stamp(struct scope *s, struct checking *c, uint64_t size)
 	if (c->request->trust == NULL)
 		return OK;
 	TRY(stamp_verify(s, c->request->trust, note, token, &gen_time));
+	bool counts;
+	TRY(judge_standing(s, c, gen_time, &counts));
+	if (!counts)
+		return OK;
 	c->report->verified++;
 	c->report->newest = size;
 	c->report->gen_time = gen_time;

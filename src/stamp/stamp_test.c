@@ -376,6 +376,177 @@ static void what_a_crash_left_and_foreign_names_are_no_stamps(void **state)
 	assert_int_equal(newest, 1234);
 }
 
+/* ---- revocation ---- */
+
+static void set_time(ASN1_TIME *time, int64_t at)
+{
+	assert_non_null(ASN1_TIME_set(time, (time_t)(at / MOMENT_SECOND)));
+}
+
+/* What a CRL says; times from now, reason -1: none is given. */
+struct says {
+	int64_t from, to;
+	bool listed;
+	int64_t revoked;
+	int reason;
+	bool keeps_expired;
+};
+
+static void add_entry(struct world *w, X509_CRL *crl, const struct says *says)
+{
+	X509_REVOKED *entry = X509_REVOKED_new();
+	ASN1_INTEGER *serial = ASN1_INTEGER_new();
+	ASN1_TIME *at = ASN1_TIME_new();
+	set_time(at, w->now + says->revoked);
+	assert_int_equal(ASN1_INTEGER_set(serial, 2), 1);
+	assert_int_equal(X509_REVOKED_set_serialNumber(entry, serial), 1);
+	assert_int_equal(X509_REVOKED_set_revocationDate(entry, at), 1);
+	if (says->reason >= 0) {
+		ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
+		assert_int_equal(ASN1_ENUMERATED_set(reason, says->reason), 1);
+		assert_int_equal(X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0), 1);
+		ASN1_ENUMERATED_free(reason);
+	}
+	assert_int_equal(X509_CRL_add0_revoked(crl, entry), 1);
+	ASN1_INTEGER_free(serial);
+	ASN1_TIME_free(at);
+}
+
+/* expiredCertsOnCRL has no name in libcrypto 3.0. */
+static void keep_expired(struct world *w, X509_CRL *crl)
+{
+	ASN1_OBJECT *oid = OBJ_txt2obj("2.5.29.60", 1);
+	ASN1_GENERALIZEDTIME *since = ASN1_GENERALIZEDTIME_set(NULL, (time_t)((w->now - 3650 * MOMENT_DAY) / MOMENT_SECOND));
+	uint8_t *der = NULL;
+	ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+	int len = i2d_ASN1_GENERALIZEDTIME(since, &der);
+	assert_int_equal(ASN1_OCTET_STRING_set(value, der, len), 1);
+	X509_EXTENSION *extension = X509_EXTENSION_create_by_OBJ(NULL, oid, 0, value);
+	assert_int_equal(X509_CRL_add_ext(crl, extension, -1), 1);
+	X509_EXTENSION_free(extension);
+	ASN1_OCTET_STRING_free(value);
+	ASN1_GENERALIZEDTIME_free(since);
+	ASN1_OBJECT_free(oid);
+	OPENSSL_free(der);
+}
+
+static void add_crl_by(struct world *w, const struct says *says, const X509_NAME *issuer, EVP_PKEY *key)
+{
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *time = ASN1_TIME_new();
+	ASN1_INTEGER *number = ASN1_INTEGER_new();
+	uint8_t *der = NULL;
+	assert_int_equal(X509_CRL_set_version(crl, X509_CRL_VERSION_2), 1);
+	assert_int_equal(X509_CRL_set_issuer_name(crl, issuer), 1);
+	set_time(time, w->now + says->from);
+	assert_int_equal(X509_CRL_set1_lastUpdate(crl, time), 1);
+	set_time(time, w->now + says->to);
+	assert_int_equal(X509_CRL_set1_nextUpdate(crl, time), 1);
+	assert_int_equal(ASN1_INTEGER_set(number, 7), 1);
+	assert_int_equal(X509_CRL_add1_ext_i2d(crl, NID_crl_number, number, 0, 0), 1);
+	if (says->keeps_expired)
+		keep_expired(w, crl);
+	if (says->listed)
+		add_entry(w, crl, says);
+	assert_true(X509_CRL_sign(crl, key, EVP_sha256()) > 0);
+	int len = i2d_X509_CRL(crl, &der);
+	const char *path = scope_printf(&w->s, "%s/crl", w->dir);
+	assert_ok(&w->s, file_replace(&w->s, path, span_of(der, (size_t)len), 0644));
+	assert_ok(&w->s, stamp_trust_add_crls(&w->s, w->trust, path));
+	OPENSSL_free(der);
+	ASN1_INTEGER_free(number);
+	ASN1_TIME_free(time);
+	X509_CRL_free(crl);
+}
+
+static struct stamp_standing standing_at(struct world *w, int64_t gen_time)
+{
+	int64_t at;
+	struct stamp_standing standing;
+	assert_ok(&w->s, stamp_verify(&w->s, w->trust, span_str(NOTE), token_over(w, NOTE, gen_time), &at));
+	stamp_standing(w->trust, at, &standing);
+	return standing;
+}
+
+#define H MOMENT_HOUR
+#define D (24 * MOMENT_HOUR)
+
+//= rfc3161#4 whether the signer's certificate was revoked is part of verifying a token
+static void a_token_is_worth_what_the_newest_crl_leaves_of_it(void **state)
+{
+	(void)state;
+	static const struct {
+		struct says says[2];
+		enum stamp_state state;
+		const char *word;
+	} rows[] = {
+		/* none that speaks of now */
+		{ { { 0 } }, STAMP_UNKNOWN, "no CRL" },
+		{ { { -3 * D, -1 * D } }, STAMP_UNKNOWN, "ended on" },
+		{ { { 6 * D, 9 * D } }, STAMP_UNKNOWN, "no CRL" }, /* the certificate has expired by then */
+		/* not on it */
+		{ { { -1 * H, 1 * D } }, STAMP_GOOD, "" },
+		{ { { 2 * D, 3 * D } }, STAMP_GOOD, "" }, /* newer than the token */
+		{ { { 6 * D, 9 * D, .keeps_expired = true } }, STAMP_GOOD, "" },
+		/* revoked before it was made */
+		{ { { -1 * H, 1 * D, true, -1 * D, 1 } }, STAMP_REVOKED, "keyCompromise" },
+		{ { { -1 * H, 1 * D, true, -1 * D, 4 } }, STAMP_REVOKED, "superseded" },
+		{ { { -3 * D, -1 * D, true, -4 * D, 5 } }, STAMP_REVOKED, "cessationOfOperation" },
+		/* revoked behind it */
+		{ { { 2 * D, 3 * D, true, 1 * D, 1 } }, STAMP_VOID, "keyCompromise" },
+		{ { { 2 * D, 3 * D, true, 1 * D, -1 } }, STAMP_VOID, "without a reason" },
+		{ { { 2 * D, 3 * D, true, 1 * D, 3 } }, STAMP_GOOD, "" },
+		{ { { 2 * D, 3 * D, true, 1 * D, 4 } }, STAMP_GOOD, "" },
+		{ { { 2 * D, 3 * D, true, 1 * D, 5 } }, STAMP_GOOD, "" },
+		/* the newest that speaks of it */
+		{ { { -1 * H, 1 * D }, { 2 * D, 3 * D, true, 1 * D, 1 } }, STAMP_VOID, "keyCompromise" },
+		{ { { 2 * D, 3 * D, true, 1 * D, 1 }, { -1 * H, 1 * D } }, STAMP_VOID, "keyCompromise" },
+		{ { { -1 * H, 1 * D, true, -1 * D, 1 }, { 6 * D, 9 * D } }, STAMP_REVOKED, "keyCompromise" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		void *made = NULL;
+		assert_int_equal(set_up(&made), 0);
+		struct world *w = made;
+		for (size_t k = 0; k < 2 && rows[i].says[k].to != 0; k++)
+			add_crl_by(w, &rows[i].says[k], X509_get_subject_name(w->root), w->root_key);
+		struct stamp_standing got = standing_at(w, w->now);
+		assert_int_equal(got.state, rows[i].state);
+		assert_non_null(strstr(got.words, rows[i].word));
+		assert_int_equal(tear_down(&made), 0);
+	}
+}
+
+static void a_crl_that_is_not_the_issuers_says_nothing(void **state)
+{
+	struct world *w = *state;
+	static const struct says says = { -1 * H, 1 * D, true, -1 * D, 1, false };
+	X509_NAME *other = X509_NAME_new();
+	assert_int_equal(X509_NAME_add_entry_by_txt(other, "CN", MBSTRING_ASC, (const uint8_t *)"x", -1, -1, 0), 1);
+	add_crl_by(w, &says, other, w->root_key);
+	add_crl_by(w, &says, X509_get_subject_name(w->root), w->unit_key);
+	assert_int_equal(standing_at(w, w->now).state, STAMP_UNKNOWN);
+	X509_NAME_free(other);
+}
+
+static void an_export_takes_the_crls_of_the_tokens_issuers(void **state)
+{
+	struct world *w = *state;
+	static const struct says says = { -1 * H, 1 * D, false, 0, 0, false };
+	span token = token_over(w, NOTE, w->now), crl;
+	X509_NAME *other = X509_NAME_new();
+	const char *path = scope_printf(&w->s, "%s/crl", w->dir);
+	assert_int_equal(X509_NAME_add_entry_by_txt(other, "CN", MBSTRING_ASC, (const uint8_t *)"x", -1, -1, 0), 1);
+	add_crl_by(w, &says, X509_get_subject_name(w->root), w->root_key);
+	assert_ok(&w->s, file_read(&w->s, path, 65536, &crl));
+	assert_true(stamp_crl_concerns(&w->s, token, crl));
+	assert_false(stamp_crl_concerns(&w->s, SPAN_LITERAL("x"), crl));
+	assert_false(stamp_crl_concerns(&w->s, token, SPAN_LITERAL("x")));
+	add_crl_by(w, &says, other, w->root_key);
+	assert_ok(&w->s, file_read(&w->s, path, 65536, &crl));
+	assert_false(stamp_crl_concerns(&w->s, token, crl));
+	X509_NAME_free(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +561,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_is_known_what_a_tst_info_is_about, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stamps_are_kept_once_and_walked_in_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_crash_left_and_foreign_names_are_no_stamps, set_up, tear_down),
+		cmocka_unit_test(a_token_is_worth_what_the_newest_crl_leaves_of_it),
+		cmocka_unit_test_setup_teardown(a_crl_that_is_not_the_issuers_says_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_export_takes_the_crls_of_the_tokens_issuers, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

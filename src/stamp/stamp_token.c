@@ -1,4 +1,4 @@
-#include "stamp.h"
+#include "stamp_internal.h"
 #include "file.h"
 #include "moment.h"
 #include "pki_pem.h"
@@ -10,10 +10,9 @@
 #include <time.h>
 
 #define ANCHOR_FILE_MAX  65536
-#define CERTIFICATES_MAX 16
+#define CERTIFICATES_MAX STAMP_CHAIN_MAX
 #define AUTH_LEVEL       2 /* of libcrypto: 112 bits, no SHA-1 */
 
-typedef STACK_OF(X509) certificates;
 DEFINE_AUTO(X509, X509_free)
 DEFINE_AUTO(X509_STORE_CTX, X509_STORE_CTX_free)
 static void certificates_free(certificates *c)
@@ -21,15 +20,6 @@ static void certificates_free(certificates *c)
 	sk_X509_pop_free(c, X509_free);
 }
 DEFINE_AUTO(certificates, certificates_free)
-
-struct stamp_trust {
-	X509_STORE *store;
-	size_t anchors;
-	/* The signer verified last: one unit stamps for years. */
-	struct pki_key *key;
-	uint8_t signer[DIGEST_MAX];
-	int64_t from, to; /* its chain holds between these times */
-};
 
 /* ---- anchors ---- */
 
@@ -85,6 +75,7 @@ void stamp_trust_close(struct stamp_trust *t)
 		return;
 	X509_STORE_free(t->store);
 	pki_key_free(t->key);
+	stamp_crls_free(t);
 	free(t);
 }
 
@@ -155,7 +146,8 @@ static st verify_chain(struct scope *s, struct stamp_trust *t, X509 *signer, cer
 			    "the certificate of the token's signer does not lead to an anchor as one for time-stamping "
 			    "(rfc3161#2.3): %s",
 			    X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
-	return keep_validity(s, t, X509_STORE_CTX_get0_chain(context));
+	TRY(keep_validity(s, t, X509_STORE_CTX_get0_chain(context)));
+	return stamp_look_up(s, t, X509_STORE_CTX_get0_chain(context));
 }
 
 static st verify_signer(struct scope *s, struct stamp_trust *t, const struct pki_time_stamp_response *r, span der)

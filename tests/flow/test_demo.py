@@ -177,6 +177,14 @@ def test_an_export_verifies_elsewhere_with_the_verifier_alone(provider):
     report = json.loads(done.stdout)
     assert (done.returncode, report["verdict"], report["anchors that agree"]) == (0, "sound", came_along + 1), report
     assert any("had the approvals" in said for said in report["checked"]) == (elsewhere / "founding").exists()
+    # The authority of the time-stamps is certified by a CA of this provider, which said then whom it had revoked.
+    assert {path.name for path in (elsewhere / "crls").iterdir()} == {"issuing.crl", "root.crl"}
+    assert any("no certificate of the authority of" in said for said in report["checked"]) and not any("revoked" in said for said in report["not checked"]), report
+    shutil.move(elsewhere / "crls", provider.work / "crls")
+    report = json.loads(auditor("audit", "verify", elsewhere, "--anchor", kept).stdout)
+    assert any("revoked" in said and "no CRL of" in said for said in report["not checked"])
+    brought = [word for path in sorted((provider.work / "crls").iterdir()) for word in ("--crl", path)]
+    assert any("no certificate of the authority of" in said for said in json.loads(auditor("audit", "verify", elsewhere, *brought).stdout)["checked"])
     key = (elsewhere / "log.vkey").read_text().strip()
     assert made["key sha256"] == hashlib.sha256(key.encode()).hexdigest() and made["key sha256"] in (elsewhere / "README.txt").read_text()
     shown = json.loads(auditor("audit", "show", elsewhere, "--event", "certificate.issued", "--limit", "1").stdout)

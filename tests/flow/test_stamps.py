@@ -1,6 +1,7 @@
 """Checkpoints under RFC 3161 tokens: of any authority, verified before they are kept and by anybody afterwards; what their absence stops, and
 what it never stops."""
 import contextlib
+import datetime
 import os
 import pathlib
 import shutil
@@ -9,6 +10,8 @@ import threading
 import time
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import audit_world as aw
 import copy_world as cw
@@ -79,6 +82,60 @@ def test_checkpoints_are_stamped_and_anybody_can_verify_them(authority, world):
     assert world.start()
     assert stamped(world)
     assert sw.sizes(world.log)[:len(sizes)] == sizes
+
+
+def crl_of(authority, path, revoked=None, reason=x509.ReasonFlags.key_compromise, days=(-1, 5), key=None):
+    """By the authority's root, over the certificate of its unit; `revoked`: when, from now. DER, or PEM as some bring it."""
+    today = datetime.datetime.now(datetime.timezone.utc)
+    unit = x509.load_pem_x509_certificate((authority.directory / "good.pem").read_bytes())
+    builder = (x509.CertificateRevocationListBuilder().issuer_name(authority.root.subject).last_update(today + datetime.timedelta(days=days[0]))
+               .next_update(today + datetime.timedelta(days=days[1])).add_extension(x509.CRLNumber(7), critical=False))
+    if revoked is not None:
+        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(unit.serial_number).revocation_date(today + revoked)
+                                                  .add_extension(x509.CRLReason(reason), critical=False).build())
+    made = builder.sign(key or authority.root_key, hashes.SHA256())
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM if path.suffix == ".pem" else serialization.Encoding.DER))
+    return str(path)
+
+
+HOUR = datetime.timedelta(hours=1)
+
+
+def test_whether_the_authority_was_revoked_is_judged_by_crls_that_are_brought(authority, world, tmp_path):
+    """//= rfc3161#4 whether a certificate of the authority was revoked"""
+    assert world.start()
+    world.load(2, 20)
+    assert stamped(world)
+    assert world.stop() == 0
+    count = len(sw.sizes(world.log))
+    kept = shutil.copy(os.path.join(world.log, "checkpoint"), tmp_path / "kept")
+
+    def verify(*crls):
+        return world.verify("--anchor", str(kept), "--stamp-anchor", str(authority.directory / "root.pem"), *(word for crl in crls for word in ("--crl", crl)))
+
+    def says(report, part, *words):
+        return [text for text in report[part] if all(word in text for word in words)]
+    code, report = verify()
+    assert code == 0 and says(report, "not checked", "revoked", f"when {count} time-stamps", "no CRL of CN=TEST foreign root", "--crl FILE")
+    good = crl_of(authority, tmp_path / "fresh-crl.pem")
+    code, report = verify(good)
+    assert code == 0 and says(report, "checked", f"no certificate of the authority of {count} time-stamps was revoked")
+    assert not any("revoked" in text for text in report["not checked"])
+    code, report = verify(crl_of(authority, tmp_path / "old.crl", days=(-5, -3)))
+    assert code == 0 and says(report, "not checked", "the newest CRL that is here and speaks of CN=TEST foreign unit ended on")
+    stranger = crl_of(authority, tmp_path / "stranger.crl", -HOUR, key=authority.key)
+    assert says(verify(stranger)[1], "not checked", "no CRL of CN=TEST foreign root") and verify(stranger, good)[0] == 0
+    before = crl_of(authority, tmp_path / "before.crl", -HOUR)
+    code, report = verify(before)
+    assert code == 1 and "CN=TEST foreign unit was revoked on" in report["problem"] and "before the token was made" in report["problem"]
+    code, report = verify(crl_of(authority, tmp_path / "later.crl", HOUR))
+    assert code == 0 and report["time-stamps verified"] == f"none of {count}"
+    assert says(report, "not checked", f"anything by {count} time-stamps", "keyCompromise") and says(report, "not checked", "when the records were written")
+    code, report = verify(crl_of(authority, tmp_path / "ceased.crl", HOUR, x509.ReasonFlags.cessation_of_operation))
+    assert code == 0 and says(report, "checked", f"of {count} time-stamps was revoked when they were made")
+    (tmp_path / "none.crl").write_bytes(b"nothing")
+    code, message = verify(str(tmp_path / "none.crl"))
+    assert code == 3 and "none.crl" in message
 
 
 BAD = {"down": "HTTP status 500", "silent": "no answer", "empty": "answer", "garbage": "answer", "huge": "more than the 65536", "other-data": "other data",
