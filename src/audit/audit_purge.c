@@ -37,10 +37,12 @@ static st purge_bundle(struct scope *s, struct audit_log *log, const char *dir, 
 	buf_init(&rest, AUDIT_BUNDLE_MAX);
 	TRY(audit_log_bundle(s, log, n, AUDIT_TILE_WIDTH, &bundle));
 	TRY(without(s, buf_span(&bundle), n * AUDIT_TILE_WIDTH, first, last, &rest, out_removed));
-	if (*out_removed == 0)
-		return OK;
+	audit_log_drop_leftovers(dir, n); /* what goes would stay in them */
+	const char *path = audit_tile_path(s, dir, AUDIT_ENTRIES, n, AUDIT_TILE_WIDTH);
+	if (*out_removed == 0) /* by an attempt whose sync may have failed */
+		return file_sync_directory_of(s, path);
 	FAILPOINT("audit.purge");
-	return file_replace(s, audit_tile_path(s, dir, AUDIT_ENTRIES, n, AUDIT_TILE_WIDTH), buf_span(&rest), 0644);
+	return file_replace(s, path, buf_span(&rest), 0644);
 }
 
 st audit_purge(struct scope *s, const char *dir, uint64_t first, uint64_t last, uint64_t *out_removed)

@@ -225,6 +225,10 @@ void cli_judge_removed(void *state, uint64_t index)
 static void judge_begun(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)
 {
 	span proposal = { 0 };
+	if (!span_is(e->by, "auditd")) {
+		find(j, e, "it is auditd that removes, and somebody else wrote this");
+		return;
+	}
 	if (audit_field_hex(s, &e->record, "proposal", &proposal).code != E_OK)
 		scope_clear_error(s);
 	for (size_t i = 0; i < j->purges; i++)

@@ -72,6 +72,9 @@ static st add_row(struct scope *s, struct writers *w, const char *row)
 	span user = span_from(text, name.len + 1);
 	if (user.len == 0)
 		return fail(s, E_CONFIG, "writer = %s: write NAME USER, the user by name or number", row);
+	/* Whoever judges removals believes log.purged of auditd alone. */
+	if (span_is(name, "auditd"))
+		return fail(s, E_CONFIG, "writer = %s: records that auditd writes itself have this name; take another", row);
 	TRY(uid_of(s, user, &uid));
 	return add_writer(s, w, uid, name);
 }
