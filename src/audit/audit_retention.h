@@ -16,7 +16,9 @@ enum audit_keep {
 };
 enum audit_keep audit_keep_of(enum audit_code code);
 const char *audit_keep_name(enum audit_keep keep);
-/* From when on it need not be kept; INT64_MAX: never. */
+/* Until when something of this kind is kept that counts from then; INT64_MAX: for ever. */
+int64_t audit_keep_until(enum audit_keep keep, int64_t from);
+/* From when on a record need not be kept; INT64_MAX: never. */
 st audit_kept_until(struct scope *s, const struct audit_envelope *e, int64_t *out);
 /* May it be erased earlier, on the request of the person whom it is about? */
 bool audit_is_personal(enum audit_code code);

@@ -120,7 +120,13 @@ static const struct cli_option review_options[] = {
 	  .value = "TEXT",
 	  .help = "what is to be said of it; no names of persons, they could not be erased" },
 };
-static const struct cli_option reconcile_options[] = { CLI_AUDIT_LOG_OPTION, CLI_AUDIT_KEY_OPTION };
+static const struct cli_option reconcile_options[] = {
+	CLI_AUDIT_LOG_OPTION,
+	CLI_AUDIT_KEY_OPTION,
+	{ .name = "founding",
+	  .value = "FILE",
+	  .help = "founding document, to tell records that two persons let go from missing ones (default: this installation's)" },
+};
 static const struct cli_option purge_options[] = {
 	{ .name = "as-of", .value = "TIME", .help = "records whose time was over on this day or time, UTC (default: now)" },
 	{ .name = "records",
@@ -175,8 +181,8 @@ static const struct cli_command commands[] = {
 	  .run = cli_audit_check_proof },
 	{ .verb = "reconcile",
 	  .summary =
-		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other, or waits in the "
-		  "outbox; exit 0 only if they agree",
+		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other, waits in the "
+		  "outbox, or was let go by an operation that is named; exit 0 only if they agree",
 	  .example = "audit reconcile",
 	  CLI_OPTIONS(reconcile_options),
 	  .run = cli_audit_reconcile },

@@ -213,13 +213,7 @@ static void judge_waiting(struct cli_judge *j, bool all)
 void cli_judge_removed(void *state, uint64_t index)
 {
 	struct cli_judge *j = state;
-	struct control_range *last = j->removed_ranges == 0 ? NULL : &j->removed[j->removed_ranges - 1];
-	if (last != NULL && last->last + 1 == index) {
-		last->last = index;
-		return;
-	}
-	j->removed = heap_grow(j->removed, (j->removed_ranges + 1) * sizeof *j->removed);
-	j->removed[j->removed_ranges++] = (struct control_range){ .first = index, .last = index };
+	control_records_add(&j->removed, &j->removed_ranges, index);
 }
 
 static void judge_begun(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)

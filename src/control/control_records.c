@@ -68,6 +68,17 @@ st control_records_write(struct scope *s, const struct control_range *range, siz
 	return OK;
 }
 
+void control_records_add(struct control_range **range, size_t *count, uint64_t index)
+{
+	struct control_range *last = *count == 0 ? NULL : &(*range)[*count - 1];
+	if (last != NULL && last->last + 1 == index) {
+		last->last = index;
+		return;
+	}
+	*range = heap_grow(*range, (*count + 1) * sizeof **range);
+	(*range)[(*count)++] = (struct control_range){ .first = index, .last = index };
+}
+
 uint64_t control_records_count(const struct control_range *range, size_t count)
 {
 	uint64_t records = 0;

@@ -15,5 +15,7 @@ struct control_range {
 st control_records_read(struct scope *s, span text, struct control_range **out, size_t *out_count);
 /* The text of ranges in order; E_LIMIT when it is too long. */
 st control_records_write(struct scope *s, const struct control_range *range, size_t count, const char **out);
+/* The next index, in order, to ranges on the heap, which grow; to be freed. */
+void control_records_add(struct control_range **range, size_t *count, uint64_t index);
 uint64_t control_records_count(const struct control_range *range, size_t count);
 bool control_records_have(const struct control_range *range, size_t count, uint64_t index);

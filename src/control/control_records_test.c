@@ -1,5 +1,6 @@
 #include "control_records.h"
 #include "unit.h"
+#include <stdlib.h>
 
 static void what_is_read_is_written_again(void **state)
 {
@@ -62,13 +63,28 @@ static void membership_is_that_of_the_ranges(void **state)
 	assert_false(control_records_have(range, 0, 3));
 }
 
+static void records_in_order_become_ranges(void **state)
+{
+	static const uint64_t index[] = { 3, 7, 8, 9, 11 };
+	struct control_range *range = NULL;
+	size_t count = 0;
+	const char *text = "";
+	AUTO_SCOPE s;
+	(void)state;
+	scope_init(&s, NULL);
+	for (size_t i = 0; i < sizeof index / sizeof index[0]; i++)
+		control_records_add(&range, &count, index[i]);
+	assert_ok(&s, control_records_write(&s, range, count, &text));
+	assert_string_equal(text, "3,7-9,11");
+	free(range);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_read_is_written_again),
-		cmocka_unit_test(there_is_one_form_only),
-		cmocka_unit_test(too_many_are_refused),
-		cmocka_unit_test(membership_is_that_of_the_ranges),
+		cmocka_unit_test(what_is_read_is_written_again),  cmocka_unit_test(there_is_one_form_only),
+		cmocka_unit_test(too_many_are_refused),           cmocka_unit_test(membership_is_that_of_the_ranges),
+		cmocka_unit_test(records_in_order_become_ranges),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

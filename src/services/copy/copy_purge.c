@@ -42,13 +42,7 @@ static st read_list(struct scope *s, const struct copy_conf *conf, const struct 
 void copy_lacks(void *state, uint64_t index)
 {
 	struct copy_lacking *l = state;
-	struct control_range *last = l->count == 0 ? NULL : &l->range[l->count - 1];
-	if (last != NULL && last->last + 1 == index) {
-		last->last = index;
-		return;
-	}
-	l->range = heap_grow(l->range, (l->count + 1) * sizeof *l->range);
-	l->range[l->count++] = (struct control_range){ .first = index, .last = index };
+	control_records_add(&l->range, &l->count, index);
 }
 
 /* Of the extents that are of this log. */
