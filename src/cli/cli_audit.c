@@ -132,6 +132,11 @@ static const struct cli_option purge_options[] = {
 	{ .name = "records",
 	  .value = "LIST",
 	  .help = "instead, these records, to be erased on the request of a person whom they are about: 3,7-12" },
+	{ .name = "propose", .value = "DIRECTORY", .help = "propose the operations: a file of each in this directory" },
+	{ .name = "by", .value = "PERSON", .help = "who proposes, with --propose: p1, as the register names you" },
+	{ .name = "reason", .value = "TEXT", .help = "why, with --propose" },
+	{ .name = "decision", .value = "NAME", .help = "decision of the authority, with --propose: d-2026-4" },
+	{ .name = "hours", .value = "N", .help = "how long the proposals live (default: 24)" },
 	{ .name = "apply",
 	  .help = "remove from this log what the operations in it let go: for a copy, an export, a published folder" },
 	CLI_AUDIT_LOG_OPTION,
@@ -202,8 +207,8 @@ static const struct cli_command commands[] = {
 	{ .verb = "purge",
 	  .arguments = "[EXPORT]",
 	  .summary =
-		  "Say which records need not be kept any more, as an operation that two persons approve (nothing is changed); with --apply, remove "
-		  "at another place what they let go",
+		  "Say which records need not be kept any more, as operations that two persons approve, and with --propose write them (nothing is "
+		  "removed by it); with --apply, remove at another place what they let go",
 	  .example = "audit purge --as-of 2027-01-01",
 	  CLI_OPTIONS(purge_options),
 	  .without_configuration = true,

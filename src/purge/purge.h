@@ -54,5 +54,5 @@ struct purge_extent {
 st purge_check_log(struct scope *s, const struct purge_log *log, const struct control_proposal *p, struct purge_extent *out);
 /* This, and each record that has content was kept long enough, or is about a person who is to be erased. E_DENIED says which is not. */
 st purge_check(struct scope *s, const struct purge_log *log, const struct control_proposal *p, struct purge_extent *out);
-/* Takes it out of the files in DIR: audit_purge(), range by range. */
-st purge_remove(struct scope *s, const char *dir, const struct purge_extent *extent);
+/* Takes it out of the files in DIR: audit_purge(). */
+st purge_remove(struct scope *s, const char *dir, const struct purge_extent *extent, uint64_t *out_removed);

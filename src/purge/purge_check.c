@@ -89,11 +89,14 @@ st purge_check(struct scope *s, const struct purge_log *log, const struct contro
 	return OK;
 }
 
-st purge_remove(struct scope *s, const char *dir, const struct purge_extent *extent)
+static uint64_t next_of(const void *state, uint64_t index)
 {
-	for (size_t i = 0; i < extent->ranges; i++) {
-		uint64_t ignored_removed;
-		TRY(audit_purge(s, dir, extent->range[i].first, extent->range[i].last, &ignored_removed));
-	}
-	return OK;
+	const struct purge_extent *extent = state;
+	return control_records_next(extent->range, extent->ranges, index);
+}
+
+st purge_remove(struct scope *s, const char *dir, const struct purge_extent *extent, uint64_t *out_removed)
+{
+	const struct audit_going going = { next_of, extent };
+	return audit_purge(s, dir, &going, out_removed);
 }

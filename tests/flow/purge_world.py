@@ -32,6 +32,36 @@ def copy_of(log, to):
     shutil.copytree(log, to, ignore=shutil.ignore_patterns("*.new"), copy_function=copy)
 
 
+def named(text):
+    """What an operation names: 98,100-02,71 are 98, 100, 101, 102 and 171."""
+    out, last = [], ""
+    for part in text.split(","):
+        ends = []
+        for number in part.split("-"):
+            last = last[:max(0, len(last) - len(number))] + number if len(number) < len(last) else number
+            ends.append(int(last))
+        out += range(ends[0], ends[-1] + 1)
+    return out
+
+
+def numbered(indices):
+    """The other way round."""
+    out, last = "", ""
+
+    def short(number):
+        nonlocal last
+        text, before, last = str(number), last, str(number)
+        if len(text) != len(before):
+            return text
+        same = next((i for i, (x, y) in enumerate(zip(text, before)) if x != y), len(text))
+        return text[min(same, len(text) - 2):] if len(text) > 2 else text
+    for start in (i for i in indices if i - 1 not in indices):
+        end = next(i for i in range(start, start + len(indices)) if i + 1 not in indices)
+        out += ("," if out else "") + short(start) + ("-" + short(end) if end != start else "")
+    assert named(out) == list(indices)
+    return out
+
+
 class Purging(Site):
     """A site whose auditd knows the founding document, with an auditor, and a log some bundles long of which some records are old."""
 
@@ -56,7 +86,7 @@ class Purging(Site):
                 first = self.auditd.status()["size"]
                 put_old(self, 4)
                 self.old += range(first, first + 4)
-                self.auditd.load(1, 100)
+                self.auditd.load(1, 300)  # they lie in three bundles
             self.auditd.load(1, 400)
             assert self.auditd.settled()
             return self
@@ -77,8 +107,10 @@ class Purging(Site):
         return plan
 
     def purge(self, plan, approvers=None, **changes):
+        """The first operation of the plan."""
+        part = plan["operations"][0]
         kept = [("kept-until", plan["kept until"])] if "kept until" in plan else []
-        values = [("log", plan["log"]), ("size", plan["size"]), ("root", plan["root"]), ("records", plan["records"]), ("count", plan["count"]), *kept,
+        values = [("log", plan["log"]), ("size", plan["size"]), ("root", plan["root"]), ("records", part["records"]), ("count", part["count"]), *kept,
                   ("reason", "their time is over"), ("decision", "d1")]
         values = [(name, changes.get(name.replace("-", "_"), value)) for name, value in values]
         operation = self.propose("log.purge", *values)
@@ -109,4 +141,4 @@ def empty_entry(log, index):
     path.write_bytes(out)
 
 
-__all__ = ["AUDITOR", "OPERATOR", "OLD", "Purging", "copy_of", "empty_entry", "put_old"]
+__all__ = ["AUDITOR", "OPERATOR", "OLD", "Purging", "copy_of", "empty_entry", "named", "numbered", "put_old"]

@@ -11,7 +11,7 @@ import keyd_client as kc
 from ca_world import Refused
 from control_people import AUTHORITY, put_record
 from control_texts import moment
-from purge_world import AUDITOR, OLD, OPERATOR, Purging, copy_of, empty_entry, put_old
+from purge_world import AUDITOR, OLD, OPERATOR, Purging, copy_of, empty_entry, named, put_old
 from register_world import now
 from test_audit_kill import FAILPOINTS, needs_failpoints
 
@@ -35,9 +35,10 @@ def roots_of(site):
 def test_the_plan_names_what_is_old_and_changes_nothing(site):
     before = site.empty()
     plan = site.plan()
-    named = [index for part in plan["records"].split(",") for index in range(int(part.split("-")[0]), int(part.split("-")[-1]) + 1)]
-    assert named == site.old and plan["count"] == len(site.old) and before == site.empty() == []
-    assert [row["kept as"] for row in plan["classes"]] == ["system"] and plan["classes"][0]["oldest"] == OLD and plan["more"] is False
+    part, = plan["operations"]
+    assert named(part["records"]) == site.old and part["count"] == plan["count"] == len(site.old) and before == site.empty() == []
+    assert [row["kept as"] for row in plan["classes"]] == ["system"] and plan["classes"][0]["oldest"] == OLD
+    assert plan["approvals"].startswith("2, by 2 persons")
     assert site.plan("--as-of", "2020-02-01")["count"] == 0
 
 
@@ -47,7 +48,7 @@ def test_nothing_else_than_two_persons_for_this_very_log_removes_anything(site):
     for approvers in ([auditor], [member], [member, (site.person[1], AUTHORITY)], [operator, member], [auditor, operator]):
         with pytest.raises(Refused):
             site.purge(plan, approvers)
-    for changes in ({"count": plan["count"] + 1}, {"decision": "d9"}, {"records": plan["records"].replace(",", ", ", 1)}, {"size": site.old[-1]},
+    for changes in ({"count": plan["count"] + 1}, {"decision": "d9"}, {"records": plan["operations"][0]["records"].replace(",", ", ", 1)}, {"size": site.old[-1]},
                     {"kept_until": moment(now().replace(year=now().year + 1))}):
         with pytest.raises(Refused):
             site.purge(plan, **changes)

@@ -6,17 +6,10 @@ import pathlib
 import pytest
 
 import keyd_client as kc
-from purge_world import Purging, copy_of, empty_entry
+from purge_world import Purging, copy_of, empty_entry, numbered
 from test_cli_op import Desk
 
 GONE = ("sign.certificate", "certificate.issued")
-
-
-def canonical(indices):
-    """As an operation names them: 3,7-12"""
-    starts = [i for i in indices if i - 1 not in indices]
-    ends = [i for i in indices if i + 1 not in indices]
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends))
 
 
 class Issuing(Purging):
@@ -35,7 +28,7 @@ class Issuing(Purging):
             assert self.reconcile()[0] == 0
             wanted = [(event, "alice") for event in GONE] + [("sign.certificate", "bob")]
             self.erased = sorted(self.record(event, self.serial[name]) for event, name in wanted)
-            self.purge(self.plan("--records", canonical(self.erased)))
+            self.purge(self.plan("--records", numbered(self.erased)))
             assert kc.wait_for(lambda: self.empty() == self.erased, 20)
             return self
         except BaseException:

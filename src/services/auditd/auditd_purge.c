@@ -148,10 +148,11 @@ static st allow(struct scope *s, struct purger *g)
 
 static st remove_all(struct scope *s, struct purger *g)
 {
+	uint64_t ignored_removed;
 	FAILPOINT("auditd.purge");
-	TRY(purge_remove(s, g->conf->log, &g->extent));
+	TRY(purge_remove(s, g->conf->log, &g->extent, &ignored_removed));
 	if (g->conf->publish != NULL && g->conf->publish_entries)
-		TRY(purge_remove(s, g->conf->publish, &g->extent));
+		TRY(purge_remove(s, g->conf->publish, &g->extent, &ignored_removed));
 	if (g->extent.content > 0)
 		log_put(LOG_LEVEL_NOTICE,
 			"the content of %llu records was removed from the log, as entry %llu of the register says",

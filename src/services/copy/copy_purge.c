@@ -147,6 +147,7 @@ static st refuse(struct scope *s, struct copy_follower *f, const struct purge *p
 static st carry_out(struct scope *s, struct copy_follower *f, const struct purge_log *log, const struct purge *p)
 {
 	struct purge_extent extent;
+	uint64_t ignored_removed;
 	st checked = purge_check(s, log, &p->operation.proposal, &extent);
 	if (checked.code == E_DENIED)
 		return refuse(s, f, p);
@@ -154,7 +155,7 @@ static st carry_out(struct scope *s, struct copy_follower *f, const struct purge
 	if (extent.content > 0)
 		TRY(record_purged(s, f->c, p, &extent));
 	FAILPOINT("copy.purge");
-	TRY(purge_remove(s, f->c->conf->log, &extent));
+	TRY(purge_remove(s, f->c->conf->log, &extent, &ignored_removed));
 	if (extent.content > 0)
 		log_put(LOG_LEVEL_NOTICE, "the content of %llu records was removed here, as entry %llu of the register says",
 			(unsigned long long)extent.content, (unsigned long long)p->entry);
