@@ -89,9 +89,10 @@ st cli_let_go_read(struct scope *s, const struct cli_audit_source *source, const
 
 const struct cli_let_go *cli_let_go_take(struct cli_let_go_list *list, enum audit_keep keep, bool personal, int64_t from)
 {
+	const struct audit_keeping own = { .stamps = AUDIT_STAMPS_KEPT }; /* nobody misses a time-stamp */
 	for (size_t i = 0; i < list->count; i++) {
 		struct cli_let_go *one = &list->one[i];
-		bool may = one->kept_until == 0 ? personal : audit_keep_until(keep, from) <= one->kept_until;
+		bool may = one->kept_until == 0 ? personal : audit_keep_until(&own, keep, from) <= one->kept_until;
 		if (!may || one->left == 0)
 			continue;
 		one->left--;

@@ -30,6 +30,7 @@ struct part {
 struct plan {
 	struct scope *s;
 	int64_t as_of;
+	struct audit_keeping own;
 	uint64_t end;                       /* records behind it cannot go yet */
 	const struct control_range *wanted; /* NULL: those whose time is over */
 	size_t wanted_ranges;
@@ -105,7 +106,7 @@ static st goes(struct scope *s, const struct plan *p, const struct audit_envelop
 				      (unsigned long long)e->seq, e->record.row->name)
 			       : OK;
 	}
-	TRY(audit_kept_until(s, e, &until));
+	TRY(audit_kept_until(s, &p->own, e, &until));
 	*out = until <= p->as_of;
 	return OK;
 }
@@ -153,6 +154,8 @@ static json_t *classes(const struct plan *p)
 
 /* ---- as proposals ---- */
 
+#define VALUES 9
+
 struct value {
 	const char *name, *text;
 };
@@ -163,8 +166,8 @@ static const char *number(struct scope *s, uint64_t n)
 }
 
 /* What one operation says; *out_count of them. */
-static st values_of(struct scope *s, const struct cli *c, const struct plan *p, const struct part *part, struct value out[8],
-		    size_t *out_count)
+static st values_of(struct scope *s, const struct cli *c, const struct plan *p, const struct part *part,
+		    struct value out[VALUES], size_t *out_count)
 {
 	const char *records;
 	char until[MOMENT_TEXT_MAX];
@@ -176,6 +179,7 @@ static st values_of(struct scope *s, const struct cli *c, const struct plan *p, 
 		{ "records", records },
 		{ "count", number(s, control_records_count(part->range, part->ranges)) },
 		{ "kept-until", p->wanted != NULL ? NULL : scope_printf(s, "%s", moment_text(p->as_of, until)) },
+		{ "stamps-kept", p->wanted != NULL ? NULL : cli_get(c, "stamps-kept") },
 		{ "reason", cli_get_or(c, "reason", "WORDS") },
 		{ "decision", cli_get_or(c, "decision", "ID") },
 	};
@@ -190,7 +194,7 @@ static st propose_one(struct scope *s, const struct cli *c, struct cli_api *api,
 		      const struct plan *p, size_t i, const char **out_path)
 {
 	struct control_signed *o = scope_new(s, struct control_signed);
-	struct value value[8];
+	struct value value[VALUES];
 	size_t count;
 	o->proposal.operation = control_operation_named(SPAN_LITERAL("log.purge"));
 	TRY(values_of(s, c, p, &p->part[i], value, &count));
@@ -226,7 +230,7 @@ static st propose(struct scope *s, struct cli *c, const struct plan *p, json_t *
 
 static st command_of(struct scope *s, const struct cli *c, const struct plan *p, const struct part *part, const char **out)
 {
-	struct value value[8];
+	struct value value[VALUES];
 	size_t count;
 	TRY(values_of(s, c, p, part, value, &count));
 	*out = "chancery op propose log.purge --by PERSON --out FILE";
@@ -336,6 +340,10 @@ static st plan(struct scope *s, struct cli *c, const struct cli_audit_source *so
 	struct plan *p = scope_new(s, struct plan);
 	p->s = s;
 	TRY(cli_audit_get_time(s, c, "as-of", scope_now(s), &p->as_of));
+	TRY(cli_get_number(s, c, "stamps-kept", AUDIT_STAMPS_KEPT, CONTROL_STAMPS_KEPT_MOST, &p->own.stamps));
+	if (p->own.stamps < CONTROL_STAMPS_KEPT_LEAST)
+		return fail(s, E_INPUT, "--stamps-kept is at least %d: a year longer than the certificate of any unit",
+			    CONTROL_STAMPS_KEPT_LEAST);
 	st status = read_log(s, c, source, p);
 	if (status.code == E_OK)
 		status = print_plan(s, c, p);

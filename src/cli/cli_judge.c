@@ -81,6 +81,7 @@ static st note_purge(struct scope *s, struct cli_judge *j, const struct audit_en
 	*p = (struct cli_purge){ .record = e->seq,
 				 .approvers = control_approvers_text(j->s, o),
 				 .erasure = control_parameter_moment(&o->proposal, "kept-until") == 0,
+				 .stamps_kept = control_parameter_number(&o->proposal, "stamps-kept", 0),
 				 .range = range,
 				 .ranges = count,
 				 .log = scope_cstr(j->s, control_parameter(&o->proposal, "log", 0)),

@@ -87,6 +87,9 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "kept-until",
 	  .value = "TIME",
 	  .help = "their time was over then; left out, they are erased on a person's request" },
+	{ .name = "stamps-kept",
+	  .value = "YEARS",
+	  .help = "how long records of time-stamps are kept, where that is not 20 years; at least 7" },
 	{ .name = "fingerprint", .value = "HEX", .help = "SHA-256 of the public key" },
 };
 st cli_op_named(struct scope *s, const char *name, const struct control_operation **out)

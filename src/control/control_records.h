@@ -10,6 +10,11 @@
 #define CONTROL_RECORDS_MAX 6144 /* octets of the text: it stands twice in one record of the log, and a CRL with it */
 #define CONTROL_RANGE_MAX   48   /* octets of one range, with its comma and an end */
 
+/* Years that records of time-stamps are kept behind the token, where an operation says so: the provider states the time (EN 319 421 OVR-7.12), and
+ * no less than the longest certificate of a unit, and one more. Not to be changed: operations of years ago are judged by it. */
+#define CONTROL_STAMPS_KEPT_LEAST 7
+#define CONTROL_STAMPS_KEPT_MOST  100
+
 struct control_range {
 	uint64_t first, last; /* both are meant */
 };

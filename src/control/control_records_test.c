@@ -1,4 +1,5 @@
 #include "control_records.h"
+#include "pki_profile.h"
 #include "unit.h"
 #include <stdlib.h>
 
@@ -162,6 +163,15 @@ static void records_in_order_become_ranges(void **state)
 	free(range);
 }
 
+/* The number stays when the profile changes: then another has to be found for operations from then on. */
+static void time_stamps_are_kept_a_year_longer_than_any_unit_has_a_certificate(void **state)
+{
+	const struct pki_profile *profile = pki_profile_named(SPAN_LITERAL("tsu"));
+	(void)state;
+	assert_non_null(profile);
+	assert_true(profile->max_validity <= (CONTROL_STAMPS_KEPT_LEAST - 1) * INT64_C(31556952000000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +182,7 @@ int main(void)
 		cmocka_unit_test(too_many_are_refused),
 		cmocka_unit_test(membership_is_that_of_the_ranges),
 		cmocka_unit_test(records_in_order_become_ranges),
+		cmocka_unit_test(time_stamps_are_kept_a_year_longer_than_any_unit_has_a_certificate),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@ struct looking {
 	struct scope *s;
 	struct purge_extent *extent;
 	int64_t kept_until; /* 0: erased on somebody's request */
+	struct audit_keeping own;
 	st status;
 };
 
@@ -23,7 +24,7 @@ static st check_record(struct scope *s, const struct looking *l, uint64_t index,
 			       : fail(s, E_DENIED,
 				      "record %llu is %s, which is not about a person: it goes when its time is over, with --kept-until",
 				      (unsigned long long)index, e.record.row->name);
-	TRY(audit_kept_until(s, &e, &until));
+	TRY(audit_kept_until(s, &l->own, &e, &until));
 	//= tsps#5.4.3 nothing is removed before its time is over
 	if (until > l->kept_until)
 		return fail(s, E_DENIED, "record %llu is %s and kept %s%s", (unsigned long long)index, e.record.row->name,
@@ -81,7 +82,10 @@ st purge_check_log(struct scope *s, const struct purge_log *log, const struct co
 st purge_check(struct scope *s, const struct purge_log *log, const struct control_proposal *p, struct purge_extent *out)
 {
 	struct purge_extent extent;
-	struct looking l = { .s = s, .extent = &extent, .kept_until = control_parameter_moment(p, "kept-until") };
+	struct looking l = { .s = s,
+			     .extent = &extent,
+			     .kept_until = control_parameter_moment(p, "kept-until"),
+			     .own.stamps = control_parameter_number(p, "stamps-kept", AUDIT_STAMPS_KEPT) };
 	TRY(purge_check_log(s, log, p, &extent));
 	TRY(audit_log_each_bundled(s, log->log, extent.range[0].first, look_at, &l));
 	TRY(l.status);

@@ -16,11 +16,11 @@ AUDITOR, OPERATOR = "system-auditor", "pki-operator"
 OLD = "2020-01-01T00:00:00.000000Z"
 
 
-def put_old(site, count, event="service.stopped", fields='"reason":"asked to"'):
+def put_old(site, count, event="service.stopped", fields='"reason":"asked to"', at=OLD):
     """Records of years ago, as a journal brings them."""
     client = kc.Client(site.auditd.socket)
     records = [record(event, fields) for _ in range(count)]
-    append(client, *((identity, text.replace(b"2026-01-02T03:04:05.000006Z", OLD.encode())) for identity, text in records), kind=4)
+    append(client, *((identity, text.replace(b"2026-01-02T03:04:05.000006Z", at.encode())) for identity, text in records), kind=4)
     client.close()
 
 
@@ -110,6 +110,7 @@ class Purging(Site):
         """The first operation of the plan."""
         part = plan["operations"][0]
         kept = [("kept-until", plan["kept until"])] if "kept until" in plan else []
+        kept += [("stamps-kept", changes.pop("stamps_kept"))] if "stamps_kept" in changes else []
         values = [("log", plan["log"]), ("size", plan["size"]), ("root", plan["root"]), ("records", part["records"]), ("count", part["count"]), *kept,
                   ("reason", "their time is over"), ("decision", "d1")]
         values = [(name, changes.get(name.replace("-", "_"), value)) for name, value in values]
