@@ -132,14 +132,14 @@ static st refuse(struct scope *s, struct purger *g)
 static st allow(struct scope *s, struct purger *g)
 {
 	const struct purge_log log = { .log = g->log, .origin = g->conf->origin, .size = signer_size(g->a->signer) };
-	st allowed = purge_check(&g->memory, &log, &g->operation->proposal, &g->extent);
-	if (allowed.code != E_OK) {
-		allowed = fail(s, allowed.code, "%s", g->memory.message);
-		scope_clear_error(&g->memory);
-	}
+	struct purge_extent extent;
+	st allowed = purge_check(s, &log, &g->operation->proposal, &extent);
 	if (allowed.code == E_DENIED)
 		return refuse(s, g);
 	TRY(allowed);
+	span ranges = scope_copy(&g->memory, span_of(extent.range, extent.ranges * sizeof *extent.range));
+	g->extent = extent;
+	g->extent.range = (const void *)ranges.data;
 	if (g->extent.content > 0)
 		TRY(record_purged(s, g));
 	g->sealed = tail_size(g->a->tail);

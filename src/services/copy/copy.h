@@ -1,7 +1,8 @@
 /*
  * copy.h - the second place of an audit log: takes tiles, entry bundles and checkpoints from auditd, which dials (mutual TLS), keeps what it
  * has for good, and cosigns a checkpoint when it holds every record under it and the tree only grew (c2sp.org/tlog-witness,
- * c2sp.org/tlog-cosignature). What two persons had removed from the log goes here, too, when its own records say so. Its directory is a log like the other: static files that `chancery audit verify --log` reads.
+ * c2sp.org/tlog-cosignature). What two persons had removed from the log goes here, too, when the log's own records say so. Its directory is a
+ * log like the other: static files that `chancery audit verify --log` reads.
  *
  * It has no way to the log's host and no key: keyd of its own host cosigns, held to the heads it cosigned before.
  */
