@@ -311,6 +311,30 @@ static void tidy_level(struct scope *s, const char *dir, int level, uint64_t n, 
 		(void)rmdir(folder);
 }
 
+/* A process that died while it wrote a bundle has left what it had of it beside. */
+static void drop_unfinished(struct scope *s, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = scope_cstr(s, span_of(path, (size_t)(slash - path))), *begin = scope_printf(s, "%s.", slash + 1);
+	char **name;
+	size_t count = 0;
+	if (file_list(s, folder, &name, &count).code != E_OK)
+		scope_clear_error(s);
+	for (size_t i = 0; i < count; i++) {
+		size_t len = strlen(name[i]);
+		if (strncmp(name[i], begin, strlen(begin)) == 0 && len > 4 && strcmp(name[i] + len - 4, ".new") == 0)
+			(void)unlink(scope_printf(s, "%s/%s", folder, name[i]));
+	}
+}
+
+void audit_log_drop_leftovers(const char *dir, uint64_t n)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	tidy_level(&s, dir, AUDIT_ENTRIES, n, 0);
+	drop_unfinished(&s, audit_tile_path(&s, dir, AUDIT_ENTRIES, n, AUDIT_TILE_WIDTH));
+}
+
 void audit_log_tidy(const char *dir, uint64_t old, uint64_t new)
 {
 	AUTO_SCOPE s;

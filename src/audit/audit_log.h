@@ -36,6 +36,10 @@ bool audit_bundle_next(struct rd *r, span *out_leaf);
 /* Remove partial tiles and bundles at `dir` that a tree of `old` leaves had and one of `new` leaves does not need. As well as it can be done. */
 void audit_log_tidy(const char *dir, uint64_t old, uint64_t new);
 
+/* Remove what was left beside the full entry bundle N, which nobody writes any more: partial ones, and what a process had begun when it died.
+ * As well as it can be done. */
+void audit_log_drop_leftovers(const char *dir, uint64_t n);
+
 /* The files of the tail in order. `*out` is empty when there is no tail directory. */
 struct audit_segment {
 	uint64_t first;

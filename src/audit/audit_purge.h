@@ -8,6 +8,11 @@
 
 /* May be removed: they are in bundles that are full, under the newest checkpoint of so many leaves. */
 uint64_t audit_purge_end(uint64_t size);
-/* Empties the entries [first, last] of the bundles in DIR, in which `last` is below audit_purge_end(); durable when it returns. What is empty
- * already stays so: after a crash it is done again. *out_removed: so many had content. */
-st audit_purge(struct scope *s, const char *dir, uint64_t first, uint64_t last, uint64_t *out_removed);
+/* Which entries go: the first of them at or behind this index; UINT64_MAX: none. */
+struct audit_going {
+	uint64_t (*next)(const void *state, uint64_t index);
+	const void *state;
+};
+/* Empties these entries of the bundles in DIR, all of them below audit_purge_end(); durable when it returns. Each bundle is written once. What is
+ * empty already stays so: after a crash it is done again. *out_removed: so many had content. */
+st audit_purge(struct scope *s, const char *dir, const struct audit_going *going, uint64_t *out_removed);

@@ -180,6 +180,11 @@ st audit_field_time(struct scope *s, const struct audit_record *r, const char *n
 st audit_envelope_read(struct scope *s, span leaf, struct audit_envelope *out)
 {
 	struct json j = { .rest = leaf };
+	if (leaf.len == 0)
+		return fail(
+			s, E_INPUT,
+			"its content was removed, and no operation lets go of what is needed here: `chancery audit verify` says "
+			"what happened");
 	audit_json_expect(&j, SPAN_LITERAL("{\"v\":1,\"seq\":"));
 	out->seq = audit_json_unsigned(&j);
 	audit_json_expect(&j, SPAN_LITERAL(",\"at\":"));

@@ -14,7 +14,7 @@ static const struct keep_row {
 	[AUDIT_KEEP_CERTIFICATE] = { "certificate", 7 * YEAR },
 	[AUDIT_KEEP_REVOCATION] = { "revocation", 7 * YEAR },
 	[AUDIT_KEEP_CRL] = { "crl", 7 * YEAR },
-	[AUDIT_KEEP_STAMP] = { "time-stamp", 20 * YEAR },
+	[AUDIT_KEEP_STAMP] = { "time-stamp", YEAR }, /* for each that the provider states */
 };
 
 /* What differs from its class. The beginnings and ends of the log, and what keys and counts are judged by, stay. */
@@ -66,18 +66,21 @@ const char *audit_keep_name(enum audit_keep keep)
 	return keeps[keep].name;
 }
 
-st audit_kept_until(struct scope *s, const struct audit_envelope *e, int64_t *out)
+int64_t audit_keep_until(const struct audit_keeping *own, enum audit_keep keep, int64_t from)
+{
+	int64_t time = keep == AUDIT_KEEP_STAMP ? (int64_t)own->stamps * keeps[keep].time : keeps[keep].time;
+	return time == 0 || from > INT64_MAX - time ? INT64_MAX : from + time;
+}
+
+st audit_kept_until(struct scope *s, const struct audit_keeping *own, const struct audit_envelope *e, int64_t *out)
 {
 	int64_t from = audit_envelope_time(e), ends = 0;
 	enum audit_keep keep = audit_keep_of(e->record.code);
-	*out = INT64_MAX;
-	if (keeps[keep].time == 0)
-		return OK;
 	if (keep == AUDIT_KEEP_CERTIFICATE && audit_field_of(&e->record, "not_after") != NULL)
 		TRY(audit_field_time(s, &e->record, "not_after", &ends));
 	if (ends > from)
 		from = ends;
-	*out = from > INT64_MAX - keeps[keep].time ? INT64_MAX : from + keeps[keep].time;
+	*out = audit_keep_until(own, keep, from);
 	return OK;
 }
 

@@ -58,6 +58,7 @@ void fd_auto(int *fd)
 {
 	if (*fd >= 0)
 		(void)close(*fd);
+	*fd = -1; /* the number is given to the next file that anybody opens */
 }
 
 int take_fd(int *fd)

@@ -64,6 +64,7 @@ const struct code_row *code_row(enum code code);
 	})
 
 /* A file descriptor that closes itself: `AUTO_FD fd = open(...);` -1 is "none". take_fd() hands it on. */
+/* Closes it, and leaves -1. */
 void fd_auto(int *fd);
 int take_fd(int *fd);
 #define AUTO_FD __attribute__((cleanup(fd_auto))) int

@@ -138,12 +138,23 @@ static const struct cli_option reconcile_options[] = {
 	{ .name = "wait",
 	  .value = "SECONDS",
 	  .help = "for what is in the outbox at the beginning to come to be on record (default 30)" },
+	{ .name = "founding",
+	  .value = "FILE",
+	  .help = "founding document, to tell records that two persons let go from missing ones (default: this installation's)" },
 };
 static const struct cli_option purge_options[] = {
 	{ .name = "as-of", .value = "TIME", .help = "records whose time was over on this day or time, UTC (default: now)" },
 	{ .name = "records",
 	  .value = "LIST",
 	  .help = "instead, these records, to be erased on the request of a person whom they are about: 3,7-12" },
+	{ .name = "stamps-kept",
+	  .value = "YEARS",
+	  .help = "how long records of time-stamps are kept, as the disclosure statement says; the operations say it, too (default: 20)" },
+	{ .name = "propose", .value = "DIRECTORY", .help = "propose the operations: a file of each in this directory" },
+	{ .name = "by", .value = "PERSON", .help = "who proposes, with --propose: p1, as the register names you" },
+	{ .name = "reason", .value = "TEXT", .help = "why, with --propose" },
+	{ .name = "decision", .value = "NAME", .help = "decision of the authority, with --propose: d-2026-4" },
+	{ .name = "hours", .value = "N", .help = "how long the proposals live (default: 24)" },
 	{ .name = "apply",
 	  .help = "remove from this log what the operations in it let go: for a copy, an export, a published folder" },
 	CLI_AUDIT_LOG_OPTION,
@@ -193,8 +204,8 @@ static const struct cli_command commands[] = {
 	  .run = cli_audit_check_proof },
 	{ .verb = "reconcile",
 	  .summary =
-		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other; exit 0 if they "
-		  "agree, 1 if not, 2 if records wait in the outbox, which it names",
+		  "Hold the ca's database against the log: every certificate, revocation and CRL of the one is in the other, or was let go by an "
+		  "operation that is named; exit 0 if they agree, 1 if not, 2 if records wait in the outbox, which it names",
 	  .example = "audit reconcile",
 	  CLI_OPTIONS(reconcile_options),
 	  .run = cli_audit_reconcile },
@@ -214,8 +225,8 @@ static const struct cli_command commands[] = {
 	{ .verb = "purge",
 	  .arguments = "[EXPORT]",
 	  .summary =
-		  "Say which records need not be kept any more, as an operation that two persons approve (nothing is changed); with --apply, remove "
-		  "at another place what they let go",
+		  "Say which records need not be kept any more, as operations that two persons approve, and with --propose write them (nothing is "
+		  "removed by it); with --apply, remove at another place what they let go",
 	  .example = "audit purge --as-of 2027-01-01",
 	  CLI_OPTIONS(purge_options),
 	  .without_configuration = true,

@@ -1,11 +1,13 @@
 /*
  * `chancery audit reconcile`: the ca's database against the log, certificate by certificate and CRL by CRL. The ca is asked first, and the log read when what waited in the
  * outbox then was delivered, so that what the ca had must be on record, or be one of the rows that are still there; what the log has and the ca had not yet is asked for one by one.
+ * A record that is missing may have been let go by two persons.
  */
 #include "audit_log.h"
 #include "audit_record.h"
 #include "cli_api.h"
 #include "cli_audit.h"
+#include "cli_audit_let_go.h"
 #include "cli_audit_source.h"
 #include "cli_crl_books.h"
 #include "moment.h"
@@ -33,6 +35,7 @@ struct entry {
 	uint8_t serial[SERIAL_MAX];
 	uint8_t len; /* 0: a free place */
 	uint8_t seen;
+	uint32_t ends, revoked; /* days since 1970, by the database: to judge by what may have been let go */
 };
 
 struct authority {
@@ -51,8 +54,11 @@ struct books {
 	struct cli_outbox outbox; /* what is left of the rows that were there after the certificates were read */
 	struct cli_crl_books *crls;
 	struct cli_crl_answer crl;
-	uint64_t records, issued, revoked, missing;
-	json_t *findings;
+	uint64_t records, issued, revoked, missing, purged;
+	struct control_range *removed; /* records without content */
+	size_t removed_ranges;
+	struct cli_let_go_list let_go;
+	json_t *findings, *purges;
 };
 
 /* ---- serial numbers ---- */
@@ -80,7 +86,7 @@ static void grow(struct books *b)
 	free(old);
 }
 
-static st see(struct scope *s, struct books *b, span serial, unsigned seen)
+static st see(struct scope *s, struct books *b, span serial, unsigned seen, struct entry **out)
 {
 	if (serial.len == 0 || serial.len > SERIAL_MAX)
 		return fail(s, E_INPUT, "a serial number of %zu octets", serial.len);
@@ -91,6 +97,7 @@ static st see(struct scope *s, struct books *b, span serial, unsigned seen)
 	memcpy(e->serial, serial.data, serial.len);
 	e->len = (uint8_t)serial.len;
 	e->seen = (uint8_t)(e->seen | seen);
+	*out = e;
 	return OK;
 }
 
@@ -125,6 +132,27 @@ static unsigned seen_in(const json_t *row)
 	return json_object_get(row, "revoked_at") != NULL ? STORED | STORED_REVOKED : STORED;
 }
 
+static st days_of(struct scope *s, const json_t *row, const char *name, uint32_t *out)
+{
+	int64_t at = 0;
+	const char *text = cli_member(row, name);
+	if (text[0] != 0)
+		TRY(moment_parse(s, span_str(text), &at));
+	int64_t days = at / (24 * MOMENT_HOUR);
+	*out = at < 0 ? 0 : days > UINT32_MAX ? UINT32_MAX : (uint32_t)days;
+	return OK;
+}
+
+static st read_row(struct scope *s, struct books *b, const json_t *row)
+{
+	span serial;
+	struct entry *e;
+	TRY(hex_parse(s, span_str(cli_member(row, "serial")), &serial));
+	TRY(see(s, b, serial, seen_in(row), &e));
+	TRY(days_of(s, row, "not_after", &e->ends));
+	return days_of(s, row, "revoked_at", &e->revoked);
+}
+
 static st read_page(struct scope *s, struct books *b, uint64_t after, uint64_t *out_next)
 {
 	AUTO(json_t) *answer = NULL;
@@ -134,12 +162,7 @@ static st read_page(struct scope *s, struct books *b, uint64_t after, uint64_t *
 	TRY(cli_api_call(s, b->api, "GET", path, NULL, &answer));
 	const json_t *row, *rows = json_object_get(answer, "certificates"), *next = json_object_get(answer, "next");
 	size_t i;
-	json_array_foreach(rows, i, row)
-	{
-		span serial;
-		TRY(hex_parse(s, span_str(cli_member(row, "serial")), &serial));
-		TRY(see(s, b, serial, seen_in(row)));
-	}
+	json_array_foreach(rows, i, row) TRY(read_row(s, b, row));
 	*out_next = 0;
 	return json_is_string(next) ? decimal_parse(s, span_str(json_string_value(next)), INT64_MAX, out_next) : OK;
 }
@@ -203,7 +226,8 @@ static st see_record(struct books *b, span leaf)
 		TRY(audit_field_hex(s, &e.record, "serial", &serial));
 		bool foreign = certificate_events[i].seen != SIGNED && authority_of(b, &e.record) == NULL;
 		scope_clear_error(s);
-		return foreign ? OK : see(s, b, serial, certificate_events[i].seen);
+		struct entry *ignored_entry;
+		return foreign ? OK : see(s, b, serial, certificate_events[i].seen, &ignored_entry);
 	}
 	return OK;
 }
@@ -211,9 +235,8 @@ static st see_record(struct books *b, span leaf)
 static bool each_leaf(void *state, uint64_t index, span leaf)
 {
 	struct books *b = state;
-	(void)index;
 	if (leaf.len == 0)
-		cli_crl_books_removed(b->crls);
+		control_records_add(&b->removed, &b->removed_ranges, index);
 	else if (see_record(b, leaf).code != E_OK)
 		return false;
 	scope_reset(&b->record);
@@ -254,11 +277,66 @@ static bool has(const struct entry *e, unsigned seen)
 	return (e->seen & seen) != 0;
 }
 
-/* Unless this very record waits in the outbox. */
-static void lacks_record(struct books *b, const char *event, const char *serial, const char *text)
+/* A record that the database has reason for, and the log has not. */
+struct lacking {
+	const char *serial, *record, *finding;
+	enum audit_keep keep;
+	bool personal, delivered; /* by the outbox */
+	int64_t from;             /* that it is kept from; 0: not known, it may not have been let go */
+};
+
+static bool was_let_go(struct books *b, const struct lacking *l)
 {
-	if (!cli_outbox_has_serial(&b->outbox, event, serial))
-		find(b, serial, text);
+	const struct cli_let_go *by = l->from == 0 ? NULL : cli_let_go_take(&b->let_go, l->keep, l->personal, l->from);
+	if (by == NULL)
+		return false;
+	b->purged++;
+	if (json_array_size(b->purges) < FINDINGS_MAX)
+		(void)json_array_append_new(
+			b->purges, json_pack("{s:s, s:s, s:s}", "about", l->serial, "record", l->record, "let go by", by->by));
+	return true;
+}
+
+/* Unless this very record waits in the outbox. */
+static void lacks_record(struct books *b, const struct lacking *l)
+{
+	bool waits = l->delivered && cli_outbox_has_serial(&b->outbox, l->record, l->serial);
+	if (!waits && !was_let_go(b, l))
+		find(b, l->serial, l->finding);
+}
+
+static int64_t time_of(uint32_t days)
+{
+	return (int64_t)days * 24 * MOMENT_HOUR;
+}
+
+static void compare_stored(struct books *b, const struct entry *e, const char *serial)
+{
+	const struct lacking signed_ = { serial,
+					 "sign.certificate",
+					 "is in the database, and no keyd had it on record before it signed",
+					 AUDIT_KEEP_CERTIFICATE,
+					 .personal = true,
+					 .from = time_of(e->ends) };
+	const struct lacking issued = { serial,
+					"certificate.issued",
+					"is in the database, and the log does not say that it was issued",
+					AUDIT_KEEP_CERTIFICATE,
+					.personal = true,
+					.delivered = true,
+					.from = time_of(e->ends) };
+	const struct lacking revoked = { serial,
+					 "certificate.revoked",
+					 "is revoked in the database, and the log does not say so",
+					 AUDIT_KEEP_REVOCATION,
+					 .delivered = true,
+					 .from = time_of(e->revoked) };
+	if (has(e, STORED) && !has(e, SIGNED))
+		lacks_record(b, &signed_);
+	if (has(e, STORED) && !has(e, ISSUED))
+		lacks_record(b, &issued);
+	if (has(e, STORED_REVOKED) && !has(e, REVOKED | ABANDONED))
+		lacks_record(b, &revoked);
 }
 
 //= tsps#5.4 what was done and what is on record are the same
@@ -270,13 +348,7 @@ static st compare(struct scope *s, struct books *b, struct entry *e)
 		TRY(ask_again(s, b, e, serial));
 	b->issued += has(e, STORED);
 	b->revoked += has(e, STORED_REVOKED);
-	if (has(e, STORED) && !has(e, SIGNED))
-		find(b, serial, "is in the database, and no keyd had it on record before it signed");
-	if (has(e, STORED) && !has(e, ISSUED))
-		lacks_record(b, "certificate.issued", serial,
-			     "is in the database, and the log does not say that it was issued");
-	if (has(e, STORED_REVOKED) && !has(e, REVOKED | ABANDONED))
-		lacks_record(b, "certificate.revoked", serial, "is revoked in the database, and the log does not say so");
+	compare_stored(b, e, serial);
 	if (has(e, ISSUED) && !has(e, STORED))
 		find(b, serial, "the log says that it was issued, and the database does not have it");
 	if (has(e, REVOKED) && has(e, STORED) && !has(e, STORED_REVOKED))
@@ -293,16 +365,27 @@ static st compare_all(struct scope *s, struct books *b)
 		if (status.code != E_OK)
 			return fail(s, status.code, "%s", one.message);
 	}
+	cli_crl_books_removed(b->crls, cli_let_go_left(&b->let_go));
 	return cli_crl_books_compare(s, b->api, b->crls, &b->outbox, find, b, &b->crl);
 }
 
-static st reconcile(struct scope *s, struct books *b, const char *log, int64_t patience)
+static st read_let_go(struct scope *s, struct books *b, const struct cli_audit_source *source)
+{
+	TRY(cli_let_go_read(s, source, b->removed, b->removed_ranges, &b->let_go));
+	if (b->let_go.stray)
+		find(b, scope_printf(s, "record %llu", (unsigned long long)b->let_go.first_stray),
+		     "has no content, and no operation of two persons let it go; `chancery audit verify` tells more");
+	return OK;
+}
+
+static st reconcile(struct scope *s, struct books *b, const struct cli_audit_source *source, int64_t patience)
 {
 	TRY(read_authorities(s, b));
 	TRY(read_certificates(s, b));
 	TRY(read_crls(s, b));
 	TRY(cli_outbox_settle(s, b->api, patience, &b->outbox));
-	TRY(read_log(s, b, log));
+	TRY(read_log(s, b, source->log));
+	TRY(read_let_go(s, b, source));
 	return compare_all(s, b);
 }
 
@@ -326,6 +409,12 @@ static json_t *answer_of(struct scope *s, const struct books *b)
 					  json_integer((json_int_t)b->crl.restored));
 	if (b->crl.let_go > 0)
 		(void)json_object_set_new(out, "CRLs whose records were let go", json_integer((json_int_t)b->crl.let_go));
+	if (b->removed_ranges > 0) {
+		uint64_t removed = control_records_count(b->removed, b->removed_ranges);
+		(void)json_object_set_new(out, "records removed", json_integer((json_int_t)removed));
+		(void)json_object_set_new(out, "of them missed here", json_integer((json_int_t)b->purged));
+		(void)json_object_set(out, "purged", b->purges);
+	}
 	if (b->missing > 0)
 		(void)json_object_set(out, "findings", b->findings);
 	if (b->outbox.count == 0)
@@ -347,16 +436,18 @@ st cli_audit_reconcile(struct scope *s, struct cli *c)
 	TRY(cli_audit_find(s, c, NULL, &source));
 	AUTO(cli_api) *api = NULL;
 	TRY(cli_api_open(s, c, &api));
-	AUTO(json_t) *findings = json_array();
+	AUTO(json_t) *findings = json_array(), *purges = json_array();
 	AUTO(cli_crl_books) *crls = cli_crl_books_new();
 	struct books *b = scope_new(s, struct books);
-	*b = (struct books){ .s = s, .api = api, .crls = crls, .findings = findings };
+	*b = (struct books){ .s = s, .api = api, .crls = crls, .findings = findings, .purges = purges };
 	scope_init(&b->record, s->source);
 	grow(b);
-	st status = reconcile(s, b, source.log, (int64_t)patience * MOMENT_SECOND);
+	st status = reconcile(s, b, &source, (int64_t)patience * MOMENT_SECOND);
+	json_t *answer = status.code == E_OK ? answer_of(s, b) : NULL;
 	scope_done(&b->record);
 	free(b->entry);
+	free(b->removed);
 	TRY(status);
 	c->exit_code = b->missing > 0 ? 1 : b->outbox.count > 0 ? EXIT_WAITING : 0;
-	return cli_print(s, c, answer_of(s, b));
+	return cli_print(s, c, answer);
 }

@@ -126,13 +126,21 @@ static void say_operations(struct scope *s, json_t *list, const struct cli_judge
 	    (unsigned long long)j->entries, (unsigned long long)j->executed, j->provider, hex_text(s, SPAN_ARRAY(j->founding)));
 }
 
-static void say_removed(json_t *list, const struct cli_judgement *j)
+static const char *why_removed(struct scope *s, const struct cli_purge *p)
+{
+	if (p->erasure)
+		return "as an erasure";
+	return p->stamps_kept == 0 ? "because their time was over"
+				   : scope_printf(s, "because their time was over, with %llu years for time-stamps",
+						  (unsigned long long)p->stamps_kept);
+}
+
+static void say_removed(struct scope *s, json_t *list, const struct cli_judgement *j)
 {
 	for (size_t i = 0; i < j->purges; i++)
 		say(list, "the content of %llu records was let go by record %llu, %s, %s; their hashes are those of the tree",
 		    (unsigned long long)control_records_count(j->purge[i].range, j->purge[i].ranges),
-		    (unsigned long long)j->purge[i].record, j->purge[i].approvers,
-		    j->purge[i].erasure ? "as an erasure" : "because their time was over");
+		    (unsigned long long)j->purge[i].record, j->purge[i].approvers, why_removed(s, &j->purge[i]));
 }
 
 static void say_reviews(json_t *list, const struct cli_judgement *j)
@@ -166,7 +174,7 @@ static json_t *checked(struct scope *s, const struct cli_verification *v)
 		    (unsigned long long)r->tail);
 	if (v->judgement != NULL && json_array_size(v->judgement->findings) == 0) {
 		say_operations(s, list, v->judgement);
-		say_removed(list, v->judgement);
+		say_removed(s, list, v->judgement);
 		say_reviews(list, v->judgement);
 	}
 	return list;

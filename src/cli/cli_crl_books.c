@@ -203,9 +203,9 @@ st cli_crl_books_see(struct scope *s, struct cli_crl_books *b, const struct audi
 	return e->record.code == AUDIT_BACKUP_RESTORED ? see_restored(b, e) : OK;
 }
 
-void cli_crl_books_removed(struct cli_crl_books *b)
+void cli_crl_books_removed(struct cli_crl_books *b, uint64_t count)
 {
-	b->removed++;
+	b->removed = count;
 }
 
 /* ---- one against the other ---- */

@@ -19,8 +19,9 @@ st cli_crl_books_add(struct scope *s, struct cli_api *api, struct cli_crl_books 
 /* A record crl.issued or backup.restored; others are passed over. */
 st cli_crl_books_see(struct scope *s, struct cli_crl_books *b, const struct audit_envelope *e);
 
-/* A record without content: its time was over, and two persons let it go; `audit verify` judges that. It may have been one of the oldest CRLs. */
-void cli_crl_books_removed(struct cli_crl_books *b);
+/* So many records are without content because their time was over and two persons let them go, and nobody missed them yet: any of them may have been
+ * one of the oldest CRLs. */
+void cli_crl_books_removed(struct cli_crl_books *b, uint64_t count);
 
 struct cli_crl_answer {
 	uint64_t stored;   /* CRLs in the database */

@@ -96,6 +96,7 @@ static st note_purge(struct scope *s, struct cli_judge *j, const struct audit_en
 	*p = (struct cli_purge){ .record = e->seq,
 				 .approvers = control_approvers_text(j->s, o),
 				 .erasure = control_parameter_moment(&o->proposal, "kept-until") == 0,
+				 .stamps_kept = control_parameter_number(&o->proposal, "stamps-kept", 0),
 				 .range = range,
 				 .ranges = count,
 				 .log = scope_cstr(j->s, control_parameter(&o->proposal, "log", 0)),
@@ -296,18 +297,16 @@ static void judge_review(struct scope *s, struct cli_judge *j, const struct audi
 void cli_judge_removed(void *state, uint64_t index)
 {
 	struct cli_judge *j = state;
-	struct control_range *last = j->removed_ranges == 0 ? NULL : &j->removed[j->removed_ranges - 1];
-	if (last != NULL && last->last + 1 == index) {
-		last->last = index;
-		return;
-	}
-	j->removed = heap_grow(j->removed, (j->removed_ranges + 1) * sizeof *j->removed);
-	j->removed[j->removed_ranges++] = (struct control_range){ .first = index, .last = index };
+	control_records_add(&j->removed, &j->removed_ranges, index);
 }
 
 static void judge_begun(struct scope *s, struct cli_judge *j, const struct audit_envelope *e)
 {
 	span proposal = { 0 };
+	if (!span_is(e->by, "auditd")) {
+		find(j, e, "it is auditd that removes, and somebody else wrote this");
+		return;
+	}
 	if (audit_field_hex(s, &e->record, "proposal", &proposal).code != E_OK)
 		scope_clear_error(s);
 	for (size_t i = 0; i < j->purges; i++)

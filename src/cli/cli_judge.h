@@ -26,7 +26,8 @@ void cli_judge_removed(void *state, uint64_t index);
 struct cli_purge {
 	uint64_t record; /* of the log, with the operation */
 	const char *approvers;
-	bool erasure; /* on somebody's request, before its time was over */
+	uint64_t stamps_kept; /* years that it says; 0: none */
+	bool erasure;         /* on somebody's request, before its time was over */
 	const struct control_range *range;
 	size_t ranges;
 	const char *log; /* what the persons saw: its name, its size and root then */

@@ -17,8 +17,8 @@ struct found {
 struct reading {
 	struct scope record; /* of one record: used again and again */
 	const struct cli_keys *keys;
-	struct found *found; /* one for each key */
-	uint64_t records;
+	struct found *found;       /* one for each key */
+	uint64_t records, removed; /* of them without content */
 };
 
 static void see_generated(struct reading *r, const struct audit_record *record, const struct cli_key *key, struct found *f)
@@ -79,8 +79,10 @@ static st see(struct reading *r, span leaf)
 	struct audit_envelope e;
 	span zone, label;
 	struct scope *s = &r->record;
-	if (leaf.len == 0)
-		return OK; /* removed by an operation: it is not counted any more */
+	if (leaf.len == 0) { /* removed by an operation: whose it was nobody knows any more */
+		r->removed++;
+		return OK;
+	}
 	TRY(audit_envelope_read(s, leaf, &e));
 	const struct seen_row *row = row_of(e.record.code);
 	if (row == NULL)
@@ -123,7 +125,17 @@ static bool within(uint64_t least, uint64_t value, uint64_t most)
 	return least <= value && value <= most;
 }
 
-static const char *verdict(struct scope *s, const struct key_entry *before, const struct key_entry *after,
+/* Records of signatures that the log lacks, as far as they may be among those that were removed. */
+static bool may_be_removed(struct reading *r, const struct key_entry *before, const struct found *f)
+{
+	uint64_t lacking = before->recorded - f->signatures;
+	if (f->signatures >= before->recorded || lacking > r->removed)
+		return false;
+	r->removed -= lacking; /* each can have been the record of one signature */
+	return true;
+}
+
+static const char *verdict(struct scope *s, const struct key_entry *before, const struct key_entry *after, struct reading *r,
 			   const struct found *f, bool *agrees)
 {
 	*agrees = false;
@@ -132,7 +144,10 @@ static const char *verdict(struct scope *s, const struct key_entry *before, cons
 		return "DOES NOT AGREE: this log does not say that the key was generated";
 	if (!f->same_key)
 		return "DOES NOT AGREE: the log says that another public key was generated under this name";
-	if (!within(before->recorded, f->signatures, after->offered) && !(before->at_least && f->signatures > after->offered))
+	bool fits =
+		within(before->recorded, f->signatures, after->offered) || (before->at_least && f->signatures > after->offered);
+	bool removed = !fits && may_be_removed(r, before, f);
+	if (!fits && !removed)
 		return scope_printf(s, "DOES NOT AGREE: keyd counts %llu signatures, the log has records of %llu",
 				    (unsigned long long)after->recorded, (unsigned long long)f->signatures);
 	if (!log_key && !within(before->counted_recorded, f->answers, after->counted))
@@ -141,6 +156,12 @@ static const char *verdict(struct scope *s, const struct key_entry *before, cons
 	*agrees = true;
 	if (log_key)
 		return "nothing to compare: what it signs is no record";
+	if (removed)
+		return scope_printf(
+			s,
+			"agrees, but for %llu signatures whose records may be among those that operations removed from "
+			"the log",
+			(unsigned long long)(before->recorded - f->signatures));
 	if (f->gaps > 0)
 		return "agrees, but for OCSP answers of the last second before each kill, which nobody counted";
 	return before->at_least ? "agrees, as far as keyd has read the log: ask again" : "agrees";
@@ -152,7 +173,7 @@ static st ask_again(struct scope *s, const struct cli_key *key, struct key_entry
 	return key_entry(s, client, key->entry.info.label, out);
 }
 
-static st judge(struct scope *s, const struct reading *r, json_t *out, bool *agree)
+static st judge(struct scope *s, struct reading *r, json_t *out, bool *agree)
 {
 	for (size_t i = 0; i < r->keys->count; i++) {
 		const struct cli_key *key = &r->keys->row[i];
@@ -161,7 +182,7 @@ static st judge(struct scope *s, const struct reading *r, json_t *out, bool *agr
 		bool agrees = true;
 		TRY(ask_again(s, key, after));
 		const char *text = key->entry.state == KEY_PLANNED ? "nothing to compare: it is not generated"
-								   : verdict(s, &key->entry, after, f, &agrees);
+								   : verdict(s, &key->entry, after, r, f, &agrees);
 		*agree = *agree && agrees;
 		(void)json_array_append_new(
 			out, json_pack("{s:s, s:I, s:I, s:I, s:I}", "verdict", text, "signatures with a record",

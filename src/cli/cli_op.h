@@ -8,9 +8,12 @@ struct key_client;
 st cli_op_read(struct scope *s, const char *path, struct control_signed **out);
 st cli_op_write(struct scope *s, const char *path, const struct control_signed *o);
 /* cli_op_propose.c */
-#define CLI_OP_PROPOSE_OPTIONS 55
+#define CLI_OP_PROPOSE_OPTIONS 56
 extern const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS];
 st cli_op_propose(struct scope *s, struct cli *c);
+/* A proposal whose operation and parameters are there, with everything else: options --by, --hours, --instance and --nonce. */
+st cli_op_complete(struct scope *s, const struct cli *c, struct cli_api *api, const struct control_register *r,
+		   struct control_signed *o);
 st cli_op_take_nonce(struct scope *s, const char *hex, struct control_proposal *p);
 /* The management CA's CRL, when the register names that CA. With one older than 24 hours: said in the proposal where that may be, else
  * E_STATE with what comes first. Instance and parameters are there. */

@@ -1,6 +1,7 @@
 /* `chancery op propose`: a proposal, with a nonce and the register's head from who carries it out. */
 #include "cli_nearest.h"
 #include "cli_op.h"
+#include "control_records.h"
 #include "digest.h"
 #include "file.h"
 #include "moment.h"
@@ -86,6 +87,9 @@ const struct cli_option cli_op_propose_options[CLI_OP_PROPOSE_OPTIONS] = {
 	{ .name = "kept-until",
 	  .value = "TIME",
 	  .help = "their time was over then; left out, they are erased on a person's request" },
+	{ .name = "stamps-kept",
+	  .value = "YEARS",
+	  .help = "how long records of time-stamps are kept, where that is not 20 years; at least 7" },
 	{ .name = "fingerprint", .value = "HEX", .help = "SHA-256 of the public key" },
 };
 st cli_op_named(struct scope *s, const char *name, const struct control_operation **out)
@@ -180,6 +184,18 @@ static st digest_value(struct scope *s, const char *given, span *out)
 	return OK;
 }
 
+/* Whole numbers and neighbours one by one are fine: what is proposed has the one form. */
+static st records_value(struct scope *s, const char *given, span *out)
+{
+	struct control_range *range;
+	size_t count;
+	const char *text;
+	TRY(control_records_parse(s, span_str(given), &range, &count));
+	TRY(control_records_write(s, range, count, &text));
+	*out = span_str(text);
+	return OK;
+}
+
 static st as_it_is(struct scope *s, const char *given, span *out)
 {
 	(void)s;
@@ -191,7 +207,7 @@ static st (*const values[CONTROL_TYPE_COUNT])(struct scope *s, const char *given
 	[CONTROL_TYPE_ID] = as_it_is,         [CONTROL_TYPE_ROLE] = as_it_is,   [CONTROL_TYPE_TEXT] = as_it_is,
 	[CONTROL_TYPE_MOMENT] = moment_value, [CONTROL_TYPE_NUMBER] = as_it_is, [CONTROL_TYPE_DIGEST] = digest_value,
 	[CONTROL_TYPE_SERIAL] = as_it_is,     [CONTROL_TYPE_KEY] = key_value,   [CONTROL_TYPE_SHARE_KEY] = share_key_value,
-	[CONTROL_TYPE_OCTETS] = octets_value, [CONTROL_TYPE_CRL] = crl_value,   [CONTROL_TYPE_RECORDS] = as_it_is,
+	[CONTROL_TYPE_OCTETS] = octets_value, [CONTROL_TYPE_CRL] = crl_value,   [CONTROL_TYPE_RECORDS] = records_value,
 };
 
 /* ---- parameters ---- */
@@ -407,12 +423,11 @@ static st check_proposer(struct scope *s, const struct cli *c, const struct cont
 	return OK;
 }
 
-static st make(struct scope *s, const struct cli *c, struct cli_api *api, const struct control_register *r,
-	       struct control_signed *o)
+st cli_op_complete(struct scope *s, const struct cli *c, struct cli_api *api, const struct control_register *r,
+		   struct control_signed *o)
 {
 	AUTO_BUF text;
 	buf_init(&text, 0);
-	TRY(add_parameters(s, c, &o->proposal));
 	TRY(take_times(s, c, &o->proposal));
 	TRY(check_proposer(s, c, r, &o->proposal));
 	take_head(r, &o->proposal);
@@ -449,7 +464,8 @@ st cli_op_propose(struct scope *s, struct cli *c)
 	TRY(cli_check_out(s, out));
 	TRY(cli_api_open(s, c, &api));
 	TRY(cli_register_open(s, c, api, NULL, &r));
-	TRY(make(s, c, api, r, o));
+	TRY(add_parameters(s, c, &o->proposal));
+	TRY(cli_op_complete(s, c, api, r, o));
 	TRY(cli_op_write(s, out, o));
 	return cli_print(
 		s, c,

@@ -268,6 +268,19 @@ static st retire_instance(struct scope *s, struct control_register *r, const str
 	return fail(s, E_NOTFOUND, "there is no instance %.*s, or it is retired", (int)name.len, (const char *)name.data);
 }
 
+//= en319421#OVR-7.12-01 records of time-stamps are kept as the provider states, and a year beyond the certificate of the unit
+static st check_stamps_kept(struct scope *s, const struct control_proposal *p)
+{
+	uint64_t years = control_parameter_number(p, "stamps-kept", CONTROL_STAMPS_KEPT_LEAST);
+	if (years < CONTROL_STAMPS_KEPT_LEAST || years > CONTROL_STAMPS_KEPT_MOST)
+		return fail(s, E_DENIED,
+			    "records of time-stamps are kept %d to %d years: a year longer than the certificate of any unit",
+			    CONTROL_STAMPS_KEPT_LEAST, CONTROL_STAMPS_KEPT_MOST);
+	if (control_parameter(p, "stamps-kept", 0).len > 0 && control_parameter_moment(p, "kept-until") == 0)
+		return fail(s, E_INPUT, "stamps-kept goes with kept-until: an erasure does not ask how long anything is kept");
+	return OK;
+}
+
 /* The log is no part of the register: whoever holds a copy of it removes what an entry names, and nothing else. */
 static st purge(struct scope *s, struct control_register *r, const struct control_proposal *p, int64_t at)
 {
@@ -280,6 +293,7 @@ static st purge(struct scope *s, struct control_register *r, const struct contro
 			    (int)decision.len, (const char *)decision.data);
 	//= tsps#5.4.3 what has not been kept long enough is not removed for that reason
 	TRY(check_past(s, p, "kept-until", at));
+	TRY(check_stamps_kept(s, p));
 	TRY(control_records_read(s, control_parameter(p, "records", 0), &range, &count));
 	if (control_records_count(range, count) != control_parameter_number(p, "count", 0))
 		return fail(s, E_INPUT, "the records named are not so many as count says");

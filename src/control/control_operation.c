@@ -140,12 +140,13 @@ static const struct control_operation rows[] = {
 			 { "records", CONTROL_TYPE_RECORDS, CONTROL_ONCE },
 			 { "count", CONTROL_TYPE_NUMBER, CONTROL_ONCE },
 			 { "kept-until", CONTROL_TYPE_MOMENT, CONTROL_OPTIONAL },
+			 { "stamps-kept", CONTROL_TYPE_NUMBER, CONTROL_OPTIONAL },
 			 { "reason", CONTROL_TYPE_TEXT, CONTROL_ONCE },
 			 { "decision", CONTROL_TYPE_ID, CONTROL_ONCE } },
 	  .words =
 		  "Remove the content of {count} records from the log {log} for good, by decision {decision}: {reason}. Their hashes stay, so "
 		  "that the log verifies as before. They are the records {records} of the log that had {size} records and the root {root}.[ "
-		  "The time for which such records are kept was over for each of them on {kept-until}.]",
+		  "The time for which such records are kept was over for each of them on {kept-until}.][ Records of time-stamps are kept {stamps-kept} years here.]",
 	  .clause = "practice statement 5.4.3, 5.5.2" },
 
 	{ .name = "group.create",

@@ -82,7 +82,7 @@ struct key_entry {
 	int64_t since;
 	uint64_t recorded, offered;
 	uint64_t counted_recorded, counted;
-	bool at_least;          /* a kill, or a log that was not read yet: there may have been more */
+	bool at_least; /* a kill, a log that was not read yet or from which records were removed: there may have been more */
 	const char *checks;     /* what was checked of the public key at generation; empty: by a version that did not note it */
 	const char *attributes; /* as read back at generation */
 	const char *

@@ -187,18 +187,16 @@ def without(provider, wanted):
     return copy
 
 
-def test_crls_whose_records_were_let_go_are_the_oldest_and_are_counted(provider):
+def test_crls_whose_records_nobody_let_go_are_missing(provider):
+    """Empty entries alone say nothing: an operation of two persons has to name them."""
     within(10, lambda: provider.call("audit", "verify").returncode == 0)
     numbers = crls(provider)
-
-    def against(*gone):
+    for gone in (numbers[:2], numbers[1:2]):
         log = without(provider, lambda leaf: any(b'"event":"crl.issued"' in leaf and b'"ca":"issuing","number":%d,' % n in leaf for n in gone))
         done = provider.call("--json", "audit", "reconcile", "--log", log)
-        return done.returncode, json.loads(done.stdout)
-    code, answer = against(*numbers[:2])
-    assert (code, answer["CRLs whose records were let go"]) == (0, 2), answer
-    code, answer = against(numbers[1])
-    assert code == 1 and [f["about"] for f in answer["findings"]] == [f"CRL {numbers[1]} of issuing"], "one is gone from between others"
+        answer = json.loads(done.stdout)
+        about = [finding["about"] for finding in answer["findings"]]
+        assert done.returncode == 1 and [f"CRL {n} of issuing" for n in gone] == [one for one in about if one.startswith("CRL")], answer
 
 
 def test_crls_from_before_a_restore_are_counted_and_are_no_contradiction(provider):

@@ -1,109 +1,21 @@
 """Content removed from the log by two persons, and by nobody else: hashes, root and proofs stay, and whoever verifies finds what went without them."""
-import contextlib
-import json
 import os
 import pathlib
-import signal
 import shutil
 import subprocess
 
 import pytest
 
 import audit_world as aw
-import copy_world as cw
 import keyd_client as kc
 from ca_world import Refused
-from control_people import AUTHORITY
+from control_people import AUTHORITY, put_record
 from control_texts import moment
-from register_world import Site, now
-from test_audit import append, record
+from purge_world import AUDITOR, OLD, OPERATOR, Purging, copy_of, empty_entry, named, put_old
+from register_world import now
 from test_audit_kill import FAILPOINTS, needs_failpoints
 
 LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
-AUDITOR, OPERATOR = "system-auditor", "pki-operator"
-OLD = "2020-01-01T00:00:00.000000Z"
-
-
-def put_old(site, count, event="service.stopped", fields='"reason":"asked to"'):
-    """Records of years ago, as a journal brings them."""
-    client = kc.Client(site.auditd.socket)
-    records = [record(event, fields) for _ in range(count)]
-    append(client, *((identity, text.replace(b"2026-01-02T03:04:05.000006Z", OLD.encode())) for identity, text in records), kind=4)
-    client.close()
-
-
-def copy_of(log, to):
-    """Of a log that is being written: what is renamed meanwhile is not there under its other name any more."""
-    def copy(source, target):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(source, target)
-    shutil.copytree(log, to, ignore=shutil.ignore_patterns("*.new"), copy_function=copy)
-
-
-class Purging(Site):
-    """A site whose auditd knows the founding document, with an auditor, and a log some bundles long of which some records are old."""
-
-    def __init__(self, extra="", **more):
-        super().__init__(**more)
-        self.auditd_extra = extra
-
-    def __enter__(self):
-        super().__enter__()
-        try:
-            assert self.auditd.stop() == 0
-            with open(self.auditd.config, "a", encoding="utf-8") as f:
-                f.write(f"founding = {self.founding}\nfounding-hash = {self.founding_hash}\n{self.auditd_extra}")
-            assert self.auditd.start(), self.auditd.stderr()
-            for person, role in ((self.person[3], AUDITOR), (self.person[4], OPERATOR)):
-                self.enrol(person)
-            self.decide()
-            self.grant(self.person[3], AUDITOR)
-            self.grant(self.person[4], OPERATOR)
-            self.old = []
-            for _ in range(3):
-                first = self.auditd.status()["size"]
-                put_old(self, 4)
-                self.old += range(first, first + 4)
-                self.auditd.load(1, 100)
-            self.auditd.load(1, 400)
-            assert self.auditd.settled()
-            return self
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def tool(self, *arguments, log=None, founding=True):
-        key = pathlib.Path(self.auditd.directory, "log.vkey")
-        key.write_text(cw.verifier_key(aw.ORIGIN, 1, self.auditd.spki) + "\n")
-        command = [self.auditd.build + "/src/chancery", "--json", "audit", *arguments, "--log", str(log or self.auditd.log), "--key", str(key)]
-        done = subprocess.run(command + (["--founding", str(self.founding)] if founding else []), capture_output=True, text=True, timeout=60)
-        return done.returncode, json.loads(done.stdout) if done.stdout.strip() else done.stderr
-
-    def plan(self, *more):
-        code, plan = self.tool("purge", *more)
-        assert code == 0, plan
-        return plan
-
-    def purge(self, plan, approvers=None, **changes):
-        kept = [("kept-until", plan["kept until"])] if "kept until" in plan else []
-        values = [("log", plan["log"]), ("size", plan["size"]), ("root", plan["root"]), ("records", plan["records"]), ("count", plan["count"]), *kept,
-                  ("reason", "their time is over"), ("decision", "d1")]
-        values = [(name, changes.get(name.replace("-", "_"), value)) for name, value in values]
-        operation = self.propose("log.purge", *values)
-        for person, role in approvers or ((self.person[3], AUDITOR), (self.person[0], AUTHORITY)):
-            operation.approve(person, role)
-        self.execute(operation)
-        return operation
-
-    def empty(self, log=None):
-        size = int(cw.note_of(log or self.auditd.log).splitlines()[1])
-        return [index for index, entry in enumerate(aw.entries(log or self.auditd.log, size - size % 256)) if entry == b""]
-
-    def events(self, event):
-        assert self.auditd.settled()
-        size = self.auditd.status()["signed"]
-        envelopes = [json.loads(entry) for entry in aw.entries(self.auditd.log, size) if entry]
-        return [e for e in envelopes if e["record"]["event"] == event]
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +35,10 @@ def roots_of(site):
 def test_the_plan_names_what_is_old_and_changes_nothing(site):
     before = site.empty()
     plan = site.plan()
-    named = [index for part in plan["records"].split(",") for index in range(int(part.split("-")[0]), int(part.split("-")[-1]) + 1)]
-    assert named == site.old and plan["count"] == len(site.old) and before == site.empty() == []
-    assert [row["kept as"] for row in plan["classes"]] == ["system"] and plan["classes"][0]["oldest"] == OLD and plan["more"] is False
+    part, = plan["operations"]
+    assert named(part["records"]) == site.old and part["count"] == plan["count"] == len(site.old) and before == site.empty() == []
+    assert [row["kept as"] for row in plan["classes"]] == ["system"] and plan["classes"][0]["oldest"] == OLD
+    assert plan["approvals"].startswith("2, by 2 persons")
     assert site.plan("--as-of", "2020-02-01")["count"] == 0
 
 
@@ -135,7 +48,7 @@ def test_nothing_else_than_two_persons_for_this_very_log_removes_anything(site):
     for approvers in ([auditor], [member], [member, (site.person[1], AUTHORITY)], [operator, member], [auditor, operator]):
         with pytest.raises(Refused):
             site.purge(plan, approvers)
-    for changes in ({"count": plan["count"] + 1}, {"decision": "d9"}, {"records": plan["records"].replace(",", ", ", 1)}, {"size": site.old[-1]},
+    for changes in ({"count": plan["count"] + 1}, {"decision": "d9"}, {"records": plan["operations"][0]["records"].replace(",", ", ", 1)}, {"size": site.old[-1]},
                     {"kept_until": moment(now().replace(year=now().year + 1))}):
         with pytest.raises(Refused):
             site.purge(plan, **changes)
@@ -158,8 +71,14 @@ def test_what_two_persons_let_go_is_gone_everywhere_and_the_log_is_what_it_was(s
     old = (saved / "checkpoint").read_bytes()
     proof = pathlib.Path(site.auditd.directory, "older")
     proof.write_bytes(old)
+    # What a process that died has left beside a bundle has the same content.
+    left = [pathlib.Path(aw.tile_path(site.auditd.log, "entries", site.old[0] // 256, 256) + name) for name in (".p/7", ".a1b2c3d4e5f6.new")]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"what is to go")
     operation = site.purge(plan)
     assert kc.wait_for(lambda: site.empty() == site.old, 20)
+    assert not any(path.exists() for path in left)
     # On record before, by the very proposal.
     purged, = site.events("log.purged")
     assert purged["record"]["proposal"] == operation.hash() and purged["record"]["records"] == len(site.old)
@@ -211,17 +130,6 @@ def test_an_operation_about_another_log_lets_nothing_go(site, tmp_path):
     assert code == 1 and report["first bad record"] == young, report
 
 
-def empty_entry(log, index):
-    """As whoever can write the files does it."""
-    path = pathlib.Path(aw.tile_path(log, "entries", index // 256, 256))
-    bundle, out = path.read_bytes(), b""
-    for number in range(256):
-        length = int.from_bytes(bundle[:2], "big")
-        entry, bundle = bundle[2:2 + length], bundle[2 + length:]
-        out += b"\0\0" if number == index % 256 else length.to_bytes(2, "big") + entry
-    path.write_bytes(out)
-
-
 def test_what_is_gone_without_an_operation_is_found_and_placed(site, tmp_path):
     log = tmp_path / "log"
     copy_of(site.auditd.log, log)
@@ -253,6 +161,26 @@ def test_a_person_is_erased_and_what_is_not_about_persons_is_not(site):
     assert kc.wait_for(lambda: site.empty() == sorted([*site.old, size]), 20)
     code, report = site.tool("verify")
     assert code == 2 and report["records removed"] == len(site.old) + 1 and any("as an erasure" in words for words in report["checked"]), report
+
+
+def test_that_auditd_began_is_believed_of_auditd_alone(site, tmp_path):
+    """Two persons approved, auditd refused; a writer of records says that it was begun, and somebody with the files does it."""
+    young = site.old[0] + 4
+    refused, = [e["record"] for e in site.events("log.purge_refused") if f"record {young} is" in e["record"]["reason"]]
+    index = put_record(site.auditd.socket, "log.purged", proposal=refused["proposal"], entry=refused["entry"], records=1, first=young, last=young)
+    assert site.auditd.settled()
+    log = tmp_path / "log"
+    copy_of(site.auditd.log, log)
+    code, report = site.tool("verify", log=log)
+    assert code == 1 and report["first bad record"] == index and "somebody else wrote this" in report["problem"], report
+    empty_entry(log, young)
+    code, report = site.tool("verify", log=log)
+    assert code == 1 and {young, index} <= {finding["record"] for finding in report["findings"]}, report
+    # Nor can a writer have that name.
+    other = tmp_path / "auditd.conf"
+    other.write_text(pathlib.Path(site.auditd.config).read_text() + "writer = auditd root\n")
+    done = subprocess.run([site.auditd.build + "/src/chancery-auditd", "--config", str(other)], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 13 and "take another" in done.stderr, done.stderr
 
 
 @needs_failpoints

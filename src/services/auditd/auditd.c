@@ -21,11 +21,12 @@ static const struct conf_row rows[] = {
 		 .help = "Local socket where daemons put their records."),
 	CONF_ROW(CONF_STRING, struct auditd_conf, group, "socket-group", .standard = "",
 		 .help = "Group whose members may connect; left out, only the daemon's own user and root may."),
-	CONF_ROW(CONF_LIST, struct auditd_conf, writer, "writer", .standard = "",
-		 .help = "NAME USER, repeated: who may write, under which name its records stand in the log; the user by name "
-			 "or number. Left out, "
-			 "everybody who may connect writes, under the name of the user.",
-		 .clause = "EN 319 401 REQ-7.9.1"),
+	CONF_ROW(
+		CONF_LIST, struct auditd_conf, writer, "writer", .standard = "",
+		.help = "NAME USER, repeated: who may write, under which name (not auditd) its records stand in the log; the user by name "
+			"or number. Left out, "
+			"everybody who may connect writes, under the name of the user.",
+		.clause = "EN 319 401 REQ-7.9.1"),
 	CONF_ROW(CONF_STRING, struct auditd_conf, origin, "origin",
 		 .help = "Origin line of checkpoints: a unique name of the log such as example.org/log, without spaces or "
 			 "plus."),
@@ -235,7 +236,7 @@ st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e)
 	    !buf_append(&json, span_from(bytes, cut)))
 		return fail(s, E_LIMIT, "auditd's own record is too large");
 	struct tail_record record = { .id = e->id, .json = buf_span(&json), .class = audit_row(e->code)->class };
-	tail_append(s, a->tail, "auditd", &record, 1);
+	tail_append(s, a->tail, AUDITD_OWN_NAME, &record, 1);
 	return record.code == E_OK ? OK : fail(s, record.code, "%s", record.message);
 }
 

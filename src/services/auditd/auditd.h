@@ -131,6 +131,8 @@ st parameters_text(struct scope *s, const struct auditd_conf *conf, const char *
 st parameters_record(struct scope *s, struct auditd *a, const struct auditd_conf *conf);
 
 /* ---- auditd ---- */
+/* Who wrote, in envelopes of auditd's own records; no writer has it. */
+#define AUDITD_OWN_NAME "auditd"
 /* A record of auditd's own. */
 st auditd_record(struct scope *s, struct auditd *a, struct audit_event *e);
 

@@ -1,5 +1,8 @@
 #include "auditd.h"
 #include "auditd_unit.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 
 /* Every leaf whose number is 3 more than a multiple of 100 is of class control. */
 static void append_mixed(struct made *m, uint64_t from, uint64_t to)
@@ -269,6 +272,45 @@ static void a_journal_gives_those_of_its_records(void **state)
 	audit_close(a);
 }
 
+/* The descriptor of the index. */
+static int descriptor_of_index(void)
+{
+	for (int fd = 3; fd < 256; fd++) {
+		char link[64], path[PATH_MAX + 1] = { 0 };
+		(void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		if (readlink(link, path, PATH_MAX) > 0 && strstr(path, "/control-index") != NULL)
+			return fd;
+	}
+	return -1;
+}
+
+/* Its number goes to the next file that is opened: a tail of the log, for one. */
+static void where_the_index_could_not_be_written_no_other_file_is(void **state)
+{
+	struct made *m = *state;
+	span other;
+	const char *path = scope_printf(&m->s, "%s/other", m->dir);
+	append_mixed(m, 0, 250);
+	integrate(m);
+	int index = descriptor_of_index(), full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	assert_true(index >= 0 && full >= 0 && dup2(full, index) == index);
+	(void)close(full);
+	append_mixed(m, 250, 700);
+	integrate(m);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && (fd == index || dup2(fd, index) == index));
+	append_mixed(m, 700, 1004);
+	integrate(m);
+	assert_ok(&m->s, file_read(&m->s, path, 4096, &other));
+	assert_int_equal(other.len, 0);
+	(void)close(index);
+	if (fd != index)
+		(void)close(fd);
+	assert_indexed(m, 1004);
+	start_again(m, 1004);
+	assert_indexed(m, 1004);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -282,6 +324,7 @@ int main(void)
 		TEST(who_asks_gets_them_in_order_from_bundles_and_tail),
 		TEST(a_log_that_was_cut_or_forked_is_not_consistent),
 		TEST(a_journal_gives_those_of_its_records),
+		TEST(where_the_index_could_not_be_written_no_other_file_is),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,18 +3,15 @@
  * log has under its checkpoint, and verifies each of them itself: nobody tells it to remove anything. An entry log.purge is carried out once;
  * what a crash has interrupted is done again at the next start, because what is removed already stays so.
  */
-#include "audit_purge.h"
-#include "audit_retention.h"
 #include "auditd.h"
 #include "auditd_indexed.h"
-#include "control_records.h"
-#include "control_register.h"
+#include "auditd_tail.h"
 #include "daemon_pacer.h"
-#include "digest.h"
 #include "failpoint.h"
 #include "file.h"
 #include "log.h"
 #include "moment.h"
+#include "purge.h"
 #include "text.h"
 #include <stdlib.h>
 
@@ -32,6 +29,8 @@ struct purger {
 	bool pending;
 	uint64_t entry;
 	struct control_signed *operation;
+	struct purge_extent extent;
+	uint64_t sealed; /* it is on record that it begins: in so many leaves; 0: not yet */
 	struct scope memory;
 	int64_t complained;
 	struct pacer pace;
@@ -63,90 +62,9 @@ static st finish(struct scope *s, struct purger *g)
 	TRY(file_replace(s, done_path(s, g), span_str(scope_printf(s, "%llu\n", (unsigned long long)g->entry)), 0644));
 	g->done = g->entry;
 	g->pending = false;
+	g->sealed = 0;
 	scope_reset(&g->memory);
 	return OK;
-}
-
-/* ---- may it be removed? ---- */
-
-struct looking {
-	struct scope *s;
-	const struct control_range *range;
-	size_t ranges;
-	int64_t kept_until; /* 0: erased on somebody's request */
-	uint64_t last;
-	uint64_t content; /* records that have some */
-	st status;
-};
-
-static st check_record(struct scope *s, const struct looking *l, uint64_t index, span leaf)
-{
-	struct audit_envelope e;
-	int64_t until;
-	char text[MOMENT_TEXT_MAX];
-	TRY(fail_context(s, audit_envelope_read(s, leaf, &e), "record %llu", (unsigned long long)index));
-	//= gdpr#17 erased before its time is only what is about a person
-	if (l->kept_until == 0)
-		return audit_is_personal(e.record.code)
-			       ? OK
-			       : fail(s, E_DENIED,
-				      "record %llu is %s, which is not about a person: it goes when its time is over, with --kept-until",
-				      (unsigned long long)index, e.record.row->name);
-	TRY(audit_kept_until(s, &e, &until));
-	//= tsps#5.4.3 nothing is removed before its time is over
-	if (until > l->kept_until)
-		return fail(s, E_DENIED, "record %llu is %s and kept %s%s", (unsigned long long)index, e.record.row->name,
-			    until == INT64_MAX ? "for ever" : "until ", until == INT64_MAX ? "" : moment_text(until, text));
-	return OK;
-}
-
-static bool look_at(void *state, uint64_t index, span leaf)
-{
-	struct looking *l = state;
-	AUTO_SCOPE aside;
-	scope_init(&aside, l->s->source);
-	if (index > l->last)
-		return false;
-	if (leaf.len == 0 || !control_records_have(l->range, l->ranges, index))
-		return true;
-	l->content++;
-	if (check_record(&aside, l, index, leaf).code != E_OK)
-		l->status = fail(l->s, E_DENIED, "%s", aside.message);
-	return l->status.code == E_OK;
-}
-
-/* What the persons saw is this log. */
-static st check_log(struct scope *s, struct purger *g, const struct control_proposal *p, uint64_t last)
-{
-	struct audit_source source = { .node = audit_log_node, .state = g->log };
-	struct audit_hash root;
-	uint64_t size = control_parameter_number(p, "size", 0);
-	if (!span_is(control_parameter(p, "log", 0), g->conf->origin))
-		return fail(s, E_DENIED, "it is about another log than %s", g->conf->origin);
-	if (size > signer_size(g->a->signer))
-		return fail(s, E_DENIED, "it is about a log of %llu records, and this one has fewer", (unsigned long long)size);
-	if (last >= audit_purge_end(size))
-		return fail(
-			s, E_DENIED,
-			"record %llu is in the newest bundle, which is not full: it can go when %llu more records are there",
-			(unsigned long long)last, (unsigned long long)(AUDIT_TILE_WIDTH - size % AUDIT_TILE_WIDTH));
-	TRY(audit_source_root(s, &source, size, &root));
-	if (!span_equal(control_parameter_octets(s, p, "root"), SPAN_ARRAY(root.octets)))
-		return fail(s, E_DENIED, "the log of %llu records has another root than the one that was approved",
-			    (unsigned long long)size);
-	return OK;
-}
-
-static st check(struct scope *s, struct purger *g, const struct control_proposal *p, struct looking *out)
-{
-	struct control_range *range;
-	size_t count;
-	TRY(control_records_read(s, control_parameter(p, "records", 0), &range, &count));
-	*out = (struct looking){ .s = s, .range = range, .ranges = count, .last = range[count - 1].last };
-	out->kept_until = control_parameter_moment(p, "kept-until");
-	TRY(check_log(s, g, p, out->last));
-	TRY(audit_log_each_bundled(s, g->log, range[0].first, look_at, out));
-	return out->status;
 }
 
 /* ---- on record, then removed ---- */
@@ -161,8 +79,10 @@ static st record_refused(struct scope *s, struct purger *g, const char *reason)
 	return auditd_record(s, g->a, &e);
 }
 
-static st record_purged(struct scope *s, struct purger *g, const struct looking *l)
+/* From now on it is to be removed, however often a crash comes in between. */
+static st record_purged(struct scope *s, struct purger *g)
 {
+	const struct purge_extent *l = &g->extent;
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_LOG_PURGED);
 	audit_hex(&e, "proposal", SPAN_ARRAY(g->operation->proposal.hash));
@@ -173,92 +93,108 @@ static st record_purged(struct scope *s, struct purger *g, const struct looking 
 	return auditd_record(s, g->a, &e);
 }
 
-/* Nobody writes what is to go any more: the tail has dropped it, and the published folder has all of its bundle. */
-static st check_settled(struct scope *s, struct purger *g, uint64_t last)
+static st published(struct scope *s, const struct purger *g, uint64_t *out_size)
 {
-	struct audit_segment *segment;
-	size_t count;
-	TRY(audit_log_segments(s, g->conf->log, &segment, &count));
-	if (count == 0 || segment[0].first <= last)
-		return fail(s, E_UNAVAILABLE, "the tail of the log still has record %llu", (unsigned long long)last);
-	if (g->conf->publish == NULL || !g->conf->publish_entries)
-		return OK;
 	span note;
 	struct audit_note parts;
 	struct audit_checkpoint c;
 	TRY(file_read(s, scope_printf(s, "%s/checkpoint", g->conf->publish), AUDIT_NOTE_MAX, &note));
 	TRY(audit_note_read(s, note, &parts));
 	TRY(audit_checkpoint_read(s, parts.text, &c));
-	return c.size > last ? OK : fail(s, E_UNAVAILABLE, "record %llu is not published yet", (unsigned long long)last);
+	*out_size = c.size;
+	return OK;
 }
 
-static st remove_from(struct scope *s, const char *dir, const struct looking *l)
+/* Nobody writes what is to go any more: the tail has dropped it, and the published folder has all of its bundle. And whoever meets an entry
+ * without content finds log.purged under the newest checkpoint, here and there. */
+static st settled(struct scope *s, const struct purger *g, bool *out)
 {
-	for (size_t i = 0; i < l->ranges; i++) {
-		uint64_t ignored_removed;
-		TRY(audit_purge(s, dir, l->range[i].first, l->range[i].last, &ignored_removed));
-	}
+	struct audit_segment *segment;
+	size_t count;
+	uint64_t size = signer_size(g->a->signer);
+	TRY(audit_log_segments(s, g->conf->log, &segment, &count));
+	*out = count > 0 && segment[0].first > g->extent.last && size >= g->sealed;
+	if (!*out || g->conf->publish == NULL || !g->conf->publish_entries)
+		return OK;
+	TRY(published(s, g, &size));
+	*out = size > g->extent.last && size >= g->sealed;
 	return OK;
+}
+
+static st refuse(struct scope *s, struct purger *g)
+{
+	TRY(record_refused(s, g, scope_cstr(s, span_str(s->message))));
+	log_failure(s, "removing records, as an operation asks for");
+	scope_clear_error(s);
+	return finish(s, g);
+}
+
+static st allow(struct scope *s, struct purger *g)
+{
+	const struct purge_log log = { .log = g->log, .origin = g->conf->origin, .size = signer_size(g->a->signer) };
+	struct purge_extent extent;
+	st allowed = purge_check(s, &log, &g->operation->proposal, &extent);
+	if (allowed.code == E_DENIED)
+		return refuse(s, g);
+	TRY(allowed);
+	span ranges = scope_copy(&g->memory, span_of(extent.range, extent.ranges * sizeof *extent.range));
+	g->extent = extent;
+	g->extent.range = (const void *)ranges.data;
+	if (g->extent.content > 0)
+		TRY(record_purged(s, g));
+	g->sealed = tail_size(g->a->tail);
+	return OK;
+}
+
+static st remove_all(struct scope *s, struct purger *g)
+{
+	uint64_t ignored_removed;
+	FAILPOINT("auditd.purge");
+	TRY(purge_remove(s, g->conf->log, &g->extent, &ignored_removed));
+	if (g->conf->publish != NULL && g->conf->publish_entries)
+		TRY(purge_remove(s, g->conf->publish, &g->extent, &ignored_removed));
+	if (g->extent.content > 0)
+		log_put(LOG_LEVEL_NOTICE,
+			"the content of %llu records was removed from the log, as entry %llu of the register says",
+			(unsigned long long)g->extent.content, (unsigned long long)g->entry);
+	return finish(s, g);
 }
 
 static st carry_out(struct scope *s, struct purger *g)
 {
-	struct looking l;
-	st allowed = check(s, g, &g->operation->proposal, &l);
-	if (allowed.code == E_DENIED) {
-		TRY(record_refused(s, g, scope_cstr(s, span_str(s->message))));
-		log_failure(s, "removing records, as an operation asks for");
-		scope_clear_error(s);
-		return finish(s, g);
-	}
-	TRY(allowed);
-	TRY(check_settled(s, g, l.last));
-	if (l.content > 0)
-		TRY(record_purged(s, g, &l));
-	FAILPOINT("auditd.purge");
-	TRY(remove_from(s, g->conf->log, &l));
-	if (g->conf->publish != NULL && g->conf->publish_entries)
-		TRY(remove_from(s, g->conf->publish, &l));
-	if (l.content > 0)
-		log_put(LOG_LEVEL_NOTICE,
-			"the content of %llu records was removed from the log, as entry %llu of the register says",
-			(unsigned long long)l.content, (unsigned long long)g->entry);
-	return finish(s, g);
+	bool may;
+	if (g->sealed == 0)
+		TRY(allow(s, g));
+	if (!g->pending)
+		return OK;
+	TRY(settled(s, g, &may));
+	return may ? remove_all(s, g) : OK;
 }
 
 /* ---- the register ---- */
 
-static st begin(struct purger *g, span file)
+static st begin(struct scope *s, struct purger *g, span file)
 {
-	g->operation = scope_new(&g->memory, struct control_signed);
-	st status = control_signed_read(&g->memory, scope_copy(&g->memory, file), g->operation);
 	g->entry = control_register_head(g->persons).entries;
-	g->pending =
-		status.code == E_OK && strcmp(g->operation->proposal.operation->name, "log.purge") == 0 && g->entry > g->done;
-	if (!g->pending)
-		scope_reset(&g->memory);
+	if (g->entry <= g->done)
+		return OK;
+	g->operation = scope_new(&g->memory, struct control_signed);
+	if (control_signed_read(&g->memory, scope_copy(&g->memory, file), g->operation).code != E_OK)
+		return fail(s, E_BUG, "an entry of the register cannot be read again: %s", g->memory.message);
+	g->pending = true;
 	return OK;
 }
 
-/* What does not hold changes nothing, as everywhere. */
 static st take_leaf(struct scope *s, struct purger *g, uint64_t index, span leaf)
 {
 	struct audit_envelope e;
-	span file;
+	struct purge_step step;
 	TRY(fail_context(s, audit_envelope_read(s, leaf, &e), "record %llu", (unsigned long long)index));
-	if (e.record.code != AUDIT_REGISTER_CHANGED && e.record.code != AUDIT_CRL_RECORDED)
-		return OK;
-	st taken = audit_field_base64(s, &e.record, "file", &file);
-	if (taken.code == E_OK && e.record.code == AUDIT_CRL_RECORDED)
-		taken = control_register_crl_on_record(s, g->persons, file);
-	else if (taken.code == E_OK)
-		taken = control_register_apply(s, g->persons, file, audit_envelope_time(&e));
-	if (taken.code == E_OK && e.record.code == AUDIT_REGISTER_CHANGED)
-		return begin(g, file);
-	if (taken.code != E_OK)
-		log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)index, s->message);
-	scope_clear_error(s);
-	return OK;
+	TRY(purge_follow(s, g->persons, &e, &step));
+	if (step.passed_over != NULL)
+		log_put(LOG_LEVEL_WARNING, "record %llu of the log is passed over: %s", (unsigned long long)index,
+			step.passed_over);
+	return step.file.len > 0 ? begin(s, g, step.file) : OK;
 }
 
 struct one_leaf {
@@ -319,22 +255,8 @@ static void *purger_main(void *argument)
 	return NULL;
 }
 
-/* Whoever can exchange the file cannot make himself one of two who remove records. */
-static st check_founding(struct scope *s, const struct auditd_conf *conf, span document)
-{
-	uint8_t room[DIGEST_MAX];
-	if (conf->founding_hash == NULL)
-		return fail(s, E_CONFIG, "founding needs founding-hash, the SHA-256 of the document");
-	const char *hash = hex_text(s, digest_of(DIGEST_SHA256, document, room));
-	if (strcmp(hash, conf->founding_hash) != 0)
-		return fail(s, E_CONFIG, "%s has the SHA-256 %s, founding-hash says %s: it is another document", conf->founding,
-			    hash, conf->founding_hash);
-	return OK;
-}
-
 st purger_new(struct scope *s, struct auditd *a, struct purger **out)
 {
-	span document;
 	if (a->conf->founding == NULL)
 		return OK;
 	struct purger *g = heap_alloc(sizeof *g);
@@ -342,9 +264,7 @@ st purger_new(struct scope *s, struct auditd *a, struct purger **out)
 	scope_init(&g->memory, NULL);
 	pacer_init(&g->pace);
 	*out = g;
-	TRY(fail_context(s, file_read(s, a->conf->founding, CONTROL_TEXT_MAX, &document), "the founding document"));
-	TRY(check_founding(s, a->conf, document));
-	TRY(fail_context(s, control_register_new(s, document, &g->persons), "%s", a->conf->founding));
+	TRY(purge_founding(s, a->conf->founding, a->conf->founding_hash, &g->persons));
 	TRY(load_done(s, g));
 	return audit_log_open(s, a->conf->log, &g->log);
 }

@@ -72,6 +72,9 @@ static st add_row(struct scope *s, struct writers *w, const char *row)
 	span user = span_from(text, name.len + 1);
 	if (user.len == 0)
 		return fail(s, E_CONFIG, "writer = %s: write NAME USER, the user by name or number", row);
+	/* Whoever judges removals believes log.purged of auditd alone. */
+	if (span_is(name, AUDITD_OWN_NAME))
+		return fail(s, E_CONFIG, "writer = %s: records that auditd writes itself have this name; take another", row);
 	TRY(uid_of(s, user, &uid));
 	return add_writer(s, w, uid, name);
 }
@@ -147,7 +150,7 @@ static char *name_of(const struct wire_peer *peer, struct writers *writers)
 	if (w != NULL)
 		return heap_copy_str(w->name);
 	if (getpwuid_r(peer->uid, &entry, room, sizeof room, &found) == 0 && found != NULL &&
-	    strlen(found->pw_name) <= AUDIT_NAME_MAX)
+	    strlen(found->pw_name) <= AUDIT_NAME_MAX && strcmp(found->pw_name, AUDITD_OWN_NAME) != 0)
 		return heap_copy_str(found->pw_name);
 	(void)snprintf(room, sizeof room, "uid %u", (unsigned)peer->uid);
 	return heap_copy_str(room);

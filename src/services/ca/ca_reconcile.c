@@ -30,6 +30,7 @@ struct reconcile {
 	struct ca_processes ended;     /* cas whose positions need not be kept after this */
 	uint64_t from, to, position;   /* the last: of this ca, once done */
 	int64_t entered, revoked, abandoned, authorities;
+	uint64_t removed;           /* records without content: operations let them go */
 	bool again;                 /* while serving: on record only when something came of it */
 	const struct see_row *rows; /* what is looked for */
 	size_t row_count;
@@ -167,6 +168,17 @@ static st enter_again(struct scope *s, struct reconcile *r, struct db_tx *tx, co
 	return OK;
 }
 
+/* It cannot be entered again. */
+static void say_without_tbs(struct scope *s, const struct reconcile *r, span serial)
+{
+	const char *removed = r->removed == 0
+				      ? ""
+				      : scope_printf(s, ", or is among %llu records that operations removed from the log",
+						     (unsigned long long)r->removed);
+	log_put(LOG_LEVEL_ERROR, "the log has certificate %s, the database has not, and its TBS lies before position %llu%s",
+		hex_text(s, serial), (unsigned long long)r->from, removed);
+}
+
 /* certificate.issued */
 static st see_effect(struct scope *s, struct reconcile *r, struct db_tx *tx, const json_t *record)
 {
@@ -178,9 +190,7 @@ static st see_effect(struct scope *s, struct reconcile *r, struct db_tx *tx, con
 	TRY(status_known(s, tx, serial, &known, &row));
 	if (!known && *at == NULL) {
 		if (authority_of(s, r->ca, record) != NULL)
-			log_put(LOG_LEVEL_ERROR,
-				"the log has certificate %s, the database has not, and its TBS lies before position %llu",
-				hex_text(s, serial), (unsigned long long)r->from);
+			say_without_tbs(s, r, serial);
 		return OK;
 	}
 	if (!known)
@@ -305,8 +315,10 @@ static st settle_outbox(struct scope *s, struct db_tx *tx, const json_t *record)
 
 static st see_leaf(struct scope *s, struct reconcile *r, struct db_tx *tx, const struct audit_leaf *leaf, bool settle)
 {
-	if (leaf->bytes.len == 0)
-		return OK; /* removed by an operation, long after the database had it */
+	if (leaf->bytes.len == 0) { /* the database had it long before, unless it was put back from a copy */
+		r->removed += r->rows == see_rows;
+		return OK;
+	}
 	json_t *envelope = json_loadb((const char *)leaf->bytes.data, leaf->bytes.len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *record = json_object_get(envelope, "record");
 	st status = record == NULL ? fail(s, E_INPUT, "there is no record in it") : OK;
@@ -333,10 +345,16 @@ static st see_leaves(struct scope *s, struct db_tx *tx, void *arg)
 
 /* ---- closing ---- */
 
-static bool wanted(const struct reconcile *r, const struct intent *intent)
+/* What became of it may have been removed, which is done when its time is over: then nobody needs its revocation any more either. */
+static bool is_over(struct scope *s, const struct reconcile *r, const struct intent *intent)
+{
+	return r->removed > 0 && intent->not_after < scope_now(s);
+}
+
+static bool wanted(struct scope *s, const struct reconcile *r, const struct intent *intent)
 {
 	if (r->doubts == NULL)
-		return true;
+		return !is_over(s, r, intent);
 	for (const struct ca_doubt *d = r->doubts; d != NULL; d = d->next)
 		if (span_equal(span_of(d->serial, d->serial_len), span_of(intent->serial, intent->serial_len)))
 			return true;
@@ -389,7 +407,7 @@ static st close_all(struct scope *s, struct reconcile *r)
 		TRY(ca_cluster_await(s, r->ca, r->to));
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (const struct intent *intent = r->bucket[i]; intent != NULL; intent = intent->next)
-			if (wanted(r, intent))
+			if (wanted(s, r, intent))
 				TRY(close_intent(s, r, intent));
 	return OK;
 }
@@ -509,6 +527,10 @@ static st report(struct scope *s, struct reconcile *r)
 		"reconciled with the log from %llu to %llu: %lld certificates and %lld revocations entered, %lld closed",
 		(unsigned long long)r->from, (unsigned long long)r->to, (long long)r->entered, (long long)r->revoked,
 		(long long)r->abandoned);
+	if (r->removed > 0)
+		log_put(LOG_LEVEL_NOTICE,
+			"%llu records among them were removed by operations: what they told is taken from the database alone",
+			(unsigned long long)r->removed);
 	return ca_relay_deliver(s, r->ca, &record);
 }
 

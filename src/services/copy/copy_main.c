@@ -37,6 +37,13 @@ static const struct conf_row rows[] = {
 	    .help = "Socket of an auditd of this host, for its records."),
 	ROW(CONF_PATH, audit_journal, "audit-journal", .access = CONF_REPLACES, .standard = "",
 	    .help = "Its records go to this file where no auditd runs."),
+	ROW(CONF_PATH, founding, "founding", .access = CONF_OPENS, .standard = "",
+	    .help = "Founding document of the provider: from it on the copy verifies who had records of the log removed (operation log.purge), and "
+		    "removes the same. Without it nothing is removed here, and a log that lacks content is refused.",
+	    .clause = "practice statement 5.4.3"),
+	ROW(CONF_STRING, founding_hash, "founding-hash", .standard = "",
+	    .help = "SHA-256 of the founding document, in hexadecimal, as the founders' paper has it: the copy starts on no other.",
+	    .clause = "practice statement 5.2.1"),
 	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
 	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
 	ROW(CONF_DURATION, idle, "idle", .standard = "2m", .min = MOMENT_SECOND, .max = MOMENT_HOUR,
@@ -113,7 +120,9 @@ static st assemble(struct scope *s, struct copy *c)
 	TRY(write_own_key(s, c));
 	TRY(daemon_record_start(s, c->audit));
 	c->access = daemon_access_new(c->audit);
+	TRY(copy_follower_new(s, c, &c->follower));
 	TRY(open_server(s, c));
+	copy_follower_start(c->follower);
 	return copy_metrics_serve(s, c);
 }
 
@@ -125,11 +134,13 @@ static void close_door(struct copy *c)
 	daemon_access_free(c->access);
 	c->server = NULL;
 	c->access = NULL;
+	copy_follower_stop(c->follower);
 }
 
 static void free_all(struct copy *c)
 {
 	close_door(c);
+	copy_follower_free(c->follower);
 	key_client_free(c->keyd);
 	audit_close(c->audit);
 	stamp_trust_close(c->trust);

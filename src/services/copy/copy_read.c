@@ -101,3 +101,18 @@ st copy_stamped_read(struct scope *s, span body, struct copy_stamped *out)
 	*out = (struct copy_stamped){ .note = note, .token = r.rest };
 	return OK;
 }
+
+bool copy_bundle_unite(span there, span brought, struct buf *out)
+{
+	struct rd old = rd_of(there), new = rd_of(brought);
+	struct wr w = wr_into(out);
+	span was, is;
+	while (audit_bundle_next(&old, &was)) {
+		if (!audit_bundle_next(&new, &is) || (was.len > 0 && is.len > 0 && !span_equal(was, is)))
+			return false;
+		is = was.len > 0 ? was : is;
+		wr_u16(&w, (uint16_t)is.len);
+		wr_raw(&w, is);
+	}
+	return !old.bad && new.rest.len == 0 && !w.bad;
+}

@@ -79,13 +79,25 @@ static st make_parents(struct scope *s, const struct copy *c, const char *path)
 	return OK;
 }
 
+/* A record is removed by an operation that is in the log (copy_purge.c), never by who leaves it out here; nor does it come back then. */
+static st keep_united(struct scope *s, const struct copy *c, const struct copy_place *place, const char *path, span there,
+		      span united)
+{
+	bool cosigned = (place->n + 1) * AUDIT_TILE_WIDTH <= c->head.size;
+	return cosigned || span_equal(there, united) ? OK : file_replace(s, path, united, 0644);
+}
+
 /* What was taken once stays: who could change it could have the copy agree with another history. */
-static st compare(struct scope *s, struct copy *c, const char *path, span bytes)
+static st compare(struct scope *s, struct copy *c, const struct copy_place *place, const char *path, span bytes)
 {
 	span there;
+	AUTO_BUF united;
+	buf_init(&united, AUDIT_BUNDLE_MAX);
 	TRY(file_read(s, path, AUDIT_BUNDLE_MAX, &there));
 	if (span_equal(there, bytes))
 		return OK;
+	if (place->level == AUDIT_ENTRIES && copy_bundle_unite(there, bytes, &united))
+		return keep_united(s, c, place, path, there, buf_span(&united));
 	const char *reason = scope_printf(s, "%s is here with other bytes: the log has changed what it had before (a fork)",
 					  path + strlen(c->conf->log) + 1);
 	copy_record_refused(c, reason, c->head.size, (span){ 0 });
@@ -99,7 +111,7 @@ st copy_keep_tile(struct scope *s, struct copy *c, const struct copy_place *plac
 		return fail(s, E_INPUT, "this is no tile of %u hashes (c2sp tlog-tiles)", place->width);
 	char *path = audit_tile_path(s, c->conf->log, place->level, place->n, place->width);
 	if (file_exists(path))
-		return compare(s, c, path, bytes);
+		return compare(s, c, place, path, bytes);
 	TRY(make_parents(s, c, path));
 	return file_replace(s, path, bytes, 0644);
 }

@@ -2,6 +2,7 @@
 #include "audit_verify.h"
 #include "copy.h"
 #include "failpoint.h"
+#include <stdlib.h>
 
 static st open_note(struct scope *s, const struct copy *c, span note, struct audit_checkpoint *out)
 {
@@ -39,19 +40,31 @@ static st check_grown(struct scope *s, const struct copy *c, const struct copy_r
 	return OK;
 }
 
-/* Every record behind the old checkpoint, its tiles and the new root, read from the files. */
-static st check_held(struct scope *s, const struct copy *c, span note)
+static st verify_held(struct scope *s, const struct copy *c, span note, struct copy_lacking *lacking)
 {
 	struct audit_report report;
 	const struct audit_verify verify = { .dir = c->conf->log,
 					     .key = c->log_key,
 					     .key_count = c->log_keys,
 					     .since = buf_span(&c->note),
-					     .checkpoint = note };
+					     .checkpoint = note,
+					     .removed = c->conf->founding == NULL ? NULL : copy_lacks,
+					     .removed_state = lacking };
 	TRY(audit_verify(s, &verify, &report));
 	if (report.verdict == AUDIT_UNSOUND)
 		return fail(s, E_CRYPTO, "what is held here does not make that tree: %s", report.problem);
 	return OK;
+}
+
+/* Every record behind the old checkpoint, its tiles and the new root, read from the files. */
+static st check_held(struct scope *s, struct copy *c, span note, const struct audit_checkpoint *new)
+{
+	struct copy_lacking lacking = { .count = 0 };
+	st held = verify_held(s, c, note, &lacking);
+	if (held.code == E_OK && lacking.count > 0)
+		held = copy_lacking_check(s, c, &lacking, new);
+	free(lacking.range);
+	return held;
 }
 
 /* From the head that keyd cosigned last: after a crash it may be further than what is kept here. */
@@ -79,7 +92,7 @@ static st cosign(struct scope *s, struct copy *c, const struct audit_checkpoint 
 static st check(struct scope *s, struct copy *c, const struct copy_request *request, const struct audit_checkpoint *new)
 {
 	TRY(check_grown(s, c, request, new));
-	return check_held(s, c, request->note);
+	return check_held(s, c, request->note, new);
 }
 
 st copy_cosign(struct scope *s, struct copy *c, const struct copy_request *request, bool *out_stale, const char **out_line)

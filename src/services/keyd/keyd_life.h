@@ -29,10 +29,10 @@ struct keyd_life {
 	uint64_t settled, position; /* before this place in the log stand so many records of signatures of this key */
 	bool behind;                /* the log may know more than `recorded` */
 	bool trailing;              /* never idle for long: `settled` follows by reading the log */
-	bool at_least;              /* what was counted here alone may have been lost in a kill */
-	bool marked;                /* the file says that this run was not ended in order */
-	bool changed;               /* since the file was written */
-	bool quiet;                 /* as the two were when looked at last: in_flight == 0, begun */
+	bool at_least; /* what was counted here alone may have been lost in a kill, or a record of it was removed from the log */
+	bool marked;   /* the file says that this run was not ended in order */
+	bool changed;  /* since the file was written */
+	bool quiet;    /* as the two were when looked at last: in_flight == 0, begun */
 	uint64_t seen;
 	int64_t settled_at; /* monotonic */
 };

@@ -72,6 +72,39 @@ static void take(struct scope *s, struct keyd_key *k, uint64_t index, const stru
 	(void)pthread_mutex_unlock(&l->lock);
 }
 
+/* What was removed may have been a signature of any key that counts there: from now on the count is the least. */
+static void pass_over(struct keyd *d, uint64_t index)
+{
+	for (struct keyd_key *k = keyd_first_key(d); k != NULL; k = k->next) {
+		struct keyd_life *l = &k->life;
+		(void)pthread_mutex_lock(&l->lock);
+		if ((l->behind || l->trailing) && index >= l->position) {
+			l->changed = l->changed || !l->at_least;
+			l->at_least = true;
+		}
+		(void)pthread_mutex_unlock(&l->lock);
+	}
+}
+
+static void take_all(struct scope *s, struct keyd *d, const struct audit_leaf *leaf, size_t count)
+{
+	size_t removed = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct audit_envelope e;
+		struct keyd_key *k = subject_of(s, d, leaf[i].bytes, &e);
+		if (k != NULL)
+			take(s, k, leaf[i].index, &e.record);
+		if (leaf[i].bytes.len > 0)
+			continue;
+		removed++;
+		pass_over(d, leaf[i].index);
+	}
+	if (removed > 0)
+		log_put(LOG_LEVEL_NOTICE,
+			"%zu records from %llu on were removed from the log: signatures of which they told are not counted again",
+			removed, (unsigned long long)leaf[0].index);
+}
+
 /* From where to read on; false when no key is behind. Notes which keys are idle: if they still are when the end has been read, nothing of
  * theirs stands behind it. */
 static bool look(struct keyd *d, uint64_t *out_from)
@@ -160,12 +193,7 @@ st keyd_use_catch_up(struct scope *s, struct keyd *d, bool *out_more)
 		struct audit_leaf *leaf;
 		size_t leaves;
 		TRY(audit_read(s, d->audit, from, LEAVES_AT_ONCE, &leaf, &leaves, &size));
-		for (size_t i = 0; i < leaves; i++) {
-			struct audit_envelope e;
-			struct keyd_key *k = subject_of(s, d, leaf[i].bytes, &e);
-			if (k != NULL)
-				take(s, k, leaf[i].index, &e.record);
-		}
+		take_all(s, d, leaf, leaves);
 		uint64_t to = from + leaves < size ? from + leaves : size;
 		advance(d, to, size);
 		scope_reset(s);

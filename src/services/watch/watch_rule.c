@@ -41,6 +41,9 @@ static const struct watch_rule built_in[] = {
 	{ "copy-refused", true, AUDIT_ALERT, NAMES("copy.refused"), NAMES(NULL), NAMES("log"), NULL, NULL, 1, 0,
 	  "the second place was given another history of the log than the one it holds: one of the two was tampered with. Keep both as they "
 	  "are, and call the security manager" },
+	{ "copy-keeps-records", true, AUDIT_ALERT, NAMES("copy.purge_refused"), NAMES(NULL), NAMES("log"), NULL, NULL, 1, 0,
+	  "the log lost records that its second place must keep by the rules it knows: the second place has them still. Keep both as they are, "
+	  "and call the security manager" },
 	{ "status-mismatch", true, AUDIT_ALERT, NAMES("status.mismatch"), NAMES("status.compared"), NAMES("ca"), NULL,
 	  "differ=0", 1, 0,
 	  "OCSP, CRL and database do not say the same of a certificate: relying parties are told something wrong" },

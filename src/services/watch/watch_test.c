@@ -124,6 +124,21 @@ static void a_wrong_share_is_an_alert_at_once(void **state)
 	assert_int_equal(told(m, "quorum-refused", true), 0);
 }
 
+static void a_second_place_that_keeps_what_the_log_lost_is_an_alert(void **state)
+{
+	static const uint8_t proposal[32] = { 1 };
+	struct mold *m = *state;
+	struct audit_event e;
+	audit_begin(&e, &m->s, AUDIT_COPY_PURGE_REFUSED);
+	audit_str(&e, "log", "example.org/log");
+	audit_hex(&e, "proposal", SPAN_ARRAY(proposal));
+	audit_number(&e, "entry", 4);
+	audit_str(&e, "reason", "record 7 is provider.founded and kept for ever");
+	happens(m, &e, MOMENT_HOUR);
+	assert_int_equal(told(m, "copy-keeps-records", true), 1);
+	assert_int_equal(told(m, "copy-refused", true), 0);
+}
+
 static void token(struct mold *m, enum audit_code code, const char *name, int64_t at)
 {
 	struct audit_event e;
@@ -249,6 +264,7 @@ int main(void)
 		TEST(a_threshold_is_reached_within_its_window_only),
 		TEST(quiet_closes_what_no_record_closes),
 		TEST(a_wrong_share_is_an_alert_at_once),
+		TEST(a_second_place_that_keeps_what_the_log_lost_is_an_alert),
 		TEST(a_record_closes_the_alert_of_its_subject_and_no_other),
 		TEST(what_was_over_before_the_first_run_is_not_told),
 		TEST(the_file_brings_everything_back),

@@ -1,6 +1,7 @@
 // What code that is not ours makes of a log: golang.org/x/mod/sumdb (tlog, note) and transparency-dev (merkle, formats). Exit 0 for accepted.
 //
-//	logjudge log KEY DIR                        both open the checkpoint, compute the root from the tiles' entries and agree with it
+//	logjudge log KEY DIR                        both open the checkpoint, compute the root from the tiles' entries and agree with it; of an
+//	                                            entry of length 0, whose content was removed, from the hash in its tile
 //	logjudge inclusion KEY PROOF                c2sp.org/tlog-proof; the record is the proof's extra data
 //	logjudge consistency KEY PROOF OLD          c2sp.org/tlog-witness add-checkpoint; OLD is the older checkpoint
 //	logjudge prove KEY DIR N                    sumdb's own proof for record N, from the tiles, as hashes in base64
@@ -101,8 +102,8 @@ func bundle(dir string, n, width uint64) ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "tile", path))
 }
 
-// The root over the records themselves, by merkle's compact range; calls see for each bundle of them.
-func entries(dir string, size uint64, see func(first uint64, leaves [][]byte) error) ([]byte, error) {
+// The root over the records themselves, by merkle's compact range; see gives the hashes in their tile for each bundle of them.
+func entries(dir string, size uint64, see func(first uint64, leaves [][]byte) ([]tlog.Hash, error)) ([]byte, error) {
 	r := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
 	for index := uint64(0); index < size; {
 		width := min(256, size-index)
@@ -117,13 +118,20 @@ func entries(dir string, size uint64, see func(first uint64, leaves [][]byte) er
 			}
 			leaf := data[2 : 2+int(binary.BigEndian.Uint16(data))]
 			data = data[2+len(leaf):]
-			if err := r.Append(rfc6962.DefaultHasher.HashLeaf(leaf), nil); err != nil {
-				return nil, err
-			}
 			leaves = append(leaves, leaf)
 		}
-		if err := see(index, leaves); err != nil {
+		hashes, err := see(index, leaves)
+		if err != nil {
 			return nil, err
+		}
+		for i, leaf := range leaves {
+			hash := rfc6962.DefaultHasher.HashLeaf(leaf)
+			if len(leaf) == 0 {
+				hash = hashes[i][:]
+			}
+			if err := r.Append(hash, nil); err != nil {
+				return nil, err
+			}
 		}
 		index += width
 	}
@@ -147,19 +155,21 @@ func judgeLog(key, dir string) error {
 	if err != nil {
 		return err
 	}
-	reader := hashReader(dir, c)
-	byRecords, err := entries(dir, c.Size, func(first uint64, leaves [][]byte) error {
+	reader, removed := hashReader(dir, c), 0
+	byRecords, err := entries(dir, c.Size, func(first uint64, leaves [][]byte) ([]tlog.Hash, error) {
 		var wanted []int64
 		for i := range leaves {
 			wanted = append(wanted, tlog.StoredHashIndex(0, int64(first)+int64(i)))
 		}
 		hashes, err := reader.ReadHashes(wanted)
 		for i, leaf := range leaves {
-			if err == nil && hashes[i] != tlog.RecordHash(leaf) {
+			if len(leaf) == 0 {
+				removed++
+			} else if err == nil && hashes[i] != tlog.RecordHash(leaf) {
 				err = fmt.Errorf("record %d has not the hash of its tile", first+uint64(i))
 			}
 		}
-		return err
+		return hashes, err
 	})
 	if err != nil {
 		return err
@@ -167,7 +177,11 @@ func judgeLog(key, dir string) error {
 	if !bytes.Equal(byRecords, c.Hash) || !bytes.Equal(byTiles[:], c.Hash) {
 		return errors.New("the root is another one")
 	}
-	fmt.Println(c.Size, base64.StdEncoding.EncodeToString(byRecords))
+	fmt.Print(c.Size, " ", base64.StdEncoding.EncodeToString(byRecords))
+	if removed > 0 {
+		fmt.Print(" ", removed, " removed")
+	}
+	fmt.Println()
 	return nil
 }
 

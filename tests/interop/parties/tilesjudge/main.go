@@ -3,7 +3,8 @@
 //	tilesjudge FOLDER VERIFIER-KEY [OLDER-CHECKPOINT]
 //
 // The tiles are held to the signed root, the records in entry bundles (where there are any) by inclusion proofs, and
-// that the tree continues that of the older checkpoint by a consistency proof.
+// that the tree continues that of the older checkpoint by a consistency proof. An entry of length 0 is one whose content was removed: what is
+// proved of it is the hash of its tile.
 package main
 
 import (
@@ -119,33 +120,54 @@ func checkTiles(f folder, tree tlog.Tree) error {
 	return nil
 }
 
-func checkEntries(f folder, tree tlog.Tree, reader tlog.HashReader) (int64, error) {
+// Of the record, or of what is left of it.
+func leafHash(record []byte, index int64, reader tlog.HashReader) (tlog.Hash, error) {
+	if len(record) > 0 {
+		return tlog.RecordHash(record), nil
+	}
+	hashes, err := reader.ReadHashes([]int64{tlog.StoredHashIndex(0, index)})
+	if err != nil {
+		return tlog.Hash{}, err
+	}
+	return hashes[0], nil
+}
+
+// How many records there are, and how many of them without content.
+func checkEntries(f folder, tree tlog.Tree, reader tlog.HashReader) (int64, int64, error) {
+	var removed int64
 	if _, err := os.Stat(filepath.Join(string(f), "tile", "entries")); err != nil {
-		return 0, nil
+		return 0, 0, nil
 	}
 	for n := int64(0); n<<height < tree.N; n++ {
 		width := int(min(tree.N-n<<height, 1<<height))
 		data, err := f.read(tlog.Tile{H: height, L: -1, N: n, W: width})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		for i := 0; i < width; i++ {
 			if len(data) < 2 || len(data)-2 < int(binary.BigEndian.Uint16(data)) {
-				return 0, fmt.Errorf("bundle %d is cut", n)
+				return 0, 0, fmt.Errorf("bundle %d is cut", n)
 			}
 			record := data[2 : 2+binary.BigEndian.Uint16(data)]
 			data = data[2+len(record):]
 			index := n<<height + int64(i)
 			proof, err := tlog.ProveRecord(tree.N, index, reader)
 			if err != nil {
-				return 0, err
+				return 0, 0, err
 			}
-			if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, tlog.RecordHash(record)); err != nil {
-				return 0, fmt.Errorf("record %d: %w", index, err)
+			hash, err := leafHash(record, index, reader)
+			if err != nil {
+				return 0, 0, err
+			}
+			if len(record) == 0 {
+				removed++
+			}
+			if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, hash); err != nil {
+				return 0, 0, fmt.Errorf("record %d: %w", index, err)
 			}
 		}
 	}
-	return tree.N, nil
+	return tree.N, removed, nil
 }
 
 func judge(arguments []string) error {
@@ -165,7 +187,7 @@ func judge(arguments []string) error {
 	if err := checkTiles(f, tree); err != nil {
 		return err
 	}
-	records, err := checkEntries(f, tree, reader)
+	records, removed, err := checkEntries(f, tree, reader)
 	if err != nil {
 		return err
 	}
@@ -182,7 +204,11 @@ func judge(arguments []string) error {
 			return err
 		}
 	}
-	fmt.Printf("accepted: %d leaves, root %s, %d records\n", tree.N, tree.Hash, records)
+	fmt.Printf("accepted: %d leaves, root %s, %d records", tree.N, tree.Hash, records)
+	if removed > 0 {
+		fmt.Printf(", %d of them removed", removed)
+	}
+	fmt.Println()
 	return nil
 }
 
