@@ -1,5 +1,6 @@
 """The pages of metrics that keyd and auditd give over their sockets: read by the rules of the Prometheus text format 0.0.4 alone, and moving by
 exactly what was done."""
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,13 @@ def parse(text):
             assert family not in types, f"{family} stands on the page twice"
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
-            assert name == family and kind in ("counter", "gauge") and (kind == "counter") == name.endswith("_total")
+            assert name == family and kind in ("counter", "gauge", "histogram") and (kind == "counter") == name.endswith("_total")
             types[name] = kind
         else:
             sample = SAMPLE.fullmatch(line)
-            assert sample and sample[1] == family and family in types, line
+            assert sample and family in types, line
+            endings = ("_bucket", "_count", "_sum") if types[family] == "histogram" else ("",)
+            assert sample[1] in [family + ending for ending in endings], line
             assert sample[1] + (sample[2] or "") not in values
             values[sample[1] + (sample[2] or "")] = float(sample[3])
     assert values["chancery_metrics_left_out"] == 0
@@ -72,6 +75,9 @@ def test_keyd_counts_what_it_signs_and_refuses(world):
     assert before['chancery_keyd_token_ready{token="log",group="no"}'] == 1
     assert before['chancery_keyd_keys{state="active"}'] == 1
     assert before['chancery_build_info{daemon="keyd",version="0.1.0"}'] == 1
+    fds = len(os.listdir(f"/proc/{world.keyd.process.pid}/fd"))  # the kernel's word for it; a connection may come or go meanwhile
+    assert abs(before["chancery_process_open_fds"] - fds) <= 2 and before["chancery_process_max_fds"] > fds
+    assert before["chancery_process_resident_memory_bytes"] > 1e6
     client = world.keyd.client()
     with pytest.raises(kc.Refused):
         client.generate("log", type="ed25519", purposes=kc.LOG, origin="log.test/other")
