@@ -11,7 +11,7 @@ struct http_metered {
 	int64_t started; /* moment */
 	struct {
 		const char *name; /* label `listener` */
-		const struct http_server *server;
+		struct http_server *server;
 	} server[HTTP_METERED_MAX];
 	/* The service's own lines. May block; what it cannot say it leaves out. NULL: none. */
 	void (*fill)(struct scope *s, struct metrics_page *page, void *state);

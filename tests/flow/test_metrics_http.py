@@ -49,6 +49,21 @@ def test_each_daemon_has_a_page_and_the_tool_prints_it(provider):
         assert "chancery_build_info" in provider.check("metrics", name)
 
 
+def test_each_request_is_in_one_class_and_in_one_bucket(provider):
+    def numbers():
+        values = page(provider, "va")
+        answered = sum(v for (name, labels), v in values.items() if name == "chancery_http_requests_total" and ("listener", "public") in labels)
+        return answered, values["chancery_http_request_duration_seconds_count", (("listener", "public"),)]
+    before = numbers()
+    for _ in range(5):
+        fetch(provider, "/healthz", 0)
+    with pytest.raises(urllib.error.HTTPError):
+        fetch(provider, "/nothing-here", 0)
+    after = numbers()
+    handled = after[1] - before[1]  # chancery-watch asks as well
+    assert handled >= 5 and after[0] - before[0] == handled + 1, "what has no route is refused, not handled"
+
+
 def test_they_are_not_where_the_public_comes_in(provider):
     for port in (0, 1):
         with pytest.raises(urllib.error.HTTPError) as refused:
