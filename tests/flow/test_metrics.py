@@ -82,10 +82,15 @@ def test_keyd_counts_what_it_signs_and_refuses(world):
     with pytest.raises(kc.Refused):
         client.generate("log", type="ed25519", purposes=kc.LOG, origin="log.test/other")
     client.close()
-    assert page(world.keyd.socket_path, KEYD_METRICS)["chancery_keyd_refusals_total"] == before["chancery_keyd_refusals_total"] + 1
+    signed = f'chancery_keyd_signatures_total{{key="log",purpose="log"}}'
     world.load(1, 1)
     assert world.settled()
-    assert page(world.keyd.socket_path, KEYD_METRICS)["chancery_keyd_signatures_total"] > before["chancery_keyd_signatures_total"]
+    after = page(world.keyd.socket_path, KEYD_METRICS)
+    refused = {name: after[name] - before[name] for name in after if name.startswith(("chancery_keyd_refusals_total", "chancery_keyd_failures_total"))}
+    assert refused.pop('chancery_keyd_refusals_total{code="CONFLICT"}') == 1 and not any(refused.values()) and len(refused) > 8
+    made = after[signed] - before[signed]
+    assert made >= 1 and made == after["chancery_keyd_signing_duration_seconds_count"] - before["chancery_keyd_signing_duration_seconds_count"]
+    assert after["chancery_keyd_signing_duration_seconds_sum"] > before["chancery_keyd_signing_duration_seconds_sum"]
 
 
 def test_many_who_ask_at_once_disturb_no_writer(world):
@@ -105,7 +110,7 @@ def test_the_command_prints_the_page(world, tmp_path):
     def ask(label):
         return subprocess.run([BUILD / "src" / "chancery", "--home", tmp_path, "metrics", label], capture_output=True, text=True, check=False)
     assert "chancery_auditd_leaves" in parse(ask("auditd").stdout)
-    assert "chancery_keyd_signatures_total" in parse(ask("keyd-log").stdout)
+    assert 'chancery_keyd_signatures_total{key="log",purpose="log"}' in parse(ask("keyd-log").stdout)
     for label, words in (("va", "says no `metrics`"), ("nobody", "there is no daemon nobody")):
         refused = ask(label)
         assert refused.returncode != 0 and words in refused.stderr
