@@ -214,7 +214,7 @@ static st handle_append(struct scope *s, struct wire_peer *peer, struct rd *body
 		check_record(s, a, &record[i], true);
 	tail_append(s, a->tail, session_of(peer)->by, record, count);
 	for (size_t i = 0; i < count; i++)
-		metrics_count(record[i].code == E_OK ? &a->appended : &a->refused);
+		metrics_count(record[i].code == E_OK ? &a->appended : &a->refused[record[i].code]);
 	frame_outcomes_write(reply, record, count);
 	return write_checkpoint(s, a, peer, reply);
 }
