@@ -6,6 +6,7 @@
 #define MAX_CONNECTIONS 16
 #define IDLE_SECONDS    30
 
+static const char media_type[] = "text/plain; version=0.0.4; charset=utf-8";
 static const struct metric requests = { "chancery_http_requests_total", METRIC_COUNTER,
 					"Requests answered, by class of the HTTP status." };
 static const struct metric turned_away = { "chancery_http_turned_away_total", METRIC_COUNTER,
@@ -91,9 +92,18 @@ static st get_metrics(struct scope *s, const struct http_request *request, struc
 	put_servers(&page, m);
 	if (m->fill != NULL)
 		m->fill(s, &page, m->state);
-	reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+	reply->content_type = media_type;
 	reply->body = scope_copy(s, metrics_page_end(&page));
 	return OK;
+}
+
+static st get_other(struct scope *s, const struct http_request *request, struct http_reply *reply)
+{
+	const struct http_metered *m = request->state;
+	if (m->other == NULL)
+		return fail(s, E_NOTFOUND, "this daemon hands on no metrics but its own");
+	reply->content_type = media_type;
+	return m->other(s, request->part[0], m->state, &reply->body);
 }
 
 static const struct http_route routes[] = {
@@ -101,6 +111,10 @@ static const struct http_route routes[] = {
 	  .path = "/metrics",
 	  .handle = get_metrics,
 	  .summary = "What the daemon counts and measures (Prometheus)." },
+	{ .method = HTTP_GET,
+	  .path = "/metrics/{name}",
+	  .handle = get_other,
+	  .summary = "The same of another daemon of this host, where this one hands it on." },
 };
 
 st http_metrics_open(struct scope *s, const char *address, const struct http_metered *metered, struct http_server **out)

@@ -128,7 +128,8 @@ def test_many_who_ask_at_once_disturb_nobody(provider):
 def test_what_the_guide_and_the_rules_name_is_on_the_pages(provider):
     there = {name for daemon in (*DAEMONS, "watch") for name, _ in page(provider, daemon)}
     there |= {name.removesuffix("_bucket") for name in there}  # the guide names a histogram by its family
-    optional = {"chancery_keyd_key_usage_end_timestamp_seconds", "chancery_auditd_copy_leaves", "chancery_auditd_copy_behind_seconds", "chancery_auditd_copy_late"}  # where there is such a key, a copy
+    optional = {"chancery_keyd_key_usage_end_timestamp_seconds", "chancery_auditd_copy_leaves", "chancery_auditd_copy_behind_seconds", "chancery_auditd_copy_late",
+                "chancery_copy_refusing"}  # where there is such a key, a copy (test_copy.py)
     for path in (ROOT / "etc" / "prometheus" / "chancery.rules.yml", ROOT / "docs" / "guide" / "monitoring.md"):
         named = set(re.findall(r"chancery_[a-z_]+", pathlib.Path(path).read_text()))
         assert named and named - optional <= there, named - there

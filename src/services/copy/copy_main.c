@@ -38,7 +38,8 @@ static const struct conf_row rows[] = {
 	ROW(CONF_PATH, audit_journal, "audit-journal", .access = CONF_REPLACES, .standard = "",
 	    .help = "Its records go to this file where no auditd runs."),
 	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
-	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
+	    .help = "Where GET /metrics is answered, and /metrics/keyd with the page of its keyd (Prometheus), ADDRESS:PORT or unix:/path; never "
+		    "where the public comes in. Left out: nowhere."),
 	ROW(CONF_DURATION, idle, "idle", .standard = "2m", .min = MOMENT_SECOND, .max = MOMENT_HOUR,
 	    .help = "A connection without a request for so long is closed."),
 };
@@ -123,6 +124,7 @@ static void close_door(struct copy *c)
 	http_server_stop(c->metrics_server, STOP_GRACE_MS);
 	http_server_stop(c->server, STOP_GRACE_MS);
 	daemon_access_free(c->access);
+	c->metrics_server = NULL;
 	c->server = NULL;
 	c->access = NULL;
 }
