@@ -80,3 +80,23 @@ void watch_outage_seen(struct watch_book *b, const char *name, bool up, int64_t 
 	}
 	judge(b, service, at);
 }
+
+static bool is_probed(const struct watch_conf *conf, const char *service)
+{
+	const struct watch_probe_conf *item = conf->probes.item;
+	for (size_t i = 0; i < conf->probes.count; i++)
+		if (item[i].service != NULL && strcmp(item[i].service, service) == 0)
+			return true;
+	return false;
+}
+
+void watch_outage_end_unprobed(struct watch_book *b, int64_t at)
+{
+	for (size_t i = 0; i < b->services; i++) {
+		struct watch_service *service = &b->service[i];
+		if (!is_down(service) || is_probed(b->conf, service->name))
+			continue;
+		service->outage[service->count - 1].to = at;
+		b->changed = true;
+	}
+}
