@@ -168,7 +168,8 @@ static st take_over(struct scope *s, struct watch *w, const struct watch_conf *n
 		return recorded;
 	}
 	take_ruling(w, ruling);
-	watch_send_stop(w->send);
+	watch_send_stop(w->send); /* what is gone raises nothing behind the book's back */
+	watch_probe_halt(w->probe);
 	watch_book_configure(w->book, &ruling->rules, next, scope_now(s));
 	w->send = watch_send_start(next, w->book);
 	w->probe = watch_probe_start(next, w->book, w->audit, w->probe);

@@ -221,6 +221,11 @@ static void take_over(struct watch_probe *p, const struct watch_probe *before)
 				p->state[i] = before->state[k];
 }
 
+void watch_probe_halt(struct watch_probe *p)
+{
+	pacer_stop(&p->pacer);
+}
+
 struct watch_probe *watch_probe_start(const struct watch_conf *conf, struct watch_book *book, struct audit *audit,
 				      struct watch_probe *before)
 {
@@ -228,7 +233,7 @@ struct watch_probe *watch_probe_start(const struct watch_conf *conf, struct watc
 	*p = (struct watch_probe){ .conf = conf, .book = book, .audit = audit };
 	p->state = heap_alloc((conf->probes.count + 1) * sizeof *p->state);
 	if (before != NULL) {
-		pacer_stop(&before->pacer);
+		watch_probe_halt(before);
 		take_over(p, before);
 		watch_probe_stop(before);
 	}
