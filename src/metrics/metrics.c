@@ -109,7 +109,7 @@ static const struct {
 	const char *le; /* the same, as the page has it */
 } bounds[METRIC_BUCKETS] = { { 250, "0.00025" }, { 1000, "0.001" },  { 2500, "0.0025" }, { 5000, "0.005" },
 			     { 10000, "0.01" },  { 25000, "0.025" }, { 50000, "0.05" },  { 100000, "0.1" },
-			     { 500000, "0.5" },  { 2500000, "2.5" }, { 10000000, "10" } };
+			     { 500000, "0.5" },  { 1000000, "1" },   { 2500000, "2.5" }, { 10000000, "10" } };
 
 void metrics_observe(struct metric_histogram *histogram, int64_t microseconds)
 {

@@ -22,7 +22,7 @@ struct metric_label {
 };
 
 /* How long things took, from 250 microseconds to 10 seconds; zero at first. */
-#define METRIC_BUCKETS 11
+#define METRIC_BUCKETS 12
 struct metric_histogram {
 	_Atomic uint64_t bucket[METRIC_BUCKETS + 1]; /* those that end in it alone; the last is over all bounds */
 	_Atomic uint64_t sum;                        /* microseconds */
