@@ -36,6 +36,7 @@ CASES = {
     "ChanceryClockLost": ("chancery_tsa_issuing", "1 0x20", "1x20"),
     "ChanceryTurnsAway": ("chancery_http_turned_away_total", "0+1x20", "7x20"),
     "ChanceryConnectionsRefused": ("chancery_http_connections_refused_total", "0+1x20", "7x20"),
+    "ChanceryLimited": ('chancery_http_requests_total{instance="va",listener="public"}', {"2xx": "0+98x20", "5xx": "0+2x20"}, {"2xx": "0+990x20", "5xx": "0+10x20"}),
     "ChanceryOcspFails": ('chancery_va_ocsp_errors_total{status="tryLater"}', "0+1x20", "7x20"),
     "ChanceryTimeStampsFail": ('chancery_tsa_rejected_total{failure="systemFailure"}', "0+1x20", "7x20"),
     "ChanceryNotIssued": ('chancery_ca_unissued_total{code="IO"}', "0+1x20", "7x20"),
@@ -54,7 +55,8 @@ QUIET = {'chancery_va_ocsp_errors_total{status="malformedRequest"}': "0+1x20", '
 
 def series(name, values):
     if isinstance(values, dict):
-        return [{"series": f'{name}{{le="{le}"}}', "values": text} for le, text in values.items()]
+        label = "le" if name.endswith("_bucket") else "class"
+        return [{"series": name.rstrip("}") + ("," if "{" in name else "{") + f'{label}="{value}"}}', "values": text} for value, text in values.items()]
     return [{"series": name, "values": values}]
 
 

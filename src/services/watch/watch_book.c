@@ -262,6 +262,7 @@ static void take_record(struct watch_book *b, const struct audit_envelope *e)
 					  at);
 	}
 	watch_deadline_take(b, &e->record);
+	watch_integrity_take(b, &e->record, at);
 }
 
 void watch_book_take(struct watch_book *b, uint64_t index, span leaf)

@@ -62,6 +62,8 @@ void watch_deadline_tick(struct watch_book *b, int64_t now);
 void watch_outage_seen(struct watch_book *b, const char *service, bool up, int64_t at);
 /* Nobody asks for these services any more: their outages end here. */
 void watch_outage_end_unprobed(struct watch_book *b, int64_t at);
+/* How many certificates have a false status, by a record `status.compared`: over the limits it raises `integrity-significant`. */
+void watch_integrity_take(struct watch_book *b, const struct audit_record *record, int64_t at);
 /* ---- watch_book_configure ---- */
 /* Closes what nobody could close any more under the configuration as it is. */
 void watch_close_orphans(struct watch_book *b, int64_t at);

@@ -63,6 +63,8 @@ static void put_limits(struct scope *s, struct buf *out, const struct watch_conf
 	put(out, "probe-failures", scope_printf(s, "%lld", (long long)c->probe_failures));
 	put_duration(s, out, "outage-limit", c->outage_once);
 	put_duration(s, out, "outage-limit-week", c->outage_week);
+	put(out, "integrity-limit", scope_printf(s, "%lld", (long long)c->integrity_count));
+	put(out, "integrity-limit-share", scope_printf(s, "%lld", (long long)c->integrity_share));
 	put(out, "host journal", c->host.journal);
 	put(out, "compare api-url", c->compare.api_url);
 	if (c->compare.api_url != NULL)

@@ -65,6 +65,9 @@ static const struct watch_rule built_in[] = {
 	{ "outage-significant", true, AUDIT_ALERT, NAMES(NULL), NAMES(NULL), NAMES("service"), NULL, NULL, 1, 0,
 	  "a service was down for so long that it is a significant incident (EN 319 401 REQ-7.9.3-07): open one with `chancery record add "
 	  "incident.opened`, the supervisory body is told within 24 hours" },
+	{ "integrity-significant", true, AUDIT_ALERT, NAMES(NULL), NAMES(NULL), NAMES("ca"), NULL, NULL, 1, 0,
+	  "the public was told a false status of so many certificates that it is a significant incident (EN 319 401 REQ-7.9.3-07): open one "
+	  "with `chancery record add incident.opened`, the supervisory body is told within 24 hours" },
 	{ "deadline-near", true, AUDIT_WARNING, NAMES(NULL), NAMES(NULL), NAMES(NULL), NULL, NULL, 1, 0,
 	  "a deadline ends soon: `chancery record list --open`" },
 	{ "deadline-missed", true, AUDIT_ALERT, NAMES(NULL), NAMES(NULL), NAMES(NULL), NULL, NULL, 1, 0,

@@ -34,6 +34,8 @@ static int setup(void **state)
 	m->conf = (struct watch_conf){ .state = m->directory,
 				       .outage_once = 20 * MINUTE,
 				       .outage_week = MOMENT_HOUR,
+				       .integrity_count = 100,
+				       .integrity_share = 1,
 				       .probes = { probes, 1 },
 				       .outlets = { outlets, 1 } };
 	assert_ok(&m->s, watch_rules_read(&m->s, &m->conf, &m->rules));
@@ -249,6 +251,38 @@ static void a_subject_is_cut_between_characters(void **state)
 	assert_true(rest.data[rest.len - 1] == 0xa9);
 }
 
+static void compared(struct mold *m, const char *ca, int64_t serials, int64_t differ)
+{
+	struct audit_event e;
+	audit_begin(&e, &m->s, AUDIT_STATUS_COMPARED);
+	audit_str(&e, "ca", ca);
+	audit_number(&e, "serials", serials);
+	audit_number(&e, "agree", serials - differ);
+	audit_number(&e, "differ", differ);
+	audit_number(&e, "unreachable", 0);
+	happens(m, &e, MOMENT_HOUR);
+}
+
+//= en319401#REQ-7.9.3-07 integrity of over 0.1 % of the users, or over 100
+static void a_false_status_of_so_many_is_a_significant_incident(void **state)
+{
+	struct mold *m = *state;
+	static const struct {
+		int64_t serials, differ;
+		bool significant;
+	} rows[] = { { 10, 0, false },      { 999, 1, true },        { 1000, 1, false },
+		     { 1999, 1, false },    { 1000, 2, true },       { 100000, 100, false },
+		     { 100000, 101, true }, { 1000000, 100, false }, { 1000000, 101, true } };
+	size_t expected = 0;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		compared(m, scope_printf(&m->s, "ca%zu", i), rows[i].serials, rows[i].differ);
+		expected += rows[i].significant;
+		assert_int_equal(told(m, "integrity-significant", true), expected);
+	}
+	compared(m, "ca1", 999, 0);
+	assert_int_equal(told(m, "integrity-significant", false), 0); /* a person closes it */
+}
+
 /* ---- another configuration ---- */
 
 /* The built-in rules with this one changed. */
@@ -367,6 +401,7 @@ int main(void)
 		TEST(outages_are_summed_over_a_week),
 		TEST(more_than_can_be_kept_pushes_out_the_oldest_only),
 		TEST(a_subject_is_cut_between_characters),
+		TEST(a_false_status_of_so_many_is_a_significant_incident),
 		TEST(what_was_counted_counts_under_another_threshold),
 		TEST(counts_of_a_larger_threshold_keep_their_order),
 		TEST(an_alert_that_nobody_could_close_any_more_is_closed),
