@@ -46,6 +46,7 @@ CASES = {
     "ChanceryLogDiskSlow": (SLOW.format("auditd_group"), {"0.5": "0+98x20", "1": "0+100x20", "+Inf": "0+100x20"},
                             {"0.1": "0x20", "0.5": "0+100x20", "+Inf": "0+100x20"}),
     "ChanceryRenewalFails": ('chancery_ca_identity_failing{name="va"}', "0 1x20", "0x20"),
+    "ChanceryPageFull": ("chancery_metrics_left_out", "1x20", "0x20"),
     "ChanceryDescriptors": ("chancery_process_open_fds", "820x20", "818x20"),
 }
 # Of other words, nobody is to be woken.
