@@ -41,7 +41,7 @@ class Audited:
 
     def records(self, event=None, serial=None):
         """What the log holds, from its static files, verified."""
-        time.sleep(0.4)
+        assert self.auditd.settled()
         records = [e["record"] for e in audit_world.verify_log(self.auditd.log, self.auditd.spki)]
         return [r for r in records if event in (None, r["event"]) and serial in (None, r.get("serial"))]
 
