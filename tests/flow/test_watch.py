@@ -283,6 +283,7 @@ def test_a_reload_takes_rules_outlets_and_probes_and_what_changed_is_on_record(p
         assert changes["outlet hook"][1] is changes["outlet second"][0] is changes["probe shop"][1] is None
         assert changes["outlet second"][1].startswith("notice url SHA-256 ") and url not in str(changes), "it may be a password to the hook"
         assert changes["probe store"][1] == f"health http://127.0.0.1:{provider.ports['shop']}/ service shop"
+        within(10, lambda: [n for n in other if n["rule"] == "watch-changed"])
         reloaded = provider.on_record("service.reloaded")[reloads:]
         assert [(r["component"], r["outcome"]) for r in reloaded] == [("watch", "in force")]
         assert "rule refusals threshold" in [r for r in provider.on_record("configuration.changed") if r["component"] == "watch"][-1]["settings"]

@@ -51,6 +51,8 @@ static const struct watch_rule built_in[] = {
 	  10 * MINUTE, "daemons crash again and again" },
 	{ "log-changed", true, AUDIT_NOTICE, NAMES("log.changed", "log.key_changed"), NAMES(NULL), NAMES(NULL), NULL, NULL, 1,
 	  MOMENT_DAY, "how the audit log is kept was changed: see that this was meant" },
+	{ "watch-changed", true, AUDIT_NOTICE, NAMES("watch.changed"), NAMES(NULL), NAMES(NULL), NULL, NULL, 1, MOMENT_DAY,
+	  "what raises an alert, or where it goes, was changed: see that this was meant" },
 	{ "host-trouble", true, AUDIT_WARNING, NAMES("host.kernel", "host.gap"), NAMES(NULL), NAMES("host"), NULL, NULL, 1,
 	  MOMENT_DAY, "a host reports trouble with its hardware, or its journal could not be read" },
 	{ "malware", true, AUDIT_ALERT, NAMES("malware.found"), NAMES(NULL), NAMES("host"), NULL, NULL, 1, 0,
