@@ -184,7 +184,7 @@ def test_a_rule_of_ones_own_counts_to_its_threshold(provider):
 
 
 def test_deadlines_count_by_themselves(provider):
-    about = ["--component", "openssl", "--severity", "critical"]
+    about = ["--software", "openssl", "--severity", "critical"]
     near = provider.record("vulnerability.assessed", "--identifier", "CVE-2026-1", "--found", hours_ago(40), *about)
     missed = provider.record("vulnerability.assessed", "--identifier", "CVE-2026-2", "--found", hours_ago(49), *about)
     far = provider.record("vulnerability.assessed", "--identifier", "CVE-2026-3", "--found", hours_ago(1), *about)
