@@ -118,6 +118,7 @@ static void forget_exchange(struct http_connection *c)
 	c->body_file = -1;
 	c->body_len = 0;
 	c->scanned = 0;
+	c->whole_at = 0;
 	c->route = NULL;
 	buf_clear(&c->head_bytes);
 }
@@ -218,6 +219,7 @@ static void handle_request(struct http_connection *c)
 	struct http_loop *loop = c->loop;
 	c->phase = HTTP_HANDLING;
 	c->deadline = INT64_MAX;
+	c->whole_at = moment_monotonic();
 	if (atomic_load_explicit(&loop->server->stop_deadline, memory_order_relaxed) != 0)
 		c->close_after = true;
 	if (c->route->on_loop) {
@@ -569,6 +571,8 @@ static bool has_room(struct http_loop *loop)
 	if (atomic_load(&server->connections) < server->settings.max_connections)
 		return true;
 	bool made = make_room(loop);
+	if (!made)
+		metrics_count(&server->refused_connections);
 	note_limit(server, made);
 	return made;
 }

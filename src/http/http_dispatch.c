@@ -177,6 +177,15 @@ void http_answer_clear(struct http_answer *answer)
 	*answer = (struct http_answer){ .bytes = answer->bytes, .file = -1 };
 }
 
+static void count_answer(const struct http_connection *c, const struct http_reply *reply)
+{
+	struct http_server *server = c->loop->server;
+	if (reply->status >= 100 && reply->status < 100 * HTTP_CLASSES)
+		metrics_count(&server->answered[reply->status / 100]);
+	if (c->whole_at != 0)
+		metrics_observe(&server->took, moment_monotonic() - c->whole_at);
+}
+
 void http_answer_build(struct http_connection *c, struct http_reply *reply)
 {
 	struct http_answer *answer = &c->answer;
@@ -185,8 +194,7 @@ void http_answer_build(struct http_connection *c, struct http_reply *reply)
 	bool sends_body = may_have_body && c->head.method != HTTP_HEAD;
 	uint64_t body_len = reply->file >= 0 ? reply->file_len : reply->body.len;
 	http_answer_clear(answer);
-	if (reply->status >= 100 && reply->status < 100 * HTTP_CLASSES)
-		(void)atomic_fetch_add_explicit(&c->loop->server->answered[reply->status / 100], 1, memory_order_relaxed);
+	count_answer(c, reply);
 	put_head(c, reply, may_have_body, body_len);
 	if (!sends_body) {
 		http_reply_drop(reply);
@@ -340,7 +348,7 @@ void http_turn_away(struct http_connection *c)
 	struct http_request request = request_of(c, false);
 	struct http_reply reply = { .status = 200, .file = -1 };
 	st busy = fail(s, E_BUSY, "too many requests wait already; try again in a second");
-	(void)atomic_fetch_add_explicit(&c->loop->server->turned_away, 1, memory_order_relaxed);
+	metrics_count(&c->loop->server->turned_away);
 	note_turned_away(c->loop->server, c->route);
 	write_failure(c, s, &request, busy, &reply);
 	http_answer_build(c, &reply);

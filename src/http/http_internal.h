@@ -7,6 +7,7 @@
 #pragma once
 #include "http_head.h"
 #include "http_route.h"
+#include "metrics.h"
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -67,6 +68,7 @@ struct http_connection {
 	struct buf head_bytes;
 	struct http_head head;
 	const struct http_route *route;
+	int64_t whole_at; /* monotonic: all of the request is here; 0: not yet */
 	struct http_chunks chunks;
 	struct buf body;
 	int body_file;
@@ -157,7 +159,8 @@ struct http_server {
 	unsigned loops_made;
 	struct http_pool pool, together;
 	atomic_uint connections;
-	_Atomic uint64_t answered[HTTP_CLASSES], turned_away;
+	_Atomic uint64_t answered[HTTP_CLASSES], turned_away, refused_connections;
+	struct metric_histogram took; /* from the whole request to its answer, waiting for a worker included */
 	_Atomic int64_t stop_deadline;
 	_Atomic int64_t turned_away_said; /* when the log was told last (monotonic) */
 	_Atomic int64_t limit_said;       /* the same for the limit of connections */

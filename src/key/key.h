@@ -16,6 +16,7 @@ enum key_purpose {
 	KEY_FOR_IDENTITY = 32,   /* keyd's own statements */
 	KEY_FOR_REQUEST = 64,    /* CertificationRequestInfo of the key itself: proof of possession */
 };
+#define KEY_PURPOSE_COUNT 7
 const char *key_purpose_name(enum key_purpose purpose);
 enum key_purpose key_purpose_named(span name); /* 0 when unknown */
 

@@ -17,6 +17,7 @@ enum pki_failure {
 	PKI_ADD_INFO_NOT_AVAILABLE = 17,
 	PKI_SYSTEM_FAILURE = 25,
 };
+#define PKI_FAILURE_BITS 26
 struct pki_time_stamp_request {
 	span imprint; /* whole MessageImprint, copied byte for byte */
 	enum digest_alg digest;

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 import keyd_client
 from keyd_client import CERTIFICATE, CRL, REQUEST, wait_for
+from ports import free_port
 
 SUBJECT = "C=BE, O=Test Trust Services, organizationIdentifier=NTRBE-0123456789, CN=TEST %s"
 PERSON = "C=BE, surname=Peeters, givenName=An, serialNumber=PNOBE-00010100105, CN=An Peeters %s"
@@ -265,12 +266,6 @@ class World:
 
     def __exit__(self, *unused):
         self.remove()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def until(condition, seconds=10):

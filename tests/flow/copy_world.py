@@ -4,10 +4,12 @@ import hashlib
 import http.client
 import os
 import pathlib
+import socket
 import ssl
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from prometheus_client.parser import text_string_to_metric_families
 
 import audit_world as aw
 import keyd_client as kc
@@ -48,6 +50,7 @@ class Copy:
         self.directory = pathlib.Path(directory)
         self.management = Authority(9, "management", "TEST Management")
         self.tls_keys, self.daemon, self.port = {}, None, free_port()
+        self.metrics = self.directory / "metrics.sock"
         self.log = self.directory / "copy"
         (self.directory / "management-ca.pem").write_bytes(pem(self.management.certificate))
         for name in ("copy", "auditd", "va"):
@@ -63,7 +66,8 @@ class Copy:
         (self.directory / "log.vkey").write_text(verifier_key(aw.ORIGIN, 1, log_spki) + "\n")
         (self.directory / "copy.conf").write_text(
             f"listen = 127.0.0.1:{self.port}\ntls-certificate = copy.pem\ntls-key = copy.key\ntls-ca = management-ca.pem\nlog-directory = copy\n"
-            f"log-key = log.vkey\nkeyd-socket = {self.keyd.socket_path}\nname = {NAME}\naudit-journal = copy.journal\n")
+            f"log-key = log.vkey\nkeyd-socket = {self.keyd.socket_path}\nname = {NAME}\naudit-journal = copy.journal\n"
+            f"metrics-listen = unix:{self.metrics}\n")
 
     def conf(self, alarm="1h"):
         """What auditd of the log is told."""
@@ -106,6 +110,21 @@ class Copy:
     def add(self, old, proof, note, **more):
         body = f"old {old}\n" + "".join(base64.b64encode(hash_).decode() + "\n" for hash_ in proof) + "\n" + note
         return self.request("POST", "/add-checkpoint", body.encode(), "text/plain", **more)
+
+    def page(self, path="/metrics"):
+        """Metrics {(name, labels): value}, by Prometheus's parser; by the HTTP status alone when there are none."""
+        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.metrics))
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        if answer.status != 200:
+            return answer.status
+        assert answer.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+        return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value
+                for family in text_string_to_metric_families(text) for sample in family.samples}
 
     def size(self):
         return int(self.request("GET", "/size")[2])

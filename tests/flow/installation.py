@@ -2,38 +2,19 @@
 import json
 import os
 import pathlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
+
+from ports import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CHANCERY_BUILD", ROOT / "build"))
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
 DAEMONS = ["keyd-log", "auditd", "keyd-ca", "keyd-status", "keyd-time", "va", "tsa", "ca", "watch"]
-
-
-def free_ports(count):
-    """First of so many consecutive ports of 127.0.0.1 that nobody listens on."""
-    for _ in range(200):
-        base = random.randrange(20000, 32000)
-        held = []
-        try:
-            for port in range(base, base + count):
-                held.append(socket.socket())
-                held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                held[-1].bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-        finally:
-            for one in held:
-                one.close()
-    raise RuntimeError("no free ports")
 
 
 def within(seconds, what, pause=0.05):

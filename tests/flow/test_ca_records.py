@@ -41,7 +41,7 @@ class Audited:
 
     def records(self, event=None, serial=None):
         """What the log holds, from its static files, verified."""
-        time.sleep(0.4)
+        assert self.auditd.settled()
         records = [e["record"] for e in audit_world.verify_log(self.auditd.log, self.auditd.spki)]
         return [r for r in records if event in (None, r["event"]) and serial in (None, r.get("serial"))]
 
@@ -161,29 +161,53 @@ def test_yesterdays_database_is_brought_up_to_the_log():
         assert (report["serials_entered"], report["revocations_entered"], report["abandoned"]) == (0, 0, 0)
 
 
+def serve_metrics(a):
+    a.world.write_conf(f"metrics-listen = unix:{a.world.file('metrics.sock')}")
+    a.restart_ca()
+
+
+def outbox(world):
+    """How many records wait, and for how long, by the page of metrics."""
+    connection = ca_world.UnixConnection(world.file("metrics.sock"))
+    try:
+        connection.request("GET", "/metrics")
+        samples = dict(line.rsplit(" ", 1) for line in connection.getresponse().read().decode().splitlines() if line[0] != "#")
+    finally:
+        connection.close()
+    assert samples["chancery_ca_database_answers"] == "1"
+    return int(samples["chancery_ca_outbox"]), float(samples["chancery_ca_outbox_waiting_seconds"])
+
+
 def test_no_audit_no_certificate_and_service_returns_with_it():
     with Audited() as a:
         serial = a.world.issue()["serial"]
+        serve_metrics(a)
+        until(lambda: outbox(a.world) == (0, 0))
         a.auditd.stop()
         for deed in (lambda: a.world.issue(), lambda: a.world.revoke(serial)):
             with pytest.raises(Refused) as refused:
                 deed()
             assert refused.value.status == 503
+        until(lambda: outbox(a.world)[1] > 1)
+        assert 1 <= outbox(a.world)[0] <= 2 and outbox(a.world)[1] < 60
         a.auditd.start()
         a.world.issue()
         # The revocation was durable before its record could be delivered: it stands, and is on record now.
         assert a.world.revoke(serial)["state"] == "revoked"
         until(lambda: len(a.records("certificate.revoked", serial)) == 1)
         until(lambda: a.world.get("/v1/status")["outbox"] == 0)
+        assert outbox(a.world) == (0, 0)
 
 
 def test_every_serial_in_the_log_is_issued_or_closed():
     with Audited() as a:
+        serve_metrics(a)
         made = [a.world.issue()["serial"] for _ in range(5)]
         intents = [r["serial"] for r in a.records("sign.certificate")]
         effects = [r["serial"] for r in a.records("certificate.issued")]
         assert sorted(intents) == sorted(effects) and set(made) <= set(effects)
         assert len(set(intents)) == len(intents)
+        until(lambda: outbox(a.world) == (0, 0))
 
 
 def test_the_subject_in_the_log_is_the_certificates():

@@ -76,6 +76,23 @@ def test_the_log_is_copied_and_cosigned_while_it_grows(both):
     world.log = log
 
 
+def test_its_page_of_metrics_is_there_and_that_of_its_keyd(both):
+    world, copy = both
+    copy.start()
+    assert copy.page()["chancery_copy_leaves", ()] == copy.page()["chancery_copy_refusing", ()] == 0
+    assert world.start()
+    world.load(1, 10)
+    assert copied(world, copy)
+    page, keyd = copy.page(), copy.page("/metrics/keyd")
+    assert page["chancery_copy_leaves", ()] == copy.size() > 10 and ("chancery_build_info", (("daemon", "copy"), ("version", "0.1.0"))) in page
+    assert page["chancery_http_requests_total", (("class", "2xx"), ("listener", "log"))] > 0
+    assert keyd["chancery_keyd_signatures_total", (("key", "copy"), ("purpose", "log"))] >= 1
+    assert copy.page("/metrics/auditd") == 404
+    copy.keyd.stop()
+    assert copy.page("/metrics/keyd") == 503 and copy.page()["chancery_copy_leaves", ()] == copy.size()
+    copy.keyd.start()
+
+
 def test_a_copy_that_was_away_gets_what_it_lacks_in_order(tmp_path):
     world, copy = pair(tmp_path, alarm="300ms")
     try:
@@ -153,6 +170,7 @@ def test_another_history_is_refused_and_on_record_there(both, tmp_path, records)
     assert world.settled()
     assert kc.wait_for(lambda: "fork" in cw.condition(world.socket)[0]["failure"])
     assert copy.size() == cosigned and cw.note_of(copy.log) == held
+    assert copy.page()["chancery_copy_refusing", ()] == 1
     refused = copy.records()
     assert b"copy.refused" in refused and b"fork" in refused
     late = [e["record"] for e in aw.verify_log(world.log, world.spki) if e["record"]["event"] == "copy.late"]

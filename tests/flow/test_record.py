@@ -7,7 +7,8 @@ import shlex
 
 import pytest
 
-from installation import Installation
+import audit_world
+from installation import Installation, within
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,23 @@ def test_each_kind_teaches_by_an_example_that_works(provider):
         assert record["event"] == kind["kind"] and said["reference"].startswith(stem + "-") and record["operator"].startswith("uid ")
         made.setdefault(stem, said["reference"])
     assert not [r for r in provider.json("record", "list", "--open") if r["kind"] in ("finding.opened", "privacy.requested", "visit.received")]
+    strictly_read(provider)
+    # Nor does the ca, which compares itself with the log at its start.
+    before = provider.pid("ca")
+    provider.kill("ca")
+    within(20, lambda: provider.pid("ca") not in (None, before) and provider.call("cert", "list").returncode == 0)
+
+
+def once(pairs):
+    assert len(dict(pairs)) == len(pairs), pairs
+    return dict(pairs)
+
+
+def strictly_read(provider):
+    """A reader of JSON that takes no name twice (RFC 8259, 4) finds nothing to refuse."""
+    log = provider.home / "state" / "auditd" / "log"
+    size = int((log / "checkpoint").read_text().splitlines()[1])
+    assert len([json.loads(leaf, object_pairs_hook=once) for leaf in audit_world.entries(log, size)]) == size
 
 
 def test_an_incident_from_its_discovery_to_its_end(provider):
@@ -93,7 +111,7 @@ def test_an_incident_from_its_discovery_to_its_end(provider):
 
 
 def test_a_critical_vulnerability_has_48_hours_and_another_has_no_deadline(provider):
-    words = ["--by", "p6", "--identifier", "CVE-2026-1", "--component", "openssl", "--found", ago(hours=1)]
+    words = ["--by", "p6", "--identifier", "CVE-2026-1", "--software", "openssl", "--found", ago(hours=1)]
     critical = add(provider, "vulnerability.assessed", *words, "--severity", "critical")
     medium = add(provider, "vulnerability.assessed", *words, "--severity", "medium")
     record, = on_record(provider, critical["reference"])

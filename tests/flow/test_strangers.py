@@ -21,7 +21,8 @@ import va_world
 IDLE = 10000 if os.environ.get("CHANCERY_LONG") == "1" else 2000
 MEGABYTE = 1 << 20
 GROWTH_MAX = 48 * MEGABYTE       # of resident memory at its highest, whatever strangers do
-SLOWEST, TYPICAL = 3.0, 0.2      # seconds for somebody else's request on a new connection: the slowest, the median
+SANITIZED = "asan" in os.path.basename(keyd_client.BUILD)  # some times slower, and no measure of time
+SLOWEST, TYPICAL = (9.0, 1.0) if SANITIZED else (3.0, 0.2)  # seconds for somebody else's request on a new connection: the slowest, the median
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -184,7 +184,7 @@ def test_a_rule_of_ones_own_counts_to_its_threshold(provider):
 
 
 def test_deadlines_count_by_themselves(provider):
-    about = ["--component", "openssl", "--severity", "critical"]
+    about = ["--software", "openssl", "--severity", "critical"]
     near = provider.record("vulnerability.assessed", "--identifier", "CVE-2026-1", "--found", hours_ago(40), *about)
     missed = provider.record("vulnerability.assessed", "--identifier", "CVE-2026-2", "--found", hours_ago(49), *about)
     far = provider.record("vulnerability.assessed", "--identifier", "CVE-2026-3", "--found", hours_ago(1), *about)
@@ -244,6 +244,79 @@ def test_when_auditd_is_away_the_alert_goes_out_all_the_same_and_on_record_later
         provider.conf("auditd").with_suffix(".away").rename(provider.conf("auditd"))
     within(60, lambda: ("log-unreachable", "") not in provider.open_alerts())
     within(20, lambda: "log-unreachable" in [r["rule"] for r in provider.on_record("alert.opened")])
+
+
+def hang_up(provider, text):
+    """Another configuration, and SIGHUP: what the daemon says of it."""
+    told = lambda: [line for line in provider.log_text("watch").splitlines() if "configuration read again" in line or "the former configuration stays" in line]
+    before = len(told())
+    provider.conf("watch").write_text(text)
+    os.kill(provider.pid("watch"), signal.SIGHUP)
+    return within(20, lambda: told()[before:])[0]
+
+
+def rule(provider, name):
+    found, = [rule for rule in provider.json("alert", "rules") if rule["rule"] == name]
+    return found
+
+
+def test_a_reload_takes_rules_outlets_and_probes_and_what_changed_is_on_record(provider):
+    text = provider.conf("watch").read_text()
+    pid, reloads = provider.pid("watch"), len(provider.on_record("service.reloaded"))
+    other = []
+    second = Server(free_ports(1), hook_into(other))
+    try:
+        url = f"http://127.0.0.1:{second.server_address[1]}/alerts"
+        changed = text.replace(f"[outlet hook]\nurl = http://127.0.0.1:{provider.ports['hook']}/alerts", f"[outlet second]\nurl = {url}")
+        changed = changed.replace("threshold = 3\nwindow = 1h", "threshold = 4\nwindow = 2h").replace("[probe shop]", "[probe store]")
+        assert changed.count("second") == changed.count("threshold = 4") == changed.count("[probe store]") == 1
+        assert "configuration read again" in hang_up(provider, changed)
+        assert (rule(provider, "refusals")["threshold"], rule(provider, "refusals")["window seconds"]) == (4, 7200)
+        provider.record("malware.found", "--host", "reloaded-1", "--text", "one")
+        within(10, lambda: [n for n in other if n["subject"] == "reloaded-1"])
+        provider.shop.end()
+        within(10, lambda: ("probe-failed", "store") in provider.open_alerts())
+        provider.shop = Server(provider.ports["shop"], hook_into([]))
+        changes = {r["parameter"]: (r.get("from"), r.get("to")) for r in provider.on_record("watch.changed")}
+        was, now = changes["rule refusals"]
+        assert "threshold 3 window 3600000ms event certificate.refused where profile=ncp-plus-n" in was and now == was.replace("threshold 3 window 36", "threshold 4 window 72")
+        assert changes["outlet hook"][1] is changes["outlet second"][0] is changes["probe shop"][1] is None
+        assert changes["outlet second"][1].startswith("notice url SHA-256 ") and url not in str(changes), "it may be a password to the hook"
+        assert changes["probe store"][1] == f"health http://127.0.0.1:{provider.ports['shop']}/ service shop"
+        within(10, lambda: [n for n in other if n["rule"] == "watch-changed"])
+        reloaded = provider.on_record("service.reloaded")[reloads:]
+        assert [(r["component"], r["outcome"]) for r in reloaded] == [("watch", "in force")]
+        assert "rule refusals threshold" in [r for r in provider.on_record("configuration.changed") if r["component"] == "watch"][-1]["settings"]
+    finally:
+        again = hang_up(provider, text)
+        second.end()
+    assert "configuration read again" in again
+    assert rule(provider, "refusals")["threshold"] == 3 and provider.pid("watch") == pid
+    provider.record("malware.found", "--host", "reloaded-2", "--text", "one")
+    within(10, lambda: [n for n in provider.told if n["subject"] == "reloaded-2"])
+    assert "reloaded-1" not in [n["subject"] for n in provider.told], "an outlet that is gone hears nothing, and when it is back what comes from then on"
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda text: text.replace("threshold = 3", "threshold = three"), "threshold"),
+    (lambda text: text.replace("event = certificate.refused", "event = moon.rose"), "the catalogue has none of that name"),
+    (lambda text: text + "\n[outlet another]\nurl = http://127.0.0.1:1/\nmail-to = a@example.org\n", "one of command, url and mail-to"),
+    (lambda text: text + "\n[outlet another]\ncommand = /bin/true\n", "which programs may be started is settled"),
+    (lambda text: text + "\n[host]\ninterval = 7s\n", "[host] cannot change while chancery-watch runs"),
+    (lambda text: text + "".join(f"\n[outlet n{i}]\nurl = http://127.0.0.1:1/\n" for i in range(14)), "more than 16 outlets"),
+], ids=["no number", "no event", "two ways", "another program", "fixed", "too many"])
+def test_a_reload_that_makes_no_sense_keeps_the_configuration_and_says_why(provider, change, says):
+    text = provider.conf("watch").read_text()
+    changes = len(provider.on_record("watch.changed"))
+    assert change(text) != text
+    line = hang_up(provider, change(text).replace("probe-failures = 2", "probe-failures = 9"))
+    provider.conf("watch").write_text(text)
+    assert "the former configuration stays" in line and says in line
+    assert rule(provider, "refusals")["threshold"] == 3
+    assert len(provider.on_record("watch.changed")) == changes, "what is not in force is no change"
+    within(10, lambda: provider.call("alert", "list").returncode in (0, 1))
+    tried = {row["outlet"]: row["told"] for row in provider.json("alert", "try")}
+    assert tried == {"hook": True, "command": True, "mailbox": True}
 
 
 @pytest.mark.parametrize("text, says", [

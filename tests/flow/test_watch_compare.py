@@ -1,7 +1,11 @@
 """OCSP, CRL and the ca's database say the same of every certificate, or chancery-watch says so: each of the three is falsified behind the others' backs, and
 what differs is found and named."""
 import http.server
+import json
+import os
+import re
 import shutil
+import signal
 import sqlite3
 import threading
 import time
@@ -11,10 +15,10 @@ from installation import Installation, within
 
 
 class Compared(Installation):
-    def __init__(self):
+    def __init__(self, rate=1000):
         super().__init__()
         path = self.conf("watch")
-        path.write_text(path.read_text().replace("[compare]\n", "[compare]\nsettle = 500ms\nocsp-rate = 1000\n"))
+        path.write_text(path.read_text().replace("[compare]\n", f"[compare]\nsettle = 500ms\nocsp-rate = {rate}\n"))
         self.start()
 
     def round(self):
@@ -32,6 +36,20 @@ class Compared(Installation):
             assert database.execute(sql, values).rowcount == 1
         database.close()
 
+    def database(self, sql):
+        with sqlite3.connect(self.home / "state" / "ca" / "ca.db", timeout=10) as database:
+            rows = database.execute(sql).fetchall()
+        database.close()
+        return rows
+
+    def place(self):
+        """How far chancery-watch is with the CA that it is at."""
+        path = self.home / "state" / "watch" / "comparison"
+        return json.loads(path.read_text()).get("at", {}) if path.exists() else {}
+
+    def round_is_over(self):
+        return not (self.home / "state" / "watch" / "comparison").exists()
+
     def listed(self, serial):
         """On the published CRL, once a new one was issued."""
         self.check("crl", "issue")
@@ -39,8 +57,10 @@ class Compared(Installation):
 
     def crl_file(self, serial):
         """Of the va: the one with this serial on it."""
-        path, = [path for path in (self.home / "state" / "va" / "crls").glob("*") if path.is_file() and bytes.fromhex(serial) in path.read_bytes()]
-        return path
+        def there():
+            return [path for path in (self.home / "state" / "va" / "crls").glob("*") if path.is_file() and bytes.fromhex(serial) in path.read_bytes()]
+        within(10, lambda: len(there()) == 1)  # the one before goes when the new one is served
+        return there()[0]
 
     def again(self, name):
         """Killed, and started anew by the supervisor."""
@@ -92,6 +112,7 @@ def test_a_revoked_certificate_made_good_in_the_database_is_found(provider, seri
     assert [(d["serial"], d["database"], d["ocsp"]) for d in differences] == [(serials[0], "good", "revoked")]
     assert compared["issuing"]["differ"] == 1 and compared["management"]["differ"] == 0
     within(10, lambda: ("status-mismatch", "issuing") in provider.alerts())
+    within(10, lambda: ("integrity-significant", "issuing") in provider.alerts(), pause=0.2)
     provider.in_database("UPDATE status SET state = 1 WHERE serial = ?", bytes.fromhex(serials[0]))
     provider.listed(serials[0])
     assert provider.round()[1] == []
@@ -200,3 +221,39 @@ def test_a_crl_changed_at_the_va_is_no_crl(provider, serials):
     assert len(provider.json("audit", "show", "--event", "status.compared")) <= compared + 1, "no comparison with a CRL that is false"
     within(10, lambda: ("status-false", "status of issuing") in provider.alerts(), pause=0.2)
     shutil.copy(older, target)
+
+
+@pytest.fixture
+def slow():
+    installation = Compared(rate=4)
+    try:
+        yield installation
+    finally:
+        installation.close()
+
+
+def test_a_round_goes_on_where_a_restart_ended_it(slow):
+    """Twice, killed and stopped in order, with what it had found and counted so far; all of it is on record once."""
+    for i in range(10):
+        slow.issue(f"p{i}")
+    listed = slow.database("SELECT hex(serial) FROM status WHERE ca = (SELECT id FROM authority WHERE name = 'issuing') ORDER BY serial")
+    first = listed[0][0].lower()
+    assert slow.round_is_over(), "none has begun"
+    slow.in_database("UPDATE status SET state = 1, revoked_at = 1000000 WHERE serial = ?", bytes.fromhex(first))
+    slow.check("alert", "compare")
+    looked_at = []
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        within(20, lambda: slow.place().get("serials", 0) > sum(looked_at[-1:]) and slow.place()["doubts"])
+        assert [serial for serial, _ in slow.place()["doubts"]] == [first]
+        looked_at.append(slow.place()["serials"])
+        ready = slow.log_text("watch").count("ready after")
+        os.kill(slow.pid("watch"), how)
+        within(20, lambda: slow.log_text("watch").count("ready after") > ready)
+    within(40, lambda: len(slow.json("audit", "show", "--event", "status.compared")) >= 2, pause=0.3)
+    behind = [int(number) for number in re.findall(r"comparing issuing goes on behind (\d+) serials", slow.log_text("watch"))]
+    assert len(behind) == 2 and looked_at[0] <= behind[0] < looked_at[1] <= behind[1] < len(listed)
+    compared = [leaf["record"] for leaf in slow.json("audit", "show", "--event", "status.compared")]
+    assert sorted(r["ca"] for r in compared) == ["issuing", "management"], "each CA once"
+    assert [r["serials"] for r in compared if r["ca"] == "issuing"] == [len(listed)], "each serial once"
+    assert [leaf["record"]["serial"] for leaf in slow.json("audit", "show", "--event", "status.mismatch")] == [first]
+    within(5, slow.round_is_over)

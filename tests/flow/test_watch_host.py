@@ -14,6 +14,7 @@ from ca_world import Daemon, until
 REMOTE = "/lib/systemd/systemd-journal-remote"
 BOOT, START, HOST = "b" * 32, 1_790_000_000_000_000, "host1.example"
 STARTED = "39f53479d3a045ac8e11786248231fbf"
+ZONE = "45f82f4aef7a4bbf942ce861d1f20990"
 
 
 def export(entries):
@@ -90,10 +91,18 @@ def test_what_happened_on_the_host_is_on_record(host):
                dict(SYSLOG_IDENTIFIER="sudo", _UID="1000", _EXE="/home/forger/sudo",
                     MESSAGE="pam_unix(sudo:session): session opened for user root(uid=0) by forger(uid=1000)"),
                dict(SYSLOG_IDENTIFIER="systemd", MESSAGE_ID=STARTED, UNIT="chancery-ca.service", MESSAGE="Started"),
+               dict(SYSLOG_IDENTIFIER="polkitd", _UID="997", _SYSTEMD_UNIT="polkit.service",
+                    MESSAGE="Operator of unix-session:2 successfully authenticated as unix-user:root to gain ONE-SHOT authorization for action "
+                            "org.freedesktop.timedate1.set-ntp for unix-process:9:9 [x (owned by unix-user:forger)] (owned by unix-user:bea)"),
+               dict(SYSLOG_IDENTIFIER="systemd-timedated", _SYSTEMD_UNIT="systemd-timedated.service", MESSAGE="Set NTP to disabled."),
+               dict(SYSLOG_IDENTIFIER="systemd-timedated", MESSAGE_ID=ZONE, MESSAGE="Changed time zone to 'UTC' (UTC)."),
+               dict(SYSLOG_IDENTIFIER="chronyd", _UID="998", _SYSTEMD_UNIT="chrony.service", MESSAGE="Can't synchronise: no selectable sources"),
                dict(_TRANSPORT="kernel", MESSAGE=b"EXT4-fs error \x1b[1m\n{\"event\":\"host.login\"}\xff " + b"x" * 20000))
     host.watch.start()
-    until(lambda: len(host.records()) == 5)
-    login, refused, privilege, service, kernel = host.records()
+    until(lambda: len(host.records()) == 9)
+    login, refused, privilege, service, polkit, ntp, zone, chrony, kernel = host.records()
+    assert (polkit["event"], polkit["user"], polkit["target"], polkit["command"]) == ("host.privilege", "bea", "root", "org.freedesktop.timedate1.set-ntp")
+    assert [(r["event"], r["change"]) for r in (ntp, zone, chrony)] == [("host.time", word) for word in ("synchronisation switched off", "time zone set", "source lost")]
     assert (login["user"], login["source"], login["method"], login["outcome"], login["host"]) == ("an", "192.0.2.7", "publickey", "accepted", HOST)
     assert login["at"].startswith("2026-09-") and login["at"] < login["time"]
     assert (refused["outcome"], refused["user"], refused["source"]) == ("refused", "(no account)", "192.0.2.9")

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ports import free_port  # noqa: F401  worlds over this one take it from here
+
 ROLE_OID = x509.ObjectIdentifier("1.3.6.1.4.1.47718.2.0.9.2")  # pki_ext_role.c
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CHANCERY_BUILD", ROOT / "build")).resolve()
@@ -30,12 +32,6 @@ def program(name):
         if path.exists():
             return str(path)
     raise FileNotFoundError(f"{name} is not built in {BUILD}: ninja -C {BUILD}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def now():

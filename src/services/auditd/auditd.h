@@ -54,7 +54,8 @@ struct auditd {
 	struct purger *purger;       /* NULL: there is no founding document, and nothing is ever removed */
 	struct wire_server *server;
 	int64_t started; /* the process */
-	_Atomic uint64_t appended, refused;
+	_Atomic uint64_t appended;
+	_Atomic uint64_t refused[CODE_COUNT];
 };
 
 /* ---- auditd_sign ---- */

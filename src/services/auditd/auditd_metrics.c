@@ -25,9 +25,17 @@ static void appends(struct metrics_page *page, struct auditd *a)
 {
 	static const struct metric taken = { "chancery_auditd_appended_total", METRIC_COUNTER,
 					     "Records taken from writers, those among them that were there already." };
-	static const struct metric refused = { "chancery_auditd_refused_total", METRIC_COUNTER, "Records refused." };
+	static const struct metric refused = { "chancery_auditd_refused_total", METRIC_COUNTER, "Records refused, by why." };
+	static const struct metric groups = { "chancery_auditd_group_duration_seconds", METRIC_HISTOGRAM,
+					      "What the disk takes for a group of records, its sync included." };
 	metrics_one(page, &taken, (int64_t)atomic_load(&a->appended));
-	metrics_one(page, &refused, (int64_t)atomic_load(&a->refused));
+	metrics_family(page, &refused);
+	for (enum code code = E_OK + 1; code < CODE_COUNT; code++) {
+		const struct metric_label label = { "code", code_row(code)->name };
+		metrics_value(page, &refused, &label, 1, (int64_t)atomic_load(&a->refused[code]));
+	}
+	metrics_family(page, &groups);
+	metrics_histogram(page, &groups, NULL, 0, tail_groups(a->tail));
 }
 
 static void disk(struct metrics_page *page, const struct auditd *a)

@@ -1,13 +1,11 @@
 /*
- * What the log is kept with, on record: as a whole each time that it is opened, and each parameter that changes, with what it was before. A file in the
- * log's directory has what was recorded last, so that a change made while auditd was stopped is one too.
+ * What the log is kept with, on record: as a whole each time that it is opened, and each parameter that changes, with what it was before
+ * (daemon_parameters.h); the file is in the log's directory.
  */
 #include "auditd.h"
-#include "file.h"
+#include "daemon_parameters.h"
 
 #define TEXT_MAX ((size_t)AUDIT_RECORD_MAX / 4) /* escaped it is longer */
-#define FILE_MAX ((size_t)1 << 16)
-#define VERSION  "chancery-parameters/v1\n"
 
 static void put_text(struct wr *out, const char *name, const char *value)
 {
@@ -65,24 +63,7 @@ st parameters_text(struct scope *s, const struct auditd_conf *conf, const char *
 	return OK;
 }
 
-/* ---- changes ---- */
-
-/* All lines of a name, joined: a name that is repeated is one parameter. NULL: there is none. */
-static const char *value_of(struct scope *s, const char *text, span name)
-{
-	const char *value = NULL;
-	for (const char *line = text; *line != 0; line += strcspn(line, "\n") + 1) {
-		size_t len = strcspn(line, "\n");
-		if (len <= name.len || line[name.len] != '=' || memcmp(line, name.data, name.len) != 0)
-			continue;
-		span one = span_of(line + name.len + 1, len - name.len - 1);
-		value = scope_printf(s, "%s%s%.*s", value == NULL ? "" : value, value == NULL ? "" : ", ", (int)one.len,
-				     (const char *)one.data);
-	}
-	return value;
-}
-
-static st record_change(struct scope *s, struct auditd *a, span name, const char *from, const char *to)
+static st record_change(struct scope *s, void *state, span name, const char *from, const char *to)
 {
 	AUTO_EVENT e;
 	audit_begin(&e, s, AUDIT_LOG_CHANGED);
@@ -91,44 +72,13 @@ static st record_change(struct scope *s, struct auditd *a, span name, const char
 		audit_str(&e, "from", from);
 	if (to != NULL)
 		audit_str(&e, "to", to);
-	return auditd_record(s, a, &e);
+	return auditd_record(s, state, &e);
 }
 
-/* Each name in `names` whose value differs; with `gone` only those that `to` has no more. */
-static st record_changes(struct scope *s, struct auditd *a, const char *names, const char *from, const char *to, bool gone)
-{
-	span before = { 0 };
-	for (const char *line = names; *line != 0; line += strcspn(line, "\n") + 1) {
-		span name = span_of(line, strcspn(line, "=\n"));
-		bool again = span_equal(name, before); /* lines of one name stand together */
-		before = name;
-		const char *was = value_of(s, from, name), *is = value_of(s, to, name);
-		if (again || (gone && is != NULL) || (was != NULL && is != NULL && strcmp(was, is) == 0))
-			continue;
-		TRY(record_change(s, a, name, was, is));
-	}
-	return OK;
-}
-
-/* The records first: after a crash between them and the file they stand in the log twice, and never not at all. */
+/* All of it is in the record of the first start. */
 st parameters_record(struct scope *s, struct auditd *a, const struct auditd_conf *conf)
 {
-	const char *path = scope_printf(s, "%s/parameters", conf->log), *to;
-	span file;
-	TRY(parameters_text(s, conf, &to));
-	span fresh = span_str(scope_printf(s, VERSION "%s", to));
-	st known = file_read(s, path, FILE_MAX, &file);
-	if (known.code == E_NOTFOUND) { /* all of it is in the record of the start */
-		scope_clear_error(s);
-		return file_replace(s, path, fresh, 0600);
-	}
-	TRY(known);
-	if (span_equal(file, fresh))
-		return OK;
-	if (!span_equal(span_first(file, strlen(VERSION)), SPAN_LITERAL(VERSION)))
-		return fail(s, E_STATE, "%s is not of the version that this program reads", path);
-	const char *from = scope_cstr(s, span_from(file, strlen(VERSION)));
-	TRY(record_changes(s, a, to, from, to, false));
-	TRY(record_changes(s, a, from, from, to, true));
-	return file_replace(s, path, fresh, 0600);
+	const char *text;
+	TRY(parameters_text(s, conf, &text));
+	return daemon_parameters_record(s, scope_printf(s, "%s/parameters", conf->log), text, record_change, a);
 }

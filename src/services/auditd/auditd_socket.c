@@ -221,7 +221,7 @@ static st answer_append(struct wire_exchange *e, const struct tail_request *q)
 {
 	struct auditd *a = e->peer->service;
 	for (size_t i = 0; i < q->count; i++)
-		metrics_count(q->record[i].code == E_OK ? &a->appended : &a->refused);
+		metrics_count(q->record[i].code == E_OK ? &a->appended : &a->refused[q->record[i].code]);
 	frame_outcomes_write(&e->reply, q->record, q->count);
 	return write_checkpoint(e->scope, a, e->peer, &e->reply);
 }

@@ -65,6 +65,7 @@ struct tail {
 	size_t fresh_room;
 	struct group_slot *slot;
 	uint64_t stamp;
+	struct metric_histogram groups;
 };
 
 /* ---- numbering and writing one group ---- */
@@ -202,7 +203,9 @@ static st write_group(struct scope *s, struct tail *t, uint64_t *out_offset)
 			    PENDING_MAX);
 	audit_group_end(&t->group);
 	FAILPOINT("auditd.before-sync");
+	int64_t begun = moment_monotonic();
 	TRY(segments_write(s, &t->segments, buf_span(&t->group.bytes)));
+	metrics_observe(&t->groups, moment_monotonic() - begun);
 	FAILPOINT("auditd.synced");
 	return OK;
 }
@@ -313,6 +316,11 @@ uint64_t tail_size(struct tail *t)
 	uint64_t size = t->size;
 	(void)pthread_mutex_unlock(&t->lock);
 	return size;
+}
+
+struct metric_histogram *tail_groups(struct tail *t)
+{
+	return &t->groups;
 }
 
 uint64_t tail_base(struct tail *t)

@@ -7,6 +7,7 @@
 #include "audit_record.h"
 #include "auditd_ids.h"
 #include "auditd_indexed.h"
+#include "metrics.h"
 
 /* One record on its way in. `code` other than E_OK on entry: refused already, passed over. */
 struct tail_record {
@@ -51,6 +52,8 @@ void tail_append_all(struct tail *t, struct tail_request *request, size_t count)
 void tail_append(struct scope *s, struct tail *t, const char *by, struct tail_record *record, size_t count);
 /* Leaves acknowledged. */
 uint64_t tail_size(struct tail *t);
+/* What the disk took for each group of records, its sync included. */
+struct metric_histogram *tail_groups(struct tail *t);
 /* First index that is only in the tail. */
 uint64_t tail_base(struct tail *t);
 /* Sleep until so many records wait for integration, or until `us` are over, or tail_wake(). */

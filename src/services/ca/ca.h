@@ -128,8 +128,9 @@ struct ca {
 	pthread_cond_t work, news;
 	uint64_t feed_changes;        /* counted under `mutex` */
 	_Atomic uint64_t revocations; /* counted, so that what was looked up about a peer is looked up again after one */
-	_Atomic unsigned unstored;    /* signings in a row whose result could not be stored */
-	_Atomic int64_t store_again;  /* after these nothing is signed before then (monotonic) */
+	_Atomic uint64_t unissued[CODE_COUNT]; /* certificates that were asked for, by why there is none */
+	_Atomic unsigned unstored;             /* signings in a row whose result could not be stored */
+	_Atomic int64_t store_again;           /* after these nothing is signed before then (monotonic) */
 	_Atomic bool stopping;
 	pthread_t crl_thread, renew_thread;
 	bool recorded;    /* that it started */

@@ -547,6 +547,8 @@ void ca_issue_all(struct ca *ca, struct ca_issuance *issuance, size_t count)
 		}
 		audit_event_free(&work[i]->event);
 		issuance[i].outcome = work[i]->status;
+		if (work[i]->status.code != E_OK)
+			metrics_count(&ca->unissued[work[i]->status.code]);
 	}
 }
 

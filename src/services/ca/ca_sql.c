@@ -195,7 +195,7 @@ SQL(outbox_all, "SELECT seq, event, json FROM outbox WHERE seq > ?1 AND entered_
 SQL(outbox_of, "SELECT seq, event, json FROM outbox WHERE object = ?1 ORDER BY seq");
 SQL(outbox_settle, "DELETE FROM outbox WHERE event = ?1");
 SQL(outbox_after, "SELECT seq, json, entered_at FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2");
-SQL(outbox_count, "SELECT count(*) FROM outbox");
+SQL(outbox_count, "SELECT count(*), coalesce(min(entered_at), 0) FROM outbox");
 
 SQL_EACH(feed_insert, "INSERT INTO feed (type, body) VALUES (?1, ?2)",
 	 "INSERT INTO feed (number, type, body) VALUES ((SELECT coalesce(max(number), 0) + 1 FROM feed), ?1, ?2)");

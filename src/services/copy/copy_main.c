@@ -45,7 +45,8 @@ static const struct conf_row rows[] = {
 	    .help = "SHA-256 of the founding document, in hexadecimal, as the founders' paper has it: the copy starts on no other.",
 	    .clause = "practice statement 5.2.1"),
 	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
-	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
+	    .help = "Where GET /metrics is answered, and /metrics/keyd with the page of its keyd (Prometheus), ADDRESS:PORT or unix:/path; never "
+		    "where the public comes in. Left out: nowhere."),
 	ROW(CONF_DURATION, idle, "idle", .standard = "2m", .min = MOMENT_SECOND, .max = MOMENT_HOUR,
 	    .help = "A connection without a request for so long is closed."),
 };
@@ -132,6 +133,7 @@ static void close_door(struct copy *c)
 	http_server_stop(c->metrics_server, STOP_GRACE_MS);
 	http_server_stop(c->server, STOP_GRACE_MS);
 	daemon_access_free(c->access);
+	c->metrics_server = NULL;
 	c->server = NULL;
 	c->access = NULL;
 	copy_follower_stop(c->follower);

@@ -8,6 +8,7 @@
 #include "key_protocol.h"
 #include "keyd_content.h"
 #include "keyd_life.h"
+#include "metrics.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -119,7 +120,8 @@ struct keyd_key {
 	struct keyd_ocsp ocsp;
 	struct keyd_life life;
 	_Atomic enum keyd_approval approval;
-	bool approved_here; /* compared with an operation of this instance: no other has a say */
+	_Atomic uint64_t signatures[KEY_PURPOSE_COUNT]; /* by purpose, in the order of its bits */
+	bool approved_here;                             /* compared with an operation of this instance: no other has a say */
 	struct keyd_key *next;
 };
 
@@ -153,6 +155,8 @@ struct keyd {
 	struct keyd_planned *planned;
 	_Atomic uint64_t signatures;
 	_Atomic uint64_t refusals;
+	_Atomic uint64_t undone[CODE_COUNT]; /* what was asked for and not done, by why */
+	struct metric_histogram signing;
 	int64_t started; /* the process */
 };
 
@@ -218,6 +222,9 @@ enum alg_use keyd_use(unsigned purposes);
 /* Key, permission, purpose, algorithm and its dates; what an item is refused for before its content is read. */
 st keyd_admit(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign_item *item, struct keyd_key **out);
 struct keyd_rules keyd_rules_of(struct scope *s, const struct keyd_key *k, const struct alg_signature *algorithm);
+/* The token's signature, counted and timed; all that goes before it is the caller's. `purpose`: one of the key's. */
+st keyd_token_sign(struct scope *s, struct keyd *d, struct keyd_key *k, enum key_purpose purpose, struct hsm_key *hsm,
+		   const struct alg_signature *algorithm, span digest, span *out);
 /* All items of a frame, each with an outcome of its own: what does not fit stops nobody but itself. */
 void keyd_sign(struct scope *s, struct keyd *d, uid_t uid, const struct key_sign_request *request,
 	       struct key_sign_outcome outcome[KEY_ITEMS_MAX]);
@@ -228,6 +235,7 @@ void keyd_sign_crl(struct scope *s, struct keyd *d, const struct key_sign_item *
 st keyd_take_permit(struct scope *s, struct keyd *d, const struct keyd_key *k, const struct keyd_found *found);
 st keyd_check_rate(struct scope *s, struct keyd_key *k);
 /* Count a refusal and put it on record, not more than some a second. */
+bool keyd_is_refusal(enum code code); /* and not a failure of ours */
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status);
 /* The same for what is no signature: "generate", "change". */
 void keyd_refused_to(struct scope *s, struct keyd *d, const char *label, const char *what, st status);
@@ -256,7 +264,6 @@ st keyd_left_keep(struct scope *s, struct keyd *d, const struct audit_event *eve
 st keyd_left_offer(struct scope *s, struct keyd *d);
 
 /* ---- keyd_metrics ---- */
-struct metrics_page;
 /* The page, to be ended and freed by who asked. */
 void keyd_metrics(struct scope *s, struct keyd *d, struct metrics_page *page);
 

@@ -142,7 +142,7 @@ static st sign_text(struct scope *s, struct keyd *d, struct keyd_key *k, const s
 	struct hsm_key *hsm;
 	span signature;
 	TRY(keyd_hsm_key(s, d, k, &hsm));
-	TRY(hsm_sign(s, hsm, algorithm, input, &signature));
+	TRY(keyd_token_sign(s, d, k, KEY_FOR_LOG, hsm, algorithm, input, &signature));
 	uint8_t *payload = scope_alloc(s, what.before_len + signature.len);
 	memcpy(payload, what.before, what.before_len);
 	memcpy(payload + what.before_len, signature.data, signature.len);
@@ -185,8 +185,6 @@ st keyd_sign_checkpoint(struct scope *s, struct keyd *d, uid_t uid, const struct
 	st status = sign_next(s, d, k, &checkpoint, request, out_payload);
 	(void)pthread_mutex_unlock(&k->ocsp.lock);
 	keyd_life_end(k);
-	if (status.code == E_OK)
-		atomic_fetch_add(&d->signatures, 1);
 	return status;
 }
 

@@ -1,6 +1,5 @@
 /* What this keyd answers to a request for metrics; from memory, no token is asked. */
 #include "keyd.h"
-#include "metrics.h"
 
 static void tokens(struct metrics_page *page, struct keyd *d)
 {
@@ -48,16 +47,51 @@ static void usage_ends(struct metrics_page *page, struct keyd_key *first, int64_
 	}
 }
 
+static void signatures_of(struct metrics_page *page, const struct metric *m, struct keyd_key *k)
+{
+	for (int i = 0; i < KEY_PURPOSE_COUNT; i++) {
+		enum key_purpose purpose = 1u << i;
+		const struct metric_label label[] = { { "key", k->info.label }, { "purpose", key_purpose_name(purpose) } };
+		if ((k->info.purposes & purpose) != 0)
+			metrics_value(page, m, label, 2, (int64_t)atomic_load(&k->signatures[i]));
+	}
+}
+
+static void signatures(struct metrics_page *page, struct keyd *d, struct keyd_key *first)
+{
+	static const struct metric made = { "chancery_keyd_signatures_total", METRIC_COUNTER,
+					    "Signatures made by the key for the purpose." };
+	static const struct metric took = { "chancery_keyd_signing_duration_seconds", METRIC_HISTOGRAM,
+					    "What the token takes for a signature, waiting for a session included." };
+	metrics_family(page, &made);
+	for (struct keyd_key *k = first; k != NULL; k = k->next)
+		signatures_of(page, &made, k);
+	metrics_family(page, &took);
+	metrics_histogram(page, &took, NULL, 0, &d->signing);
+}
+
+static void undone(struct metrics_page *page, struct keyd *d, const struct metric *m, bool refusals)
+{
+	metrics_family(page, m);
+	for (enum code code = E_OK + 1; code < CODE_COUNT; code++) {
+		const struct metric_label label = { "code", code_row(code)->name };
+		if (keyd_is_refusal(code) == refusals)
+			metrics_value(page, m, &label, 1, (int64_t)atomic_load(&d->undone[code]));
+	}
+}
+
 void keyd_metrics(struct scope *s, struct keyd *d, struct metrics_page *page)
 {
-	static const struct metric signatures = { "chancery_keyd_signatures_total", METRIC_COUNTER, "Signatures made." };
-	static const struct metric refusals = { "chancery_keyd_refusals_total", METRIC_COUNTER,
-						"Requests to sign, generate or change a key that were refused." };
+	static const struct metric refused = { "chancery_keyd_refusals_total", METRIC_COUNTER,
+					       "Requests to sign, generate or change a key that were refused." };
+	static const struct metric failed = { "chancery_keyd_failures_total", METRIC_COUNTER,
+					      "Such requests that were allowed and could not be done." };
 	int64_t now = scope_now(s);
 	struct keyd_key *first = keyd_first_key(d);
 	metrics_page_begin(page, "keyd", d->started);
-	metrics_one(page, &signatures, (int64_t)atomic_load(&d->signatures));
-	metrics_one(page, &refusals, (int64_t)atomic_load(&d->refusals));
+	signatures(page, d, first);
+	undone(page, d, &refused, true);
+	undone(page, d, &failed, false);
 	tokens(page, d);
 	states(page, first, now);
 	usage_ends(page, first, now);

@@ -164,6 +164,17 @@ st keyd_check_rate(struct scope *s, struct keyd_key *k)
 	return allowed ? OK : fail(s, E_LIMIT, "key \"%s\" signs at most %lld times a second", k->info.label, (long long)rate);
 }
 
+st keyd_token_sign(struct scope *s, struct keyd *d, struct keyd_key *k, enum key_purpose purpose, struct hsm_key *hsm,
+		   const struct alg_signature *algorithm, span digest, span *out)
+{
+	int64_t begun = moment_monotonic();
+	TRY(hsm_sign(s, hsm, algorithm, digest, out));
+	metrics_observe(&d->signing, moment_monotonic() - begun);
+	metrics_count(&k->signatures[__builtin_ctz(purpose)]);
+	metrics_count(&d->signatures);
+	return OK;
+}
+
 /* ---- on record, then signed ---- */
 
 static st describe(struct scope *s, struct keyd *d, struct signing *g)
@@ -240,11 +251,10 @@ static void record_and_sign(struct scope *s, struct keyd *d, struct signing *g, 
 			continue;
 		st status = recorded.code != E_OK && g[i].row->describe != NULL
 				    ? fail(s, recorded.code, "%s", why)
-				    : hsm_sign(s, g[i].hsm, g[i].item->algorithm, g[i].digest, &g[i].outcome->value);
+				    : keyd_token_sign(s, d, g[i].key, g[i].item->purpose, g[i].hsm, g[i].item->algorithm,
+						      g[i].digest, &g[i].outcome->value);
 		if (status.code != E_OK)
 			refuse(s, d, &g[i], status);
-		else
-			atomic_fetch_add(&d->signatures, 1);
 	}
 	FAILPOINT("keyd.signed");
 }
@@ -323,6 +333,12 @@ static bool refusal_is_recorded(void)
 	return recorded;
 }
 
+bool keyd_is_refusal(enum code code)
+{
+	return code == E_DENIED || code == E_INPUT || code == E_LIMIT || code == E_CRYPTO || code == E_NOTFOUND ||
+	       code == E_CONFLICT || code == E_STATE;
+}
+
 void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_purpose purpose, st status)
 {
 	keyd_refused_to(s, d, label, key_purpose_name(purpose), status);
@@ -330,11 +346,10 @@ void keyd_refused(struct scope *s, struct keyd *d, const char *label, enum key_p
 
 void keyd_refused_to(struct scope *s, struct keyd *d, const char *label, const char *what, st status)
 {
-	bool refusal = status.code == E_DENIED || status.code == E_INPUT || status.code == E_LIMIT || status.code == E_CRYPTO ||
-		       status.code == E_NOTFOUND || status.code == E_CONFLICT || status.code == E_STATE;
-	if (!refusal)
+	metrics_count(&d->undone[status.code]);
+	if (!keyd_is_refusal(status.code))
 		return;
-	atomic_fetch_add(&d->refusals, 1);
+	metrics_count(&d->refusals);
 	if (!refusal_is_recorded())
 		return;
 	AUTO_SCOPE aside;

@@ -56,7 +56,7 @@ void tsa_unit_free(struct tsa_unit *unit);
 struct tsa {
 	struct http_metered metered;
 	struct http_server *metrics_server;
-	_Atomic uint64_t rejected;
+	_Atomic uint64_t rejected[PKI_FAILURE_BITS]; /* by enum pki_failure */
 	const struct tsa_conf *conf;
 	struct tsa_unit *unit; /* read with tsa_unit_now() */
 	struct tsa_clock *clock;
@@ -102,6 +102,7 @@ extern const size_t tsa_public_route_count;
 extern const struct http_route tsa_management_routes[];
 extern const size_t tsa_management_route_count;
 /* Also a query that could not be worked on is answered in the protocol's terms; `failed` of the public server. */
+const char *tsa_failure_name(enum pki_failure failure);
 bool tsa_query_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
 		      struct http_reply *reply);
 /* Only the ca may use the management listener. */

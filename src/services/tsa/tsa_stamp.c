@@ -153,7 +153,7 @@ static const char *told(const struct scope *s, enum code code)
 }
 
 //= rfc3161#2.4.2 PKIFailureInfo
-static const char *failure_name(enum pki_failure failure)
+const char *tsa_failure_name(enum pki_failure failure)
 {
 	static const struct {
 		enum pki_failure failure;
@@ -175,9 +175,9 @@ static const char *failure_name(enum pki_failure failure)
 
 void tsa_note_refusal(struct tsa *tsa, enum pki_failure failure, const char *reason)
 {
-	const struct audit_tally_field field[] = { { "failure", span_str(failure_name(failure)) },
+	const struct audit_tally_field field[] = { { "failure", span_str(tsa_failure_name(failure)) },
 						   { "reason", span_str(reason) } };
-	metrics_count(&tsa->rejected);
+	metrics_count(&tsa->rejected[failure]);
 	audit_tally_add(tsa->refused, AUDIT_TIME_STAMP_REFUSED, field, sizeof field / sizeof field[0]);
 }
 

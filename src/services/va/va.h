@@ -35,7 +35,9 @@ struct va {
 	struct http_metered metered;
 	struct http_server *metrics_server;
 	_Atomic uint64_t produced[3]; /* OCSP answers, by pki_ocsp_status */
-	const struct va_conf *conf;   /* changes on reload: read through va_conf_now() */
+	_Atomic uint64_t given_again; /* OCSP answers from memory */
+	_Atomic uint64_t failed[CODE_COUNT];
+	const struct va_conf *conf; /* changes on reload: read through va_conf_now() */
 	struct va_store *store;
 	struct va_cache *cache;
 	struct key_client *keyd;

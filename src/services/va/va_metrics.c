@@ -7,6 +7,10 @@ static const struct metric produced = {
 	"chancery_va_ocsp_produced_total", METRIC_COUNTER,
 	"OCSP answers looked up and signed, by what they say; those kept in memory are given again without."
 };
+static const struct metric again = { "chancery_va_ocsp_given_again_total", METRIC_COUNTER,
+				     "OCSP answers given from memory at once." };
+static const struct metric errors = { "chancery_va_ocsp_errors_total", METRIC_COUNTER,
+				      "OCSP requests answered with an error (RFC 6960, 2.3), which HTTP counts as 200." };
 static const struct metric kept = { "chancery_va_ocsp_kept", METRIC_GAUGE, "Signed OCSP answers kept in memory." };
 static const struct metric feed = { "chancery_va_feed_number", METRIC_GAUGE,
 				    "Number of the status feed that is answered from." };
@@ -27,6 +31,23 @@ static void put_produced(struct metrics_page *page, struct va *va)
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
 		const struct metric_label label = { "status", words[i] };
 		metrics_value(page, &produced, &label, 1, (int64_t)atomic_load(&va->produced[i]));
+	}
+}
+
+/* Codes of ours that are one error to the protocol are one here. */
+static void put_errors(struct metrics_page *page, struct va *va)
+{
+	static const struct {
+		int status;
+		const char *name;
+	} rows[] = { { 1, "malformedRequest" }, { 2, "internalError" }, { 3, "tryLater" }, { 6, "unauthorized" } };
+	metrics_family(page, &errors);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct metric_label label = { "status", rows[i].name };
+		uint64_t count = 0;
+		for (enum code code = E_OK + 1; code < CODE_COUNT; code++)
+			count += code_row(code)->ocsp_status == rows[i].status ? atomic_load(&va->failed[code]) : 0;
+		metrics_value(page, &errors, &label, 1, (int64_t)count);
 	}
 }
 
@@ -54,6 +75,8 @@ static void fill(struct scope *s, struct metrics_page *page, void *state)
 	(void)s;
 	AUTO_DIRECTORY *directory = va_directory_take(va);
 	put_produced(page, va);
+	put_errors(page, va);
+	metrics_one(page, &again, (int64_t)atomic_load(&va->given_again));
 	metrics_one(page, &kept, (int64_t)va_cache_count(va->cache));
 	metrics_one(page, &feed, (int64_t)directory->number);
 	metrics_one_seconds(page, &silence, moment_monotonic() - __atomic_load_n(&va->contact, __ATOMIC_RELAXED));

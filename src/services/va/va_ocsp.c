@@ -283,9 +283,11 @@ static bool reply_from_cache(struct scope *s, struct va *va, const struct pki_oc
 		return false;
 	int64_t now = scope_now(s);
 	struct va_answer *answer = va_cache_get(va->cache, request->id[0].whole, request->id[0].serial, now);
-	if (answer != NULL)
-		reply_kept(s, reply, answer, va_conf_now(va), now);
-	return answer != NULL;
+	if (answer == NULL)
+		return false;
+	metrics_count(&va->given_again);
+	reply_kept(s, reply, answer, va_conf_now(va), now);
+	return true;
 }
 
 /* On a loop thread: what is not in the cache goes to a worker. */
@@ -411,10 +413,11 @@ void va_ocsp_all(struct http_exchange *const *exchange, size_t count)
 bool va_ocsp_failed(struct scope *s, const struct http_request *request, const struct http_route *route, enum code code,
 		    struct http_reply *reply)
 {
+	struct va *va = request->state;
 	(void)s;
-	(void)request;
 	if (route->handle != va_ocsp_loop)
 		return false;
+	metrics_count(&va->failed[code]);
 	*reply = (struct http_reply){ .status = 200, .content_type = media_type, .file = -1 };
 	reply->body = pki_ocsp_error(code_row(code)->ocsp_status);
 	http_reply_header(reply, "Cache-Control", cache_control_none);

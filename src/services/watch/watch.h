@@ -55,6 +55,7 @@ struct watch_conf {
 	const char *tls_certificate, *tls_key, *tls_ca;
 	int64_t probe_interval, probe_failures;
 	int64_t outage_once, outage_week;
+	int64_t integrity_count, integrity_share; /* share: of a thousand */
 	struct watch_host_conf host;
 	struct watch_compare_conf compare;
 	struct conf_group rules, outlets, probes;

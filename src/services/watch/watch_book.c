@@ -22,7 +22,7 @@ static void unlock(struct watch_book *b)
 struct watch_book *watch_book_new(const struct watch_rules *rules, const struct watch_conf *conf)
 {
 	struct watch_book *b = heap_alloc(sizeof *b);
-	*b = (struct watch_book){ .rules = rules, .conf = conf, .next_notice = 1 };
+	*b = (struct watch_book){ .rules = rules, .conf = conf, .state = conf->state, .next_notice = 1 };
 	(void)pthread_mutex_init(&b->lock, NULL);
 	return b;
 }
@@ -41,9 +41,20 @@ void watch_book_free(struct watch_book *b)
 	free(b);
 }
 
-const struct watch_rules *watch_book_rules(const struct watch_book *b)
+const struct watch_rules *watch_book_rules(struct watch_book *b)
 {
-	return b->rules;
+	lock(b);
+	const struct watch_rules *rules = b->rules;
+	unlock(b);
+	return rules;
+}
+
+const struct watch_conf *watch_book_conf(struct watch_book *b)
+{
+	lock(b);
+	const struct watch_conf *conf = b->conf;
+	unlock(b);
+	return conf;
 }
 
 /* ---- alerts and notices ---- */
@@ -251,6 +262,7 @@ static void take_record(struct watch_book *b, const struct audit_envelope *e)
 					  at);
 	}
 	watch_deadline_take(b, &e->record);
+	watch_integrity_take(b, &e->record, at);
 }
 
 void watch_book_take(struct watch_book *b, uint64_t index, span leaf)
@@ -407,7 +419,7 @@ size_t watch_book_open(struct watch_book *b, enum audit_severity at_least)
 
 static const char *state_path(struct scope *s, const struct watch_book *b)
 {
-	return scope_printf(s, "%s/book.json", b->conf->state);
+	return scope_printf(s, "%s/book.json", b->state);
 }
 
 st watch_book_load(struct scope *s, struct watch_book *b)
@@ -426,6 +438,8 @@ st watch_book_load(struct scope *s, struct watch_book *b)
 			    error.text);
 	st taken = watch_book_unpack(s, b, all);
 	json_decref(all);
+	if (taken.code == E_OK)
+		watch_close_orphans(b, scope_now(s));
 	return fail_context(s, taken, "%s", state_path(s, b));
 }
 

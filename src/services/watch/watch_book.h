@@ -13,6 +13,7 @@
 #define WATCH_NOTICES_MAX   2000
 #define WATCH_TEXT_MAX      512
 #define WATCH_REFERENCE_MAX 64
+#define WATCH_OUTLETS_MAX   16
 
 struct watch_alert {
 	char id[33]; /* hexadecimal */
@@ -32,9 +33,14 @@ struct watch_notice {
 };
 
 struct watch_book;
+/* Rules and configuration stay valid for as long as the book: alerts and notices name them. */
 struct watch_book *watch_book_new(const struct watch_rules *rules, const struct watch_conf *conf);
 void watch_book_free(struct watch_book *b);
-const struct watch_rules *watch_book_rules(const struct watch_book *b);
+/* Others from now on. What is counted goes on being counted; what nobody could close any more is closed: an alert of a rule, a probe or an
+ * outlet that is configured no more. */
+void watch_book_configure(struct watch_book *b, const struct watch_rules *rules, const struct watch_conf *conf, int64_t at);
+const struct watch_rules *watch_book_rules(struct watch_book *b);
+const struct watch_conf *watch_book_conf(struct watch_book *b);
 /* The file of the state directory, when there is one; E_INPUT when it is none of ours. */
 st watch_book_load(struct scope *s, struct watch_book *b);
 /* Does nothing when nothing changed. */

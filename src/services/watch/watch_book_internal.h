@@ -25,7 +25,6 @@ struct watch_service {
 	struct watch_outage outage[WATCH_OUTAGES_MAX]; /* oldest first */
 	size_t count;
 };
-#define WATCH_OUTLETS_MAX 16
 struct watch_sent {
 	char outlet[64];
 	uint64_t number;
@@ -34,6 +33,7 @@ struct watch_book {
 	pthread_mutex_t lock;
 	const struct watch_rules *rules;
 	const struct watch_conf *conf;
+	const char *state;          /* the directory: no reload moves it */
 	uint64_t position, history; /* the next leaf; leaves below `history` are not told */
 	uint64_t next_notice, lost; /* notices that fell out before every outlet had them */
 	bool changed;
@@ -60,6 +60,13 @@ void watch_deadline_take(struct watch_book *b, const struct audit_record *record
 void watch_deadline_tick(struct watch_book *b, int64_t now);
 /* ---- watch_outage ---- */
 void watch_outage_seen(struct watch_book *b, const char *service, bool up, int64_t at);
+/* Nobody asks for these services any more: their outages end here. */
+void watch_outage_end_unprobed(struct watch_book *b, int64_t at);
+/* How many certificates have a false status, by a record `status.compared`: over the limits it raises `integrity-significant`. */
+void watch_integrity_take(struct watch_book *b, const struct audit_record *record, int64_t at);
+/* ---- watch_book_configure ---- */
+/* Closes what nobody could close any more under the configuration as it is. */
+void watch_close_orphans(struct watch_book *b, int64_t at);
 /* ---- watch_book_file ---- */
 json_t *watch_book_pack(const struct watch_book *b);
 st watch_book_unpack(struct scope *s, struct watch_book *b, const json_t *all);

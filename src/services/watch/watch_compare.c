@@ -3,17 +3,14 @@
  * public responder at a bounded rate, if the CA has one; then serials that nobody issued. What differs is looked at again after `settle`, from
  * scratch, since a revocation takes a moment to arrive; what differs still is on record.
  */
-#include "watch_compare.h"
 #include "client.h"
-#include "daemon_pacer.h"
 #include "log.h"
 #include "moment.h"
 #include "pki_crl.h"
 #include "pki_ocsp.h"
 #include "pki_pem.h"
 #include "text.h"
-#include <jansson.h>
-#include <stdatomic.h>
+#include "watch_compare_internal.h"
 #include <stdlib.h>
 
 #define TIMEOUT_MS    10000
@@ -21,68 +18,15 @@
 #define CRL_MAX       (64u << 20)
 #define OCSP_MAX      65536
 #define PAGE_SERIALS  200
-#define DOUBTS_MAX    100 /* looked at again together */
 #define RECORDED_MAX  100 /* of a round: more say no more, and are counted only */
 #define LOGGED_MAX    10
 #define NEVER_ISSUED  3
-#define SERIAL_MAX    20 /* rfc5280#4.1.2.2 */
 #define FIRST_PART    24 /* of an interval, before the first round */
+#define RESUME_PAUSE  (2 * MOMENT_SECOND)
 #define MISSING_LIMIT 10 /* answers in a row that do not come: the round is broken off */
 
-struct serial {
-	uint8_t len, octets[SERIAL_MAX];
-};
-/* What is said of one certificate. */
-struct said {
-	struct serial serial, before; /* before: the one in front of it, "" for the first: where its page begins */
-	bool revoked;
-	int64_t revoked_at, not_after;
-};
-struct crl {
-	struct serial *entry; /* in order */
-	size_t count, room;
-	int64_t this_update, expired_from;
-};
-struct watch_compare {
-	const struct watch_conf *conf;
-	struct audit *audit;
-	struct pacer pacer;
-	struct client *api, *public_client;
-	_Atomic bool asked;
-};
-struct round {
-	struct watch_compare *c;
-	const char *ca;
-	bool has_ocsp;
-	struct scope memory; /* of the CA's certificate */
-	struct pki_certificate issuer;
-	struct crl crl;
-	int64_t crl_due; /* thisUpdate of the ca's last CRL: what the public gets has to be as new */
-	struct said doubt[DOUBTS_MAX];
-	size_t doubts;
-	uint64_t serials, differ, unreachable;
-	unsigned missing; /* in a row */
-	unsigned logged;
-};
 typedef struct client client;
 DEFINE_AUTO(client, client_free)
-DEFINE_AUTO(json_t, json_decref)
-
-static span serial_span(const struct serial *serial)
-{
-	return span_of(serial->octets, serial->len);
-}
-
-static bool take_serial(span bytes, struct serial *out)
-{
-	while (bytes.len > 0 && bytes.data[0] == 0)
-		bytes = span_from(bytes, 1);
-	*out = (struct serial){ .len = (uint8_t)bytes.len };
-	if (bytes.len == 0 || bytes.len > SERIAL_MAX)
-		return false;
-	memcpy(out->octets, bytes.data, bytes.len);
-	return true;
-}
 
 static int compare_serials(const void *a, const void *b)
 {
@@ -100,7 +44,7 @@ static st take_entry(struct scope *s, const struct pki_crl_entry *entry, void *a
 		crl->room = crl->room == 0 ? 1024 : 2 * crl->room;
 		crl->entry = heap_grow(crl->entry, crl->room * sizeof *crl->entry);
 	}
-	if (!take_serial(entry->serial, &crl->entry[crl->count]))
+	if (!compare_take_serial(entry->serial, &crl->entry[crl->count]))
 		return fail(s, E_INPUT, "the CRL has a serial number of %zu octets", entry->serial.len);
 	crl->count++;
 	return OK;
@@ -162,9 +106,9 @@ static st ask_ocsp(struct scope *s, struct round *r, const struct serial *serial
 	struct client_answer answer;
 	span request, id;
 	const struct pki_certificate *issuer = &r->issuer;
-	TRY(pki_ocsp_request_build(s, DIGEST_SHA256, issuer->subject, issuer->spki, serial_span(serial), (span){ 0 },
+	TRY(pki_ocsp_request_build(s, DIGEST_SHA256, issuer->subject, issuer->spki, compare_serial_span(serial), (span){ 0 },
 				   &request));
-	TRY(pki_ocsp_cert_id_build(s, DIGEST_SHA256, issuer->subject, issuer->spki, serial_span(serial), &id));
+	TRY(pki_ocsp_cert_id_build(s, DIGEST_SHA256, issuer->subject, issuer->spki, compare_serial_span(serial), &id));
 	TRY(client_call(s, r->c->public_client, "POST", "", "application/ocsp-request", request, &answer));
 	TRY(client_expect(s, &answer));
 	TRY(pki_ocsp_response_read(s, answer.body, response));
@@ -218,15 +162,23 @@ static struct verdict judge(struct round *r, const struct said *said)
 	return v;
 }
 
+/* What a round finds, it finds once, also when it is at the same place again behind a kill: auditd drops a record that it has. */
+static void begin_record(struct scope *s, struct audit_event *e, enum audit_code code, const struct round *r, const char *what)
+{
+	uint8_t digest[DIGEST_MAX];
+	const char *text = scope_printf(s, "%s %lld %s %s", audit_row(code)->name, (long long)r->c->began, r->ca, what);
+	audit_begin_as(e, s, code, digest_of(DIGEST_SHA256, span_str(text), digest).data);
+}
+
 static void put_mismatch(struct round *r, const struct serial *serial, const struct verdict *v)
 {
 	uint64_t index;
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	AUTO_EVENT e;
-	audit_begin(&e, &s, AUDIT_STATUS_MISMATCH);
+	begin_record(&s, &e, AUDIT_STATUS_MISMATCH, r, hex_text(&s, compare_serial_span(serial)));
 	audit_str(&e, "ca", r->ca);
-	audit_hex(&e, "serial", serial_span(serial));
+	audit_hex(&e, "serial", compare_serial_span(serial));
 	audit_str(&e, "database", v->database);
 	audit_str(&e, "ocsp", v->ocsp);
 	audit_str(&e, "crl", v->crl);
@@ -272,14 +224,16 @@ static st read_said(struct scope *s, const json_t *row, struct said *out)
 	*out = (struct said){ .revoked = strcmp(state, "revoked") == 0,
 			      .revoked_at = moment_of(row, "revoked_at"),
 			      .not_after = moment_of(row, "not_after") };
-	return take_serial(bytes, &out->serial) ? OK : fail(s, E_INPUT, "the ca has a serial number of %zu octets", bytes.len);
+	return compare_take_serial(bytes, &out->serial)
+		       ? OK
+		       : fail(s, E_INPUT, "the ca has a serial number of %zu octets", bytes.len);
 }
 
 static st get_page(struct scope *s, struct round *r, const struct serial *after, json_t **out)
 {
 	TRY(get(s, r->c,
 		scope_printf(s, "/v1/cas/%s/status?limit=%d%s%s", r->ca, PAGE_SERIALS, after->len > 0 ? "&after=" : "",
-			     hex_text(s, serial_span(after))),
+			     hex_text(s, compare_serial_span(after))),
 		out));
 	r->crl_due = moment_of(*out, "crl_this_update");
 	return OK;
@@ -343,6 +297,7 @@ static st look_at(struct scope *s, struct round *r, const struct said *said)
 {
 	struct verdict v = judge(r, said);
 	r->serials++;
+	r->after = said->serial;
 	if (v.agree)
 		r->unreachable += v.unreachable;
 	else if (r->differ < RECORDED_MAX)
@@ -353,6 +308,7 @@ static st look_at(struct scope *s, struct round *r, const struct said *said)
 		return fail(s, E_UNAVAILABLE, "the responder does not answer");
 	if (r->doubts == DOUBTS_MAX)
 		TRY(settle_doubts(s, r));
+	compare_place_keep(r, false);
 	(void)pacer_pause(&r->c->pacer, r->has_ocsp ? MOMENT_SECOND / r->c->conf->compare.ocsp_rate : 0);
 	return OK;
 }
@@ -382,14 +338,17 @@ static st compare_page(struct scope *s, struct round *r, struct serial *after, b
 	span bytes = { 0 };
 	if (next != NULL)
 		TRY(hex_parse(s, span_str(next), &bytes));
-	return next == NULL || take_serial(bytes, after) ? OK
-							 : fail(s, E_INPUT, "the ca's list of serials is not as it should be");
+	return next == NULL || compare_take_serial(bytes, after)
+		       ? OK
+		       : fail(s, E_INPUT, "the ca's list of serials is not as it should be");
 }
 
 static st compare_all(struct scope *s, struct round *r)
 {
-	struct serial after = { 0 };
-	bool more = true;
+	struct serial after = r->after;
+	if (r->doubts == DOUBTS_MAX) /* a former run was ended before it had settled them */
+		TRY(settle_doubts(s, r));
+	bool more = r->doubts < DOUBTS_MAX;
 	while (more) {
 		AUTO_SCOPE page;
 		scope_init(&page, NULL);
@@ -410,7 +369,7 @@ static void compare_never_issued(struct round *r)
 		uint8_t octets[16];
 		struct serial serial;
 		pki_serial_new(&s, octets);
-		if (!take_serial(SPAN_ARRAY(octets), &serial))
+		if (!compare_take_serial(SPAN_ARRAY(octets), &serial))
 			continue;
 		struct verdict v = { .database = "unknown", .ocsp = ocsp_says(r, &serial), .crl = crl_says(r, &serial) };
 		//= en319411-2#OVR-6.6.3-02 a certificate that was not issued is not "good"
@@ -427,7 +386,7 @@ static void put_compared(struct scope *s, const struct round *r)
 {
 	uint64_t index;
 	AUTO_EVENT e;
-	audit_begin(&e, s, AUDIT_STATUS_COMPARED);
+	begin_record(s, &e, AUDIT_STATUS_COMPARED, r, "");
 	audit_str(&e, "ca", r->ca);
 	audit_number(&e, "serials", (int64_t)r->serials);
 	audit_number(&e, "agree", (int64_t)(r->serials + NEVER_ISSUED - r->differ - r->unreachable));
@@ -454,10 +413,14 @@ static st compare_round(struct scope *s, struct round *r, const char *certificat
 	if (read.code != E_OK)
 		return fail(s, read.code, "its certificate: %s", r->memory.message);
 	TRY(load_crl(s, r));
+	compare_place_resume(r);
 	TRY(compare_all(s, r));
+	if (pacer_is_stopping(&r->c->pacer)) {
+		compare_place_keep(r, true);
+		return OK;
+	}
 	compare_never_issued(r);
-	if (!pacer_is_stopping(&r->c->pacer))
-		put_compared(s, r);
+	put_compared(s, r);
 	return OK;
 }
 
@@ -491,6 +454,8 @@ static void compare_ca(struct watch_compare *c, const char *name, const char *ce
 		log_put(LOG_LEVEL_WARNING, "comparing %s: %s", name, s.message);
 	if (compared.code == E_CRYPTO || compared.code == E_INPUT)
 		put_false(r, scope_printf(&s, "%s", s.message));
+	if (!pacer_is_stopping(&c->pacer))
+		compare_place_done(c, name);
 	scope_done(&r->memory);
 	free(r->crl.entry);
 	free(r);
@@ -501,6 +466,7 @@ static void compare_cas(struct watch_compare *c)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	AUTO(json_t) *all = NULL;
+	compare_place_begin(c, scope_now(&s));
 	const json_t *ca;
 	size_t i;
 	if (get(&s, c, "/v1/cas", &all).code != E_OK) {
@@ -514,9 +480,11 @@ static void compare_cas(struct watch_compare *c)
 			   *certificate = json_string_value(json_object_get(ca, "certificate")),
 			   *ocsp_url = json_string_value(json_object_get(ca, "ocsp_url"));
 		if (name != NULL && certificate != NULL && state != NULL && strcmp(state, "active") == 0 &&
-		    !pacer_is_stopping(&c->pacer))
+		    !compare_place_is_done(c, name) && !pacer_is_stopping(&c->pacer))
 			compare_ca(c, name, certificate, ocsp_url != NULL && ocsp_url[0] != 0);
 	}
+	if (!pacer_is_stopping(&c->pacer))
+		compare_place_end(c);
 }
 
 /* Until then, or until somebody asks. */
@@ -530,10 +498,19 @@ static bool wait_for_round(struct watch_compare *c, int64_t us)
 	return !pacer_is_stopping(&c->pacer);
 }
 
+/* What a former run had begun goes on as soon as the others are up. */
+static int64_t first_pause(struct watch_compare *c)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	int64_t pause = c->conf->compare.interval / FIRST_PART;
+	return compare_place_is_kept(c, scope_now(&s)) && pause > RESUME_PAUSE ? RESUME_PAUSE : pause;
+}
+
 static void *run(void *argument)
 {
 	struct watch_compare *c = argument;
-	bool go_on = wait_for_round(c, c->conf->compare.interval / FIRST_PART);
+	bool go_on = wait_for_round(c, first_pause(c));
 	while (go_on) {
 		compare_cas(c);
 		go_on = wait_for_round(c, c->conf->compare.interval);
@@ -599,5 +576,6 @@ void watch_compare_stop(struct watch_compare *c)
 	pacer_free(&c->pacer);
 	client_free(c->api);
 	client_free(c->public_client);
+	compare_place_free(c);
 	free(c);
 }

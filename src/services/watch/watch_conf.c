@@ -29,6 +29,12 @@ static const struct conf_row rows[] = {
 	ROW(CONF_DURATION, outage_week, "outage-limit-week", .standard = "1h", .min = 10000, .max = 7 * MOMENT_DAY,
 	    .help = "So is one that was down for longer within a week, all taken together.",
 	    .clause = "EN 319 401 REQ-7.9.3-07"),
+	ROW(CONF_INTEGER, integrity_count, "integrity-limit", .standard = "100", .min = 0, .max = 1000000,
+	    .help = "So is a false status (OCSP, CRL and database differ) of more certificates of a CA than this.",
+	    .clause = "EN 319 401 REQ-7.9.3-07"),
+	ROW(CONF_INTEGER, integrity_share, "integrity-limit-share", .standard = "1", .min = 0, .max = 1000,
+	    .help = "So is one of more than this many of each thousand certificates of a CA.",
+	    .clause = "EN 319 401 REQ-7.9.3-07"),
 };
 #undef ROW
 

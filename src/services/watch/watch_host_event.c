@@ -46,9 +46,9 @@ char *watch_host_clean(struct scope *s, span text)
 
 /* Letters stand for a text in between, up to where what follows in the pattern occurs: %u user, %t target, %m method, %s source, %- what is
  * of no interest. A '+' before the letter: up to its last occurrence, where the text is a stranger's and may hold the words that follow.
- * What is behind the end of the pattern does not matter. */
-enum taken { TAKEN_USER, TAKEN_TARGET, TAKEN_METHOD, TAKEN_SOURCE, TAKEN_COUNT };
-static const char taken_letters[] = "utms";
+ * What is behind the end of the pattern does not matter, unless it is %.: then nothing may be there, and nothing may have been cut off. */
+enum taken { TAKEN_USER, TAKEN_TARGET, TAKEN_METHOD, TAKEN_SOURCE, TAKEN_ACTION, TAKEN_COUNT };
+static const char taken_letters[] = "utmsa";
 
 static bool find(span text, span part, bool last, size_t *out_at)
 {
@@ -79,17 +79,18 @@ static bool take(span *text, const char **pattern, span taken[TAKEN_COUNT])
 	return true;
 }
 
-static bool match(span text, const char *pattern, span taken[TAKEN_COUNT])
+static bool match(span message, const char *pattern, span taken[TAKEN_COUNT])
 {
+	span text = span_first(message, MESSAGE_MAX);
 	size_t head = strcspn(pattern, "%");
 	if (text.len < head || memcmp(text.data, pattern, head) != 0)
 		return false;
 	text = span_from(text, head);
 	pattern += head;
-	while (*pattern != 0)
+	while (*pattern != 0 && strcmp(pattern, "%.") != 0)
 		if (!take(&text, &pattern, taken))
 			return false;
-	return true;
+	return *pattern == 0 || (text.len == 0 && message.len <= MESSAGE_MAX);
 }
 
 /* ---- the table ---- */
@@ -107,14 +108,21 @@ struct rule {
 	const char *outcome; /* of a login */
 	const char *change;  /* of a clock */
 };
+/* The command line of whoever asks stands in the middle: who owns the process is what stands last. */
+#define OWNER    " for %+- (owned by unix-user:%u)%."
 #define ACCEPTED .code = AUDIT_HOST_LOGIN, .outcome = "accepted"
 #define REFUSED  .code = AUDIT_HOST_LOGIN, .outcome = "refused"
 /* People type passwords where a user name is asked for: a name that is no account's is not kept. */
 #define NO_ACCOUNT  .user = "(no account)"
 #define CHRONY      BY_UNIT, "chrony.service"
 #define TIMESYNCD   BY_UNIT, "systemd-timesyncd.service"
+#define TIMEDATED   BY_UNIT, "systemd-timedated.service"
+#define POLKIT      BY_UNIT, "polkit.service"
 #define SUDO        BY_PROGRAM, "/usr/bin/sudo"
 #define SU          BY_PROGRAM, "/usr/bin/su"
+#define PKEXEC      BY_PROGRAM, "/usr/bin/pkexec"
+#define GAINED      "Operator of %- successfully authenticated as unix-user:%t to gain %- authorization for action %a"
+#define NOT_GAINED  "Operator of %- FAILED to authenticate to gain authorization for action %a"
 #define CLOCK(what) .code = AUDIT_HOST_TIME, .change = what
 #define KERNEL      NULL, BY_KERNEL, NULL
 //= en319401#REQ-7.9.1-04 logins and what was refused, privileges taken, start and end, time
@@ -131,13 +139,33 @@ static const struct rule rules[] = {
 	{ "su", SU, "pam_unix(%-:session): session opened for user %t(uid=%-) by %u(uid=", .code = AUDIT_HOST_PRIVILEGE },
 	{ "sudo", SUDO, "pam_unix(sudo:auth): authentication failure; logname=%u uid=", REFUSED, .method = "sudo" },
 	{ "su", SU, "FAILED SU (to %t) %u on ", REFUSED, .method = "su" },
+	{ "pkexec", PKEXEC,
+	  "pam_unix(%-:session): session opened for user %t(uid=%-) by %u(uid=", .code = AUDIT_HOST_PRIVILEGE },
+	{ "polkitd", POLKIT, GAINED OWNER, .code = AUDIT_HOST_PRIVILEGE },
+	{ "polkitd", POLKIT, GAINED " for ", .code = AUDIT_HOST_PRIVILEGE },
+	{ "polkitd", POLKIT, NOT_GAINED OWNER, REFUSED, .method = "polkit" },
+	{ "polkitd", POLKIT, NOT_GAINED " for ", REFUSED, .method = "polkit" },
+	{ "systemd-timedated", TIMEDATED, "Set NTP to enabled", CLOCK("synchronisation switched on") },
+	{ "systemd-timedated", TIMEDATED, "Set NTP to disabled", CLOCK("synchronisation switched off") },
+	{ "systemd-timedated", TIMEDATED, "RTC configured to ", CLOCK("hardware clock") },
 	{ "chronyd", CHRONY, "System clock wrong by ", CLOCK("wrong") },
 	{ "chronyd", CHRONY, "System clock was stepped by ", CLOCK("stepped") },
+	{ "chronyd", CHRONY, "Could not step system clock", CLOCK("not stepped") },
+	{ "chronyd", CHRONY, "Forward time jump detected", CLOCK("jumped") },
+	{ "chronyd", CHRONY, "Backward time jump detected", CLOCK("jumped") },
+	{ "chronyd", CHRONY, "System clock status %-leap second", CLOCK("leap second") },
+	{ "chronyd", CHRONY, "System clock was stepped for leap second", CLOCK("leap second") },
+	{ "chronyd", CHRONY, "Adjusting system clock for leap second", CLOCK("leap second") },
 	{ "chronyd", CHRONY, "Can't synchronise", CLOCK("source lost") },
+	{ "chronyd", CHRONY, "No suitable source for synchronisation", CLOCK("source lost") },
+	{ "chronyd", CHRONY, "Source %- offline", CLOCK("source offline") },
 	{ "chronyd", CHRONY, "Selected source ", CLOCK("source selected") },
+	{ "chronyd", CHRONY, "Disabled control of system clock", CLOCK("not kept") },
 	{ "systemd-timesyncd", TIMESYNCD, "Contacted time server ", CLOCK("source selected") },
 	{ "systemd-timesyncd", TIMESYNCD, "Initial clock synchronization", CLOCK("synchronised") },
 	{ "systemd-timesyncd", TIMESYNCD, "No network connectivity", CLOCK("source lost") },
+	{ "systemd-timesyncd", TIMESYNCD, "System time changed. Resyncing.", CLOCK("jumped") },
+	{ "systemd-timesyncd", TIMESYNCD, "System clock time unset or jumped backwards", CLOCK("jumped") },
 	{ KERNEL, "Clock: inserting leap second", CLOCK("leap second") },
 	{ KERNEL, "Clock: deleting leap second", CLOCK("leap second") },
 	{ KERNEL, "clocksource: timekeeping watchdog", CLOCK("unstable") },
@@ -178,6 +206,7 @@ static void fill(struct scope *s, const struct rule *r, const struct watch_host_
 		.source = or_else(s, taken[TAKEN_SOURCE], NULL),
 		.outcome = r->outcome,
 		.change = r->change,
+		.action = or_else(s, taken[TAKEN_ACTION], NULL),
 		.text = watch_host_clean(s, e->message),
 	};
 }
@@ -194,6 +223,7 @@ static const struct told told[] = {
 	{ "b07a249cd024414a82dd00cd181378ff", AUDIT_HOST_BOOT, true, NULL },
 	{ "98268866d1d54a499c4e98921d93bc40", AUDIT_HOST_SHUTDOWN, true, NULL },
 	{ "c7a787079b354eaaa9e77b371893cd27", AUDIT_HOST_TIME, true, "set" },
+	{ "45f82f4aef7a4bbf942ce861d1f20990", AUDIT_HOST_TIME, true, "time zone set" },
 	{ "39f53479d3a045ac8e11786248231fbf", AUDIT_HOST_SERVICE, false, "started" },
 	{ "9d1aaa27d60140bd96365438aad20286", AUDIT_HOST_SERVICE, false, "stopped" },
 	{ "d9b373ed55a64feb8242e02dbe79a49c", AUDIT_HOST_SERVICE, true, "failed" },
@@ -234,10 +264,9 @@ bool watch_host_event_of(struct scope *s, const struct watch_host_entry *entry, 
 {
 	if (tell(s, entry, out))
 		return true;
-	span message = span_first(entry->message, MESSAGE_MAX);
 	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
 		span taken[TAKEN_COUNT] = { 0 };
-		if (!wrote(&rules[i], entry) || !match(message, rules[i].pattern, taken))
+		if (!wrote(&rules[i], entry) || !match(entry->message, rules[i].pattern, taken))
 			continue;
 		fill(s, &rules[i], entry, taken, out);
 		return true;
@@ -262,6 +291,7 @@ static void put_fields(struct audit_event *e, const struct watch_host_event *v)
 	put(e, "source", login ? v->source : NULL);
 	put(e, "outcome", login ? v->outcome : NULL);
 	put(e, "target", privilege ? v->target : NULL);
+	put(e, "command", privilege ? v->action : NULL);
 	put(e, "unit", v->code == AUDIT_HOST_SERVICE ? v->unit : NULL);
 	put(e, "change", v->change);
 	put(e, "detail", v->code == AUDIT_HOST_TIME ? v->text : NULL);

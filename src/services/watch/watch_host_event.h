@@ -19,7 +19,7 @@ struct watch_host_entry {
 struct watch_host_event {
 	enum audit_code code;
 	const char *user, *target, *method, *source, *outcome;
-	const char *unit, *change, *text;
+	const char *unit, *change, *action, *text;
 };
 /* False when the entry is none of those that go on record. */
 bool watch_host_event_of(struct scope *s, const struct watch_host_entry *entry, struct watch_host_event *out);

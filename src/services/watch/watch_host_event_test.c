@@ -97,6 +97,119 @@ static void units_of_the_provider_start_on_record_and_others_only_when_they_fail
 	assert_string_equal(e.unit, "cups.service");
 }
 
+static struct watch_host_entry by_unit(const char *identifier, const char *unit, span message)
+{
+	return (struct watch_host_entry){ .identifier = span_str(identifier), .unit = span_str(unit), .message = message };
+}
+
+#define GAINED                                                                                                                 \
+	"Operator of unix-session:2 successfully authenticated as unix-user:root to gain ONE-SHOT authorization for action "   \
+	"org.freedesktop.systemd1.manage-units for "
+#define FAILED                                                                                                                 \
+	"Operator of unix-session:2 FAILED to authenticate to gain authorization for action org.freedesktop.policykit.exec for "
+static const struct {
+	const char *message;
+	enum audit_code code;
+	const char *user, *action;
+} by_polkit[] = {
+	{ GAINED "unix-process:812:9 [systemctl stop x] (owned by unix-user:an)", AUDIT_HOST_PRIVILEGE, "an",
+	  "org.freedesktop.systemd1.manage-units" },
+	{ FAILED "unix-process:812:9 [pkexec id] (owned by unix-user:an)", AUDIT_HOST_LOGIN, "an",
+	  "org.freedesktop.policykit.exec" },
+	/* A command line says what its user likes. */
+	{ GAINED "unix-process:812:9 [x (owned by unix-user:bea)] (owned by unix-user:an)", AUDIT_HOST_PRIVILEGE, "an",
+	  "org.freedesktop.systemd1.manage-units" },
+	{ FAILED "unix-process:812:9 [x] (owned by unix-user:bea) for me (owned by 17)", AUDIT_HOST_LOGIN, "(unnamed)",
+	  "org.freedesktop.policykit.exec" },
+};
+
+//= en319401#REQ-7.9.1-04 privileges by polkit, and what was refused
+static void polkit_is_believed_of_who_owns_the_process_and_not_its_command_line(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t i = 0; i < sizeof by_polkit / sizeof by_polkit[0]; i++) {
+		struct watch_host_event e;
+		struct watch_host_entry entry = by_unit("polkitd", "polkit.service", span_str(by_polkit[i].message));
+		assert_true(watch_host_event_of(&s, &entry, &e));
+		assert_int_equal(e.code, by_polkit[i].code);
+		assert_string_equal(e.user, by_polkit[i].user);
+		assert_string_equal(e.action, by_polkit[i].action);
+		if (e.code == AUDIT_HOST_LOGIN)
+			assert_true(same(e.outcome, "refused") && same(e.method, "polkit"));
+		else
+			assert_string_equal(e.target, "root");
+		entry.unit = SPAN_LITERAL("user@1000.service"); /* anybody can call itself polkitd */
+		assert_false(watch_host_event_of(&s, &entry, &e));
+	}
+}
+
+/* So long that the owner is cut off: what then stands last is the command line's. */
+static void a_command_line_too_long_to_be_read_names_no_owner(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	for (size_t padding = 3800; padding < 4400; padding++) {
+		AUTO_BUF text;
+		buf_init(&text, 0);
+		(void)buf_append(&text, SPAN_LITERAL(FAILED "unix-process:812:9 ["));
+		for (size_t i = 0; i < padding; i++)
+			(void)buf_append(&text, SPAN_LITERAL("x"));
+		(void)buf_append(&text, SPAN_LITERAL(" (owned by unix-user:bea)"));
+		for (size_t i = 0; i < 600; i++)
+			(void)buf_append(&text, SPAN_LITERAL("x"));
+		(void)buf_append(&text, SPAN_LITERAL("] (owned by unix-user:an)"));
+		struct watch_host_event e;
+		struct watch_host_entry entry = by_unit("polkitd", "polkit.service", buf_span(&text));
+		assert_true(watch_host_event_of(&s, &entry, &e) && e.code == AUDIT_HOST_LOGIN);
+		assert_string_equal(e.user, "(unnamed)");
+	}
+}
+
+static const struct {
+	const char *identifier, *unit, *message, *change;
+} clocks[] = {
+	{ "systemd-timedated", "systemd-timedated.service", "Set NTP to enabled (systemd-timesyncd.service).",
+	  "synchronisation switched on" },
+	{ "systemd-timedated", "systemd-timedated.service", "Set NTP to disabled.", "synchronisation switched off" },
+	{ "systemd-timedated", "systemd-timedated.service", "RTC configured to local time.", "hardware clock" },
+	{ "chronyd", "chrony.service", "System clock wrong by 1.204012 seconds", "wrong" },
+	{ "chronyd", "chrony.service", "System clock was stepped by -3.100000 seconds", "stepped" },
+	{ "chronyd", "chrony.service", "Forward time jump detected!", "jumped" },
+	{ "chronyd", "chrony.service", "System clock status set to insert leap second", "leap second" },
+	{ "chronyd", "chrony.service", "System clock was stepped for leap second", "leap second" },
+	{ "chronyd", "chrony.service", "Can't synchronise: no selectable sources", "source lost" },
+	{ "chronyd", "chrony.service", "Source 192.0.2.1 offline", "source offline" },
+	{ "chronyd", "chrony.service", "Selected source 192.0.2.1 (ntp.example.org)", "source selected" },
+	{ "chronyd", "chrony.service", "Disabled control of system clock", "not kept" },
+	{ "systemd-timesyncd", "systemd-timesyncd.service", "System time changed. Resyncing.", "jumped" },
+};
+
+//= en319401#REQ-7.9.1-15 the clock of a host: set, switched, lost
+static void what_keeps_the_clock_is_understood(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct watch_host_event e;
+	for (size_t i = 0; i < sizeof clocks / sizeof clocks[0]; i++) {
+		struct watch_host_entry entry = by_unit(clocks[i].identifier, clocks[i].unit, span_str(clocks[i].message));
+		assert_true(watch_host_event_of(&s, &entry, &e) && e.code == AUDIT_HOST_TIME);
+		assert_string_equal(e.change, clocks[i].change);
+		assert_string_equal(e.text, clocks[i].message);
+		entry.unit = SPAN_LITERAL("cron.service");
+		assert_false(watch_host_event_of(&s, &entry, &e));
+	}
+	struct watch_host_entry zone = by_root("systemd-timedated", "Changed time zone to 'Europe/Brussels' (CET).");
+	zone.message_id = SPAN_LITERAL("45f82f4aef7a4bbf942ce861d1f20990");
+	assert_true(watch_host_event_of(&s, &zone, &e) && e.code == AUDIT_HOST_TIME);
+	assert_string_equal(e.change, "time zone set");
+	zone.is_root = false;
+	assert_false(watch_host_event_of(&s, &zone, &e));
+}
+
 static void texts_of_strangers_are_cut_and_cleaned(void **state)
 {
 	(void)state;
@@ -118,6 +231,9 @@ int main(void)
 		cmocka_unit_test(a_program_that_anybody_starts_is_known_by_its_path),
 		cmocka_unit_test(only_the_kernel_speaks_for_the_kernel),
 		cmocka_unit_test(units_of_the_provider_start_on_record_and_others_only_when_they_fail),
+		cmocka_unit_test(polkit_is_believed_of_who_owns_the_process_and_not_its_command_line),
+		cmocka_unit_test(a_command_line_too_long_to_be_read_names_no_owner),
+		cmocka_unit_test(what_keeps_the_clock_is_understood),
 		cmocka_unit_test(texts_of_strangers_are_cut_and_cleaned),
 	};
 	return cmocka_run_group_tests(all, NULL, NULL);

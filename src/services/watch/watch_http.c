@@ -46,7 +46,7 @@ static st get_health(struct scope *s, const struct http_request *request, struct
 static st post_trial(struct scope *s, const struct http_request *request, struct http_reply *reply)
 {
 	const struct watch_http_state *state = request->state;
-	say_json(reply, watch_send_try(s, state->conf, scope_now(s)));
+	say_json(reply, watch_send_try(s, watch_book_conf(state->book), scope_now(s)));
 	return OK;
 }
 

@@ -5,7 +5,6 @@
 #include "watch_compare.h"
 
 struct watch_http_state {
-	const struct watch_conf *conf;
 	struct watch_book *book;
 	struct watch_compare *compare; /* NULL: nothing is compared */
 };

@@ -4,7 +4,9 @@
 #include "watch_http.h"
 #include "watch_log.h"
 #include "watch_metrics.h"
+#include "watch_parameters.h"
 #include "watch_probe.h"
+#include "watch_reload.h"
 #include "watch_runner.h"
 #include "watch_send.h"
 #include <stdlib.h>
@@ -14,10 +16,16 @@
 #define MAX_CONNECTIONS 16
 #define IDLE_SECONDS    30
 
+/* The rules that one configuration makes. Alerts and notices under way name them, so none goes before the end. */
+struct ruling {
+	struct ruling *earlier;
+	struct scope memory;
+	struct watch_rules rules;
+};
 struct watch {
 	const struct watch_conf *conf;
 	struct audit *audit;
-	struct watch_rules rules;
+	struct ruling *ruling; /* the latest */
 	struct watch_book *book;
 	struct watch_log *log;
 	struct watch_probe *probe;
@@ -29,6 +37,32 @@ struct watch {
 	struct watch_metrics metrics;
 	struct http_server *metrics_server;
 };
+
+static void ruling_free(struct ruling *r)
+{
+	scope_done(&r->memory);
+	free(r);
+}
+
+static st ruling_new(struct scope *s, const struct watch_conf *conf, struct ruling **out)
+{
+	struct ruling *r = heap_alloc(sizeof *r);
+	scope_init(&r->memory, NULL);
+	st read = watch_rules_read(&r->memory, conf, &r->rules);
+	if (read.code != E_OK) {
+		st failed = fail(s, read.code, "%s", r->memory.message);
+		ruling_free(r);
+		return failed;
+	}
+	*out = r;
+	return OK;
+}
+
+static void take_ruling(struct watch *w, struct ruling *r)
+{
+	r->earlier = w->ruling;
+	w->ruling = r;
+}
 
 static void free_all(struct watch *w)
 {
@@ -43,6 +77,11 @@ static void free_all(struct watch *w)
 	watch_runner_end();
 	watch_book_free(w->book);
 	audit_close(w->audit);
+	while (w->ruling != NULL) {
+		struct ruling *earlier = w->ruling->earlier;
+		ruling_free(w->ruling);
+		w->ruling = earlier;
+	}
 	free(w);
 }
 
@@ -55,7 +94,7 @@ static void stop(void *state)
 
 static st open_server(struct scope *s, struct watch *w)
 {
-	w->http = (struct watch_http_state){ .conf = w->conf, .book = w->book };
+	w->http = (struct watch_http_state){ .book = w->book };
 	const struct http_settings settings = { .loops = 1,
 						.workers = 1,
 						.max_connections = MAX_CONNECTIONS,
@@ -70,18 +109,29 @@ static st open_server(struct scope *s, struct watch *w)
 	return http_server_start(s, w->server);
 }
 
+/* What can be wrong with rules, probes and outlets is found here; `out` is made of the rules. */
+static st check(struct scope *s, const struct watch_conf *conf, struct ruling **out)
+{
+	TRY(watch_send_check(s, conf));
+	TRY(watch_probe_check(s, conf));
+	return ruling_new(s, conf, out);
+}
+
 static st assemble(struct scope *s, struct watch *w)
 {
+	struct ruling *ruling;
 	const struct audit_settings audit = { .socket = w->conf->audit_socket,
 					      .anchor = w->conf->anchor,
 					      .component = "watch" };
-	TRY(watch_rules_read(s, w->conf, &w->rules));
-	w->book = watch_book_new(&w->rules, w->conf);
+	TRY(check(s, w->conf, &ruling));
+	take_ruling(w, ruling);
+	w->book = watch_book_new(&ruling->rules, w->conf);
 	TRY(watch_book_load(s, w->book));
 	TRY(audit_open(s, &audit, &w->audit));
 	TRY(daemon_record_start(s, w->audit));
-	TRY(watch_send_start(s, w->conf, w->book, &w->send));
-	TRY(watch_probe_start(s, w->conf, w->book, w->audit, &w->probe));
+	TRY(watch_parameters_record(s, w->audit, w->conf, &ruling->rules));
+	w->send = watch_send_start(w->conf, w->book);
+	w->probe = watch_probe_start(w->conf, w->book, w->audit, NULL);
 	TRY(open_server(s, w));
 	w->metrics = (struct watch_metrics){ .conf = w->conf, .book = w->book, .started = scope_now(s) };
 	TRY(watch_metrics_open(s, &w->metrics, &w->metrics_server));
@@ -105,6 +155,42 @@ static st start(struct scope *s, const void *conf, void **out_state)
 	return OK;
 }
 
+/* On record before it is in force; nothing of it is in force when anything is wrong with it. */
+static st take_over(struct scope *s, struct watch *w, const struct watch_conf *next)
+{
+	struct ruling *ruling;
+	TRY(watch_reload_check(s, w->conf, next));
+	TRY(watch_runner_check(s, next));
+	TRY(check(s, next, &ruling));
+	st recorded = watch_parameters_record(s, w->audit, next, &ruling->rules);
+	if (recorded.code != E_OK) {
+		ruling_free(ruling);
+		return recorded;
+	}
+	take_ruling(w, ruling);
+	watch_send_stop(w->send); /* what is gone raises nothing behind the book's back */
+	watch_probe_halt(w->probe);
+	watch_book_configure(w->book, &ruling->rules, next, scope_now(s));
+	w->send = watch_send_start(next, w->book);
+	w->probe = watch_probe_start(next, w->book, w->audit, w->probe);
+	w->conf = next;
+	return OK;
+}
+
+static st reload(struct scope *s, void *state, const void *conf)
+{
+	struct watch *w = state;
+	st taken = take_over(s, w, conf);
+	daemon_record_reload(w->audit, taken.code == E_OK);
+	return taken;
+}
+
+static const char *keeps(struct scope *s, const void *conf)
+{
+	(void)s;
+	return ((const struct watch_conf *)conf)->state;
+}
+
 static st before_fence(struct scope *s, const void *conf)
 {
 	return watch_runner_split(s, conf);
@@ -115,6 +201,8 @@ static const struct daemon watch_daemon = {
 	.summary = "reads the audit log, probes the services, and raises alerts",
 	.schema = &watch_conf_schema,
 	.start = start,
+	.reload = reload,
+	.keeps = keeps,
 	.stop = stop,
 	.before_fence = before_fence,
 	.may_connect_internet = true,

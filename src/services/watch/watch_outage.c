@@ -1,4 +1,5 @@
-/* How long each service was down: at once, and within a week (EN 319 401 REQ-7.9.3-07). */
+/* Significant incidents (EN 319 401 REQ-7.9.3-07): how long each service was down, at once and within a week, and of how many certificates the public is
+ * told something false. */
 #include "log.h"
 #include "moment.h"
 #include "watch_book_internal.h"
@@ -79,4 +80,46 @@ void watch_outage_seen(struct watch_book *b, const char *name, bool up, int64_t 
 		b->changed = true;
 	}
 	judge(b, service, at);
+}
+
+static bool is_probed(const struct watch_conf *conf, const char *service)
+{
+	const struct watch_probe_conf *item = conf->probes.item;
+	for (size_t i = 0; i < conf->probes.count; i++)
+		if (item[i].service != NULL && strcmp(item[i].service, service) == 0)
+			return true;
+	return false;
+}
+
+void watch_outage_end_unprobed(struct watch_book *b, int64_t at)
+{
+	for (size_t i = 0; i < b->services; i++) {
+		struct watch_service *service = &b->service[i];
+		if (!is_down(service) || is_probed(b->conf, service->name))
+			continue;
+		service->outage[service->count - 1].to = at;
+		b->changed = true;
+	}
+}
+
+/* ---- integrity ---- */
+
+void watch_integrity_take(struct watch_book *b, const struct audit_record *r, int64_t at)
+{
+	if (r->code != AUDIT_STATUS_COMPARED)
+		return;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	span ca;
+	int64_t differ, serials;
+	if (audit_field_text(&s, r, "ca", &ca).code != E_OK || audit_field_number(&s, r, "differ", &differ).code != E_OK ||
+	    audit_field_number(&s, r, "serials", &serials).code != E_OK)
+		return;
+	//= en319401#REQ-7.9.3-07 over 0.1 % of the users, or over 100
+	if (differ <= b->conf->integrity_count && differ <= serials * b->conf->integrity_share / 1000)
+		return;
+	watch_raise(b, "integrity-significant", scope_cstr(&s, ca),
+		    scope_printf(&s, "%lld of %lld certificates: %s", (long long)differ, (long long)serials,
+				 watch_rule_named(b->rules, "integrity-significant")->text),
+		    at);
 }

@@ -204,19 +204,42 @@ static st check(struct scope *s, const struct watch_probe_conf *probe)
 	return OK;
 }
 
-st watch_probe_start(struct scope *s, const struct watch_conf *conf, struct watch_book *book, struct audit *audit,
-		     struct watch_probe **out)
+st watch_probe_check(struct scope *s, const struct watch_conf *conf)
 {
 	const struct watch_probe_conf *item = conf->probes.item;
 	for (size_t i = 0; i < conf->probes.count; i++)
 		TRY(check(s, &item[i]));
+	return OK;
+}
+
+static void take_over(struct watch_probe *p, const struct watch_probe *before)
+{
+	const struct watch_probe_conf *now = p->conf->probes.item, *then = before->conf->probes.item;
+	for (size_t i = 0; i < p->conf->probes.count; i++)
+		for (size_t k = 0; k < before->conf->probes.count; k++)
+			if (strcmp(now[i].label, then[k].label) == 0)
+				p->state[i] = before->state[k];
+}
+
+void watch_probe_halt(struct watch_probe *p)
+{
+	pacer_stop(&p->pacer);
+}
+
+struct watch_probe *watch_probe_start(const struct watch_conf *conf, struct watch_book *book, struct audit *audit,
+				      struct watch_probe *before)
+{
 	struct watch_probe *p = heap_alloc(sizeof *p);
 	*p = (struct watch_probe){ .conf = conf, .book = book, .audit = audit };
 	p->state = heap_alloc((conf->probes.count + 1) * sizeof *p->state);
+	if (before != NULL) {
+		watch_probe_halt(before);
+		take_over(p, before);
+		watch_probe_stop(before);
+	}
 	pacer_init(&p->pacer);
 	pacer_start(&p->pacer, "probe", run, p);
-	*out = p;
-	return OK;
+	return p;
 }
 
 void watch_probe_stop(struct watch_probe *p)

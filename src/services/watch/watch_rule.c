@@ -58,6 +58,8 @@ static const struct watch_rule built_in[] = {
 	  10 * MINUTE, "daemons crash again and again" },
 	{ "log-changed", true, AUDIT_NOTICE, NAMES("log.changed", "log.key_changed"), NAMES(NULL), NAMES(NULL), NULL, NULL, 1,
 	  MOMENT_DAY, "how the audit log is kept was changed: see that this was meant" },
+	{ "watch-changed", true, AUDIT_NOTICE, NAMES("watch.changed"), NAMES(NULL), NAMES(NULL), NULL, NULL, 1, MOMENT_DAY,
+	  "what raises an alert, or where it goes, was changed: see that this was meant" },
 	{ "host-trouble", true, AUDIT_WARNING, NAMES("host.kernel", "host.gap"), NAMES(NULL), NAMES("host"), NULL, NULL, 1,
 	  MOMENT_DAY, "a host reports trouble with its hardware, or its journal could not be read" },
 	{ "malware", true, AUDIT_ALERT, NAMES("malware.found"), NAMES(NULL), NAMES("host"), NULL, NULL, 1, 0,
@@ -72,6 +74,9 @@ static const struct watch_rule built_in[] = {
 	{ "outage-significant", true, AUDIT_ALERT, NAMES(NULL), NAMES(NULL), NAMES("service"), NULL, NULL, 1, 0,
 	  "a service was down for so long that it is a significant incident (EN 319 401 REQ-7.9.3-07): open one with `chancery record add "
 	  "incident.opened`, the supervisory body is told within 24 hours" },
+	{ "integrity-significant", true, AUDIT_ALERT, NAMES(NULL), NAMES(NULL), NAMES("ca"), NULL, NULL, 1, 0,
+	  "the public was told a false status of so many certificates that it is a significant incident (EN 319 401 REQ-7.9.3-07): open one "
+	  "with `chancery record add incident.opened`, the supervisory body is told within 24 hours" },
 	{ "deadline-near", true, AUDIT_WARNING, NAMES(NULL), NAMES(NULL), NAMES(NULL), NULL, NULL, 1, 0,
 	  "a deadline ends soon: `chancery record list --open`" },
 	{ "deadline-missed", true, AUDIT_ALERT, NAMES(NULL), NAMES(NULL), NAMES(NULL), NULL, NULL, 1, 0,

@@ -18,7 +18,8 @@
 #define FAILED (-2)
 
 static struct {
-	int socket; /* of the daemon's end; -1: no command is configured */
+	const struct watch_conf *conf; /* that of the split */
+	int socket;                    /* of the daemon's end; -1: no command is configured */
 	pid_t pid;
 	pthread_mutex_t lock;
 } runner = { .socket = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -126,6 +127,7 @@ st watch_runner_split(struct scope *s, const struct watch_conf *conf)
 	TRY(check_commands(s, conf, &commands));
 	if (commands == 0)
 		return OK;
+	runner.conf = conf;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
 		return fail_errno(s, E_IO, "a socket for the commands of outlets");
 	runner.pid = fork();
@@ -151,10 +153,34 @@ static st explain(struct scope *s, int32_t ended)
 	return ended > 0 ? fail(s, E_IO, "it ended with exit code %d", ended) : fail(s, E_IO, "it could not be started");
 }
 
-st watch_runner_run(struct scope *s, size_t outlet, span input)
+/* The number of the outlet that had this command at the split; the number of outlets when none had. */
+static size_t find_command(const char *command)
+{
+	const struct watch_outlet_conf *outlet = runner.conf->outlets.item;
+	size_t i = 0;
+	while (i < runner.conf->outlets.count && (outlet[i].command == NULL || strcmp(outlet[i].command, command) != 0))
+		i++;
+	return i;
+}
+
+st watch_runner_check(struct scope *s, const struct watch_conf *conf)
+{
+	const struct watch_outlet_conf *outlet = conf->outlets.item;
+	for (size_t i = 0; i < conf->outlets.count; i++)
+		if (outlet[i].command != NULL &&
+		    (runner.conf == NULL || find_command(outlet[i].command) == runner.conf->outlets.count))
+			return fail(s, E_STATE,
+				    "[outlet %s] command = %s: which programs may be started is settled when chancery-watch "
+				    "starts: restart it",
+				    outlet[i].label, outlet[i].command);
+	return OK;
+}
+
+st watch_runner_run(struct scope *s, const char *command, span input)
 {
 	if (runner.socket < 0 || input.len > WATCH_RUNNER_INPUT_MAX)
 		return fail(s, E_BUG, "no command can be started for this");
+	size_t outlet = find_command(command);
 	struct order *order = scope_new(s, struct order);
 	size_t len = offsetof(struct order, input) + input.len;
 	int32_t ended;

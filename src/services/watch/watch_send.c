@@ -15,7 +15,6 @@
 
 struct outlet {
 	const struct watch_outlet_conf *conf;
-	size_t number; /* in the configuration */
 	enum audit_severity severity;
 	struct watch_book *book;
 	struct pacer pacer;
@@ -66,20 +65,20 @@ static st mail(struct scope *s, const struct watch_outlet_conf *conf, const stru
 	return client_mail(s, &letter);
 }
 
-static st tell(struct scope *s, const struct watch_outlet_conf *conf, size_t number, const struct watch_notice *n)
+static st tell(struct scope *s, const struct watch_outlet_conf *conf, const struct watch_notice *n)
 {
 	span json = watch_notice_json(s, n);
 	if (conf->command != NULL)
-		return watch_runner_run(s, number, json);
+		return watch_runner_run(s, conf->command, json);
 	return conf->url != NULL ? post(s, conf, json) : mail(s, conf, n);
 }
 
 /* ---- a thread for each outlet ---- */
 
+/* Always: it may have failed before a restart. */
 static void succeeded(struct outlet *o, int64_t now)
 {
-	if (o->failures > 0)
-		watch_book_clear(o->book, "outlet-failed", o->conf->label, "it takes alerts again", now);
+	watch_book_clear(o->book, "outlet-failed", o->conf->label, "it takes alerts again", now);
 	o->failures = 0;
 }
 
@@ -105,7 +104,7 @@ static int64_t send_next(struct outlet *o)
 	/* That an outlet fails is not for that outlet to tell. */
 	bool own = strcmp(n.alert.rule->name, "outlet-failed") == 0 && strcmp(n.alert.subject, o->conf->label) == 0;
 	if (n.alert.rule->severity >= o->severity && !own) {
-		if (tell(&s, o->conf, o->number, &n).code != E_OK)
+		if (tell(&s, o->conf, &n).code != E_OK)
 			return failed(o, &s);
 		succeeded(o, scope_now(&s));
 	}
@@ -133,24 +132,40 @@ static st check(struct scope *s, const struct watch_outlet_conf *conf)
 	return OK;
 }
 
-st watch_send_start(struct scope *s, const struct watch_conf *conf, struct watch_book *book, struct watch_send **out)
+st watch_send_check(struct scope *s, const struct watch_conf *conf)
 {
 	const struct watch_outlet_conf *item = conf->outlets.item;
+	if (conf->outlets.count > WATCH_OUTLETS_MAX)
+		return fail(s, E_CONFIG, "there are more than %d outlets", WATCH_OUTLETS_MAX);
 	for (size_t i = 0; i < conf->outlets.count; i++)
 		TRY(check(s, &item[i]));
+	return OK;
+}
+
+static enum audit_severity severity_of(const struct watch_outlet_conf *conf)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	enum audit_severity severity = AUDIT_INFO;
+	if (audit_severity_named(&s, conf->severity, &severity).code != E_OK)
+		log_die("[outlet %s] severity = %s was taken by the configuration", conf->label, conf->severity);
+	return severity;
+}
+
+struct watch_send *watch_send_start(const struct watch_conf *conf, struct watch_book *book)
+{
+	const struct watch_outlet_conf *item = conf->outlets.item;
 	struct watch_send *w = heap_alloc(sizeof *w);
 	*w = (struct watch_send){ .outlet = heap_alloc((conf->outlets.count + 1) * sizeof *w->outlet),
 				  .count = conf->outlets.count };
-	*out = w;
 	for (size_t i = 0; i < w->count; i++) {
 		struct outlet *o = &w->outlet[i];
-		*o = (struct outlet){ .conf = &item[i], .number = i, .book = book };
+		*o = (struct outlet){ .conf = &item[i], .severity = severity_of(&item[i]), .book = book };
 		pacer_init(&o->pacer);
-		TRY(audit_severity_named(s, item[i].severity, &o->severity));
 		(void)watch_book_sent(book, item[i].label);
 		pacer_start(&o->pacer, "tell an outlet", run, o);
 	}
-	return OK;
+	return w;
 }
 
 void watch_send_stop(struct watch_send *w)
@@ -181,7 +196,7 @@ span watch_send_try(struct scope *s, const struct watch_conf *conf, int64_t now)
 	(void)snprintf(n.alert.text, sizeof n.alert.text, "%s", trial.text);
 	json_t *all = json_array();
 	for (size_t i = 0; i < conf->outlets.count; i++) {
-		st told = tell(s, &item[i], i, &n);
+		st told = tell(s, &item[i], &n);
 		(void)json_array_append_new(all, json_pack("{s:s, s:b, s:s}", "outlet", item[i].label, "told",
 							   told.code == E_OK, "failure", told.code == E_OK ? "" : s->message));
 		scope_clear_error(s);

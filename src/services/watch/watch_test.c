@@ -16,6 +16,9 @@ struct mold {
 	char directory[64];
 };
 
+static struct watch_probe_conf probes[] = { { .label = "responder", .kind = "health", .service = "status" } };
+static struct watch_outlet_conf outlets[] = { { .label = "hook", .url = "http://127.0.0.1:1/" } };
+
 static void make_book(struct mold *m)
 {
 	watch_book_free(m->book);
@@ -28,7 +31,13 @@ static int setup(void **state)
 	scope_init(&m->s, NULL);
 	(void)snprintf(m->directory, sizeof m->directory, "/tmp/chancery-watch-XXXXXX");
 	assert_non_null(mkdtemp(m->directory));
-	m->conf = (struct watch_conf){ .state = m->directory, .outage_once = 20 * MINUTE, .outage_week = MOMENT_HOUR };
+	m->conf = (struct watch_conf){ .state = m->directory,
+				       .outage_once = 20 * MINUTE,
+				       .outage_week = MOMENT_HOUR,
+				       .integrity_count = 100,
+				       .integrity_share = 1,
+				       .probes = { probes, 1 },
+				       .outlets = { outlets, 1 } };
 	assert_ok(&m->s, watch_rules_read(&m->s, &m->conf, &m->rules));
 	make_book(m);
 	*state = m;
@@ -257,6 +266,142 @@ static void a_subject_is_cut_between_characters(void **state)
 	assert_true(rest.data[rest.len - 1] == 0xa9);
 }
 
+static void compared(struct mold *m, const char *ca, int64_t serials, int64_t differ)
+{
+	struct audit_event e;
+	audit_begin(&e, &m->s, AUDIT_STATUS_COMPARED);
+	audit_str(&e, "ca", ca);
+	audit_number(&e, "serials", serials);
+	audit_number(&e, "agree", serials - differ);
+	audit_number(&e, "differ", differ);
+	audit_number(&e, "unreachable", 0);
+	happens(m, &e, MOMENT_HOUR);
+}
+
+//= en319401#REQ-7.9.3-07 integrity of over 0.1 % of the users, or over 100
+static void a_false_status_of_so_many_is_a_significant_incident(void **state)
+{
+	struct mold *m = *state;
+	static const struct {
+		int64_t serials, differ;
+		bool significant;
+	} rows[] = { { 10, 0, false },      { 999, 1, true },        { 1000, 1, false },
+		     { 1999, 1, false },    { 1000, 2, true },       { 100000, 100, false },
+		     { 100000, 101, true }, { 1000000, 100, false }, { 1000000, 101, true } };
+	size_t expected = 0;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		compared(m, scope_printf(&m->s, "ca%zu", i), rows[i].serials, rows[i].differ);
+		expected += rows[i].significant;
+		assert_int_equal(told(m, "integrity-significant", true), expected);
+	}
+	compared(m, "ca1", 999, 0);
+	assert_int_equal(told(m, "integrity-significant", false), 0); /* a person closes it */
+}
+
+/* ---- another configuration ---- */
+
+/* The built-in rules with this one changed. */
+static void configure(struct mold *m, struct watch_conf *conf, struct watch_rule_conf *changed, int64_t at)
+{
+	struct watch_rules *rules = scope_new(&m->s, struct watch_rules);
+	conf->rules = (struct conf_group){ changed, changed != NULL };
+	assert_ok(&m->s, watch_rules_read(&m->s, conf, rules));
+	watch_book_configure(m->book, rules, conf, at);
+}
+
+static void what_was_counted_counts_under_another_threshold(void **state)
+{
+	struct mold *m = *state;
+	struct watch_conf next = m->conf;
+	struct watch_rule_conf five = { .label = "quorum-refused", .on = true, .threshold = 5 };
+	struct watch_rule_conf two = { .label = "quorum-refused", .on = true, .threshold = 2, .window = 2 * MINUTE };
+	int64_t t = 1000 * MOMENT_HOUR;
+	refused(m, "keyd/ca", "expired", t);
+	refused(m, "keyd/ca", "expired", t + MINUTE);
+	configure(m, &next, &five, t);
+	refused(m, "keyd/ca", "expired", t + 2 * MINUTE);
+	refused(m, "keyd/ca", "expired", t + 3 * MINUTE);
+	assert_int_equal(open_now(m), 0);
+	configure(m, &next, &two, t);
+	assert_int_equal(open_now(m), 0); /* a record opens an alert, not a configuration */
+	refused(m, "keyd/ca", "expired", t + 5 * MINUTE);
+	assert_int_equal(told(m, "quorum-refused", true), 1); /* with the newest of before, two minutes older */
+	configure(m, &next, &five, t);
+	assert_int_equal(open_now(m), 1);
+	watch_book_tick(m->book, t + 16 * MINUTE);
+	assert_int_equal(told(m, "quorum-refused", false), 1); /* closed by the rule as it is now */
+}
+
+static void counts_of_a_larger_threshold_keep_their_order(void **state)
+{
+	struct mold *m = *state;
+	struct watch_conf next = m->conf;
+	struct watch_rule_conf four = { .label = "quorum-refused", .on = true, .threshold = 4 };
+	int64_t t = 1000 * MOMENT_HOUR;
+	for (int i = 0; i < 5; i++) /* round the ring, never three within ten minutes */
+		refused(m, "keyd/ca", "expired", t + i * 6 * MINUTE);
+	assert_int_equal(open_now(m), 0);
+	configure(m, &next, &four, t);
+	refused(m, "keyd/ca", "expired", t + 25 * MINUTE); /* the fourth back is from minute 12 */
+	assert_int_equal(open_now(m), 0);
+	refused(m, "keyd/ca", "expired", t + 26 * MINUTE); /* 18 */
+	assert_int_equal(open_now(m), 1);
+}
+
+static void an_alert_that_nobody_could_close_any_more_is_closed(void **state)
+{
+	struct mold *m = *state;
+	struct watch_conf first = m->conf, next = m->conf;
+	const char *event = "token.lost";
+	struct watch_rule_conf own = { .label = "own", .on = true, .event = { &event, 1 }, .text = "a token is lost" };
+	int64_t t = 1000 * MOMENT_HOUR;
+	configure(m, &first, &own, t);
+	token(m, AUDIT_TOKEN_LOST, "issuing", t);
+	watch_book_raise(m->book, "probe-failed", "responder", "no answer", t);
+	watch_book_raise(m->book, "outlet-failed", "hook", "no answer", t);
+	assert_int_equal(open_now(m), 4);
+	next.probes.count = next.outlets.count = 0;
+	configure(m, &next, NULL, t + MINUTE);
+	assert_int_equal(open_now(m), 1);
+	assert_int_equal(told(m, "own", false) + told(m, "probe-failed", false) + told(m, "outlet-failed", false), 3);
+	assert_int_equal(told(m, "token-lost", false), 0);
+}
+
+static void an_outage_that_nobody_measures_any_more_has_ended(void **state)
+{
+	struct mold *m = *state;
+	struct watch_conf next = m->conf;
+	int64_t t = 1000 * MOMENT_HOUR;
+	watch_book_seen(m->book, "status", false, t);
+	next.probes.count = 0;
+	configure(m, &next, NULL, t + 10 * MINUTE);
+	next.probes.count = 1;
+	configure(m, &next, NULL, t + MOMENT_HOUR);
+	watch_book_seen(m->book, "status", false, t + MOMENT_HOUR);
+	watch_book_seen(m->book, "status", false, t + MOMENT_HOUR + 19 * MINUTE);
+	assert_int_equal(told(m, "outage-significant", true), 0);
+	watch_book_seen(m->book, "status", false, t + MOMENT_HOUR + 20 * MINUTE);
+	assert_int_equal(told(m, "outage-significant", true), 1);
+}
+
+static void no_notice_is_kept_for_an_outlet_that_is_gone(void **state)
+{
+	struct mold *m = *state;
+	struct watch_conf next = m->conf;
+	struct watch_notice n;
+	(void)watch_book_sent(m->book, "hook");
+	token(m, AUDIT_TOKEN_LOST, "issuing", MOMENT_HOUR);
+	assert_true(watch_book_unrecorded(m->book, &n));
+	watch_book_recorded(m->book, n.number);
+	assert_int_equal(told(m, "token-lost", true), 1); /* the hook has not had it */
+	next.outlets.count = 0;
+	configure(m, &next, NULL, MOMENT_HOUR);
+	token(m, AUDIT_TOKEN_OPENED, "issuing", 2 * MOMENT_HOUR);
+	while (watch_book_unrecorded(m->book, &n))
+		watch_book_recorded(m->book, n.number);
+	assert_int_equal(told(m, "token-lost", true) + told(m, "token-lost", false), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +417,12 @@ int main(void)
 		TEST(outages_are_summed_over_a_week),
 		TEST(more_than_can_be_kept_pushes_out_the_oldest_only),
 		TEST(a_subject_is_cut_between_characters),
+		TEST(a_false_status_of_so_many_is_a_significant_incident),
+		TEST(what_was_counted_counts_under_another_threshold),
+		TEST(counts_of_a_larger_threshold_keep_their_order),
+		TEST(an_alert_that_nobody_could_close_any_more_is_closed),
+		TEST(an_outage_that_nobody_measures_any_more_has_ended),
+		TEST(no_notice_is_kept_for_an_outlet_that_is_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
