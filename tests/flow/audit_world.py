@@ -51,16 +51,22 @@ def read_tile(log, kind, n, width):
         return f.read()
 
 
+def entries_of(bundle):
+    out = []
+    while bundle:
+        length = int.from_bytes(bundle[:2], "big")
+        out.append(bundle[2:2 + length])
+        assert len(out[-1]) == length
+        bundle = bundle[2 + length:]
+    return out
+
+
 def entries(log, size):
     out = []
     for n in range((size + 255) // 256):
         width = min(256, size - 256 * n)
-        bundle = read_tile(log, "entries", n, width)
-        for _ in range(width):
-            length = int.from_bytes(bundle[:2], "big")
-            out.append(bundle[2:2 + length])
-            assert len(out[-1]) == length
-            bundle = bundle[2 + length:]
+        out += entries_of(read_tile(log, "entries", n, width))[:width]
+    assert len(out) == size
     return out
 
 
