@@ -38,8 +38,10 @@ struct audit {
 	pthread_mutex_t lock;
 	struct waiting *first, **last;
 	bool leading;
+	struct waiting *sent; /* the frame under way, whose reply nobody reads yet */
 	/* The leader's own: */
 	struct wire_client *connection;
+	bool under_way; /* the frame was sent whole on this connection */
 	int64_t last_contact;
 	struct buf frame;
 	uint64_t run, n;           /* its records that are in the log, numbered without gap */
@@ -269,6 +271,25 @@ static st read_reply(struct scope *s, struct audit *a, struct waiting *batch, sp
 	return OK;
 }
 
+/* Numbers a batch and sends it, without waiting. */
+static void send_frame(struct audit *a, struct waiting *batch)
+{
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	number_batch(a, batch);
+	write_request(a, batch);
+	a->under_way =
+		a->connection != NULL && wire_send(&s, a->connection, AUDIT_KIND_APPEND, buf_span(&a->frame)).code == E_OK;
+}
+
+static st exchange(struct scope *s, struct audit *a, span *out_reply)
+{
+	bool under_way = a->under_way;
+	a->under_way = false;
+	return under_way ? wire_receive(s, a->connection, AUDIT_KIND_APPEND, out_reply)
+			 : wire_call(s, a->connection, AUDIT_KIND_APPEND, buf_span(&a->frame), out_reply);
+}
+
 /* The same ids may be sent again: auditd answers for a record it has with the index it has. */
 static st call_auditd(struct scope *s, struct audit *a, span *out_reply)
 {
@@ -279,7 +300,7 @@ static st call_auditd(struct scope *s, struct audit *a, span *out_reply)
 		if (a->connection == NULL)
 			status = wire_connect(s, a->socket, CALL_TIMEOUT_MS, &a->connection);
 		if (status.code == E_OK) {
-			status = wire_call(s, a->connection, AUDIT_KIND_APPEND, buf_span(&a->frame), out_reply);
+			status = exchange(s, a, out_reply);
 			if (!wire_dead(a->connection)) {
 				a->last_contact = moment_monotonic();
 				return status;
@@ -301,7 +322,6 @@ static void commit_to_auditd(struct audit *a, struct waiting *batch)
 	AUTO_SCOPE s;
 	scope_init(&s, NULL);
 	span reply;
-	write_request(a, batch);
 	st status = call_auditd(&s, a, &reply);
 	if (status.code == E_OK)
 		status = read_reply(&s, a, batch, reply);
@@ -335,6 +355,7 @@ static void commit_to_journal(struct audit *a, struct waiting *batch)
 	scope_init(&s, NULL);
 	span record[AUDIT_BATCH_MAX];
 	size_t count = 0;
+	number_batch(a, batch);
 	a->frame.len = 0;
 	size_t total = 0;
 	for (const struct waiting *w = batch; w != NULL; w = w->next)
@@ -379,17 +400,40 @@ static struct waiting *take_batch(struct audit *a)
 	return batch;
 }
 
-static void lead(struct audit *a)
+/* With the lock: the frame under way, or the next one, which then is. */
+static struct waiting *take_frame(struct audit *a)
 {
+	struct waiting *batch = a->sent != NULL ? a->sent : take_batch(a);
+	bool send = a->sent == NULL && a->local == NULL;
+	a->sent = NULL;
+	(void)pthread_mutex_unlock(&a->lock);
+	if (send)
+		send_frame(a, batch);
+	return batch;
+}
+
+/* With the lock: what came meanwhile goes to auditd at once, before a thread is woken that reads the reply. */
+static void send_next(struct audit *a)
+{
+	if (a->first == NULL || a->local != NULL || a->connection == NULL)
+		return;
 	struct waiting *batch = take_batch(a);
 	(void)pthread_mutex_unlock(&a->lock);
-	number_batch(a, batch);
+	send_frame(a, batch);
+	(void)pthread_mutex_lock(&a->lock);
+	a->sent = batch;
+}
+
+static void lead(struct audit *a)
+{
+	struct waiting *batch = take_frame(a);
 	if (a->local != NULL)
 		commit_to_journal(a, batch);
 	else
 		commit_to_auditd(a, batch);
 	count_batch(a, batch);
 	(void)pthread_mutex_lock(&a->lock);
+	send_next(a);
 	for (struct waiting *w = batch, *next; w != NULL; w = next) {
 		next = w->next; /* a done one belongs to its thread again */
 		w->done = true;
@@ -397,8 +441,8 @@ static void lead(struct audit *a)
 	}
 }
 
-/* Who finds nobody leading leads; the others sleep until a leader has settled their records, or until it is they who lead the next
- * frame. Each sleeps on a condition of its own, so that nobody is woken for the records of others. */
+/* Who finds nobody leading leads; the others sleep until a leader has settled their records, or until it is they who read the next
+ * reply. Each sleeps on a condition of its own, so that nobody is woken for the records of others. */
 static void wait_for(struct audit *a, struct waiting *first, struct waiting *last)
 {
 	(void)pthread_mutex_lock(&a->lock);
@@ -412,8 +456,9 @@ static void wait_for(struct audit *a, struct waiting *first, struct waiting *las
 		a->leading = true;
 		lead(a);
 		a->leading = false;
-		if (a->first != NULL)
-			(void)pthread_cond_signal(a->first->wake);
+		const struct waiting *next = a->sent != NULL ? a->sent : a->first;
+		if (next != NULL)
+			(void)pthread_cond_signal(next->wake);
 	}
 	(void)pthread_mutex_unlock(&a->lock);
 }

@@ -23,8 +23,10 @@ void wire_close(struct wire_client *c); /* NULL is fine */
 /* Send one request and wait for its reply (in the scope's memory). A failure reply becomes the failure of this call.
  * After E_UNAVAILABLE or E_IO the connection is dead: close it and connect anew. */
 st wire_call(struct scope *s, struct wire_client *c, uint16_t kind, span body, span *out_reply);
-/* Send without waiting for a reply (streams of parts); the other side must not answer this kind. */
+/* Send without waiting for a reply: parts of a stream, which the other side does not answer, or what wire_receive() takes the reply to. */
 st wire_send(struct scope *s, struct wire_client *c, uint16_t kind, span body);
+/* The reply to what was sent last, as wire_call() would give it. */
+st wire_receive(struct scope *s, struct wire_client *c, uint16_t kind, span *out_reply);
 /* True after a failure of the connection itself, as opposed to a refusal by the peer. */
 bool wire_dead(const struct wire_client *c);
 

@@ -83,9 +83,8 @@ st wire_send(struct scope *s, struct wire_client *c, uint16_t kind, span body)
 	return c->dead ? send_failed(s, c, sent) : OK;
 }
 
-st wire_call(struct scope *s, struct wire_client *c, uint16_t kind, span body, span *out_reply)
+st wire_receive(struct scope *s, struct wire_client *c, uint16_t kind, span *out_reply)
 {
-	TRY(wire_send(s, c, kind, body));
 	struct wire_frame frame;
 	c->dead = true; /* unless a whole reply arrives */
 	TRY(read_frame(s, c, &frame));
@@ -100,6 +99,12 @@ st wire_call(struct scope *s, struct wire_client *c, uint16_t kind, span body, s
 		*out_reply = scope_copy(s, frame.body);
 	wire_stream_consume(&c->stream, WIRE_REPLY_HEAD + frame.body_len);
 	return status;
+}
+
+st wire_call(struct scope *s, struct wire_client *c, uint16_t kind, span body, span *out_reply)
+{
+	TRY(wire_send(s, c, kind, body));
+	return wire_receive(s, c, kind, out_reply);
 }
 
 #define POOL_IDLE_MAX 64
