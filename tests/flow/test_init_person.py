@@ -153,9 +153,9 @@ def test_what_was_typed_is_in_no_core_dump(tmp_path, words):
     person = Person(*with_value(words, "--home", f"{tmp_path}/home"))
     person.answer("New PIN of token log, zone log: ", pin("log", "log"))
     person.wait_for("The same PIN again: ")
-    os.kill(person.pid, signal.SIGQUIT)
+    os.kill(person.pid, signal.SIGABRT)
     _, status = os.waitpid(person.pid, 0)
-    assert os.WTERMSIG(status) == signal.SIGQUIT and not os.WCOREDUMP(status)
+    assert os.WTERMSIG(status) == signal.SIGABRT and not os.WCOREDUMP(status)
 
 
 # ---- the founding, interrupted three times ----
