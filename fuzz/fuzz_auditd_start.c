@@ -26,24 +26,37 @@ static void close_tail(struct tail *tail, struct audit_log *log)
 	audit_log_close(log);
 }
 
+struct looking {
+	struct tail *tail;
+	uint64_t next;
+};
+
+static st look_at(struct scope *s, void *state, span leaf, const struct audit_hash *kept)
+{
+	struct looking *l = state;
+	struct audit_envelope envelope;
+	uint64_t index;
+	struct audit_hash hash = audit_leaf_hash(leaf);
+	check(audit_hash_equal(&hash, kept) && audit_envelope_read(s, leaf, &envelope).code == E_OK);
+	check(envelope.seq == l->next++ && tail_has(l->tail, envelope.record.id, &index));
+	return OK;
+}
+
 static void segment(struct scope *s, span file)
 {
 	struct audit_log *log;
 	AUTO_BUF leaf = { .cap = AUDIT_LEAF_MAX };
 	fuzz_file(SEGMENT, file);
-	struct tail *tail = open_tail(s, &log);
-	if (tail == NULL)
+	struct looking l = { .tail = open_tail(s, &log) };
+	if (l.tail == NULL)
 		check(s->message[0] != 0);
-	for (uint64_t i = 0; tail != NULL && i < tail_size(tail); i++) {
-		struct audit_envelope envelope;
-		uint64_t index;
+	else
+		check(tail_each(s, l.tail, 0, tail_size(l.tail), look_at, &l).code == E_OK);
+	for (uint64_t i = 0; l.tail != NULL && i < tail_size(l.tail); i++) {
 		buf_clear(&leaf);
-		check(tail_leaf(s, tail, i, &leaf).code == E_OK);
-		struct audit_hash hash = audit_leaf_hash(buf_span(&leaf)), kept = tail_hash(tail, i);
-		check(audit_hash_equal(&hash, &kept) && audit_envelope_read(s, buf_span(&leaf), &envelope).code == E_OK);
-		check(envelope.seq == i && tail_has(tail, envelope.record.id, &index));
+		check(tail_leaf(s, l.tail, i, &leaf).code == E_OK);
 	}
-	close_tail(tail, log);
+	close_tail(l.tail, log);
 }
 
 static void imported(struct scope *s, span file)

@@ -291,11 +291,24 @@ st segments_rotate(struct scope *s, struct segments *g, uint64_t next)
 	return create_segment(s, g, next);
 }
 
-st segments_read(struct scope *s, const struct segments *g, uint64_t index, uint64_t offset, uint32_t len, struct buf *out)
+static const struct segment *segment_of(const struct segments *g, uint64_t index)
 {
 	const struct segment *segment = g->oldest;
 	while (segment->next != NULL && segment->next->first <= index)
 		segment = segment->next;
+	return segment;
+}
+
+int segments_file(const struct segments *g, uint64_t index, uint64_t *out_next)
+{
+	const struct segment *segment = segment_of(g, index);
+	*out_next = segment->next != NULL ? segment->next->first : UINT64_MAX;
+	return segment->fd;
+}
+
+st segments_read(struct scope *s, const struct segments *g, uint64_t index, uint64_t offset, uint32_t len, struct buf *out)
+{
+	const struct segment *segment = segment_of(g, index);
 	if (!buf_reserve(out, len))
 		return fail(s, E_LIMIT, "no room for leaf %llu", (unsigned long long)index);
 	if (pread(segment->fd, out->data + out->len, len, (off_t)offset) != (ssize_t)len)

@@ -30,5 +30,7 @@ void segments_prepare(struct segments *g, uint64_t octets);
 /* Closes the active file, unless it is empty, and begins one at `next`. */
 st segments_rotate(struct scope *s, struct segments *g, uint64_t next);
 st segments_read(struct scope *s, const struct segments *g, uint64_t index, uint64_t offset, uint32_t len, struct buf *out);
+/* The file that has this leaf; *out_next is the first leaf of the one behind it. A closed one stays as it is until segments_trim(). */
+int segments_file(const struct segments *g, uint64_t index, uint64_t *out_next);
 /* Removes closed files whose leaves are all below this. */
 void segments_trim(struct segments *g, uint64_t below);

@@ -117,18 +117,16 @@ uint64_t signer_size(struct signer *g)
 
 /* ---- from the tail into files ---- */
 
+static st add_leaf(struct scope *s, void *tree, span leaf, const struct audit_hash *hash)
+{
+	return tree_add(s, tree, leaf, hash);
+}
+
 static st integrate(struct scope *s, struct signer *g, uint64_t *out_size, int64_t *out_taken)
 {
-	AUTO_BUF leaf;
-	buf_init(&leaf, AUDIT_LEAF_MAX);
 	*out_taken = moment_monotonic();
 	TRY(tail_rotate(s, g->tail, out_size));
-	for (uint64_t index = tree_size(g->tree); index < *out_size; index++) {
-		leaf.len = 0;
-		TRY(tail_leaf(s, g->tail, index, &leaf));
-		struct audit_hash hash = tail_hash(g->tail, index);
-		TRY(tree_add(s, g->tree, buf_span(&leaf), &hash));
-	}
+	TRY(tail_each(s, g->tail, tree_size(g->tree), *out_size, add_leaf, g->tree));
 	TRY(tree_flush(s, g->tree));
 	FAILPOINT("auditd.integrated");
 	tail_trim(g->tail, *out_size);

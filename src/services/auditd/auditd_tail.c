@@ -8,12 +8,16 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* So many records may wait for integration; more are refused, since memory holds 48 octets for each. */
 #define PENDING_MAX (1u << 20)
 /* One group: what a reader holds at once, and what one sync makes durable. */
 #define GROUP_BYTES_MAX ((size_t)4 << 20)
 #define ROOM_WORTH      ((uint64_t)16 << 10)
+/* What the integrator reads at once; a leaf has at most 64 KiB. */
+#define PIECE_LEAVES 256u
+#define PIECE_BYTES  ((size_t)1 << 20)
 /* More than twice the records that a group can hold. */
 #define GROUP_SLOTS (1u << 16)
 
@@ -414,13 +418,13 @@ void tail_was_unstamped(struct tail *t, int64_t us)
 
 /* ---- the integrator ---- */
 
-/* The next segment gets room for twice what this one has; where little is written, it is not worth a file. */
+/* The next segment gets room for a quarter more than what this one has; where little is written, it is not worth a file. */
 static uint64_t room_wanted(struct tail *t)
 {
 	(void)pthread_mutex_lock(&t->lock);
 	uint64_t written = t->written;
 	(void)pthread_mutex_unlock(&t->lock);
-	return written < ROOM_WORTH ? 0 : 2 * written;
+	return written < ROOM_WORTH ? 0 : written + written / 4;
 }
 
 st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size)
@@ -442,12 +446,59 @@ st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size)
 	return status;
 }
 
-struct audit_hash tail_hash(struct tail *t, uint64_t index)
+/* Neighbours in one file, read at once. */
+struct piece {
+	struct entry entry[PIECE_LEAVES];
+	size_t count;
+	int fd;
+};
+
+static void take_piece(struct tail *t, uint64_t from, uint64_t to, struct piece *out)
 {
+	uint64_t next;
 	(void)pthread_mutex_lock(&t->lock);
-	struct audit_hash hash = t->entry[index - t->base].hash;
+	out->fd = segments_file(&t->segments, from, &next);
+	uint64_t end = to < next ? to : next;
+	const struct entry *first = &t->entry[from - t->base];
+	out->count = 0;
+	while (out->count < end - from && out->count < PIECE_LEAVES) {
+		const struct entry *e = &first[out->count];
+		if (e->offset + e->len - first->offset > PIECE_BYTES)
+			break;
+		out->entry[out->count++] = *e;
+	}
 	(void)pthread_mutex_unlock(&t->lock);
-	return hash;
+}
+
+static st read_piece(struct scope *s, const struct piece *p, uint64_t from, struct buf *out)
+{
+	const struct entry *first = &p->entry[0], *last = &p->entry[p->count - 1];
+	size_t len = (size_t)(last->offset + last->len - first->offset);
+	out->len = 0;
+	if (!buf_reserve(out, len))
+		return fail(s, E_LIMIT, "no room for leaves from %llu on", (unsigned long long)from);
+	if (pread(p->fd, out->data, len, (off_t)first->offset) != (ssize_t)len)
+		return fail(s, E_IO, "leaves from %llu on cannot be read from the tail", (unsigned long long)from);
+	out->len = len;
+	return OK;
+}
+
+st tail_each(struct scope *s, struct tail *t, uint64_t from, uint64_t to,
+	     st (*each)(struct scope *s, void *state, span leaf, const struct audit_hash *hash), void *state)
+{
+	struct piece piece;
+	AUTO_BUF bytes;
+	buf_init(&bytes, PIECE_BYTES);
+	for (; from < to; from += piece.count) {
+		take_piece(t, from, to, &piece);
+		TRY(read_piece(s, &piece, from, &bytes));
+		for (size_t i = 0; i < piece.count; i++) {
+			const struct entry *e = &piece.entry[i];
+			span leaf = span_of(bytes.data + (e->offset - piece.entry[0].offset), e->len);
+			TRY(each(s, state, leaf, &e->hash));
+		}
+	}
+	return OK;
 }
 
 st tail_leaf(struct scope *s, struct tail *t, uint64_t index, struct buf *out)

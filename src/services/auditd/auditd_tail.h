@@ -77,7 +77,9 @@ void tail_was_unstamped(struct tail *t, int64_t us);
 /* ---- for the integrator, one thread ---- */
 /* Begin a new segment: all leaves below *out_size are in closed ones, which nobody writes to any more. */
 st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size);
-struct audit_hash tail_hash(struct tail *t, uint64_t index);
+/* Each leaf in [from, to), of closed segments while others append: it is read without the lock, so that nobody waits for it. */
+st tail_each(struct scope *s, struct tail *t, uint64_t from, uint64_t to,
+	     st (*each)(struct scope *s, void *state, span leaf, const struct audit_hash *hash), void *state);
 /* Any leaf of the tail into `out`. */
 st tail_leaf(struct scope *s, struct tail *t, uint64_t index, struct buf *out);
 /* These are durable elsewhere now: forget them and their segments. */

@@ -127,18 +127,16 @@ static inline void append(struct made *m, uint64_t from, size_t count, uint64_t 
 	append_of_class(m, from, count, expected, AUDIT_SYSTEM);
 }
 
+static inline st add_leaf(struct scope *s, void *tree, span leaf, const struct audit_hash *hash)
+{
+	return tree_add(s, tree, leaf, hash);
+}
+
 static inline void integrate(struct made *m)
 {
 	uint64_t size;
-	AUTO_BUF leaf;
-	buf_init(&leaf, AUDIT_LEAF_MAX);
 	assert_ok(&m->s, tail_rotate(&m->s, m->tail, &size));
-	for (uint64_t i = tree_size(m->tree); i < size; i++) {
-		leaf.len = 0;
-		assert_ok(&m->s, tail_leaf(&m->s, m->tail, i, &leaf));
-		struct audit_hash hash = tail_hash(m->tail, i);
-		assert_ok(&m->s, tree_add(&m->s, m->tree, buf_span(&leaf), &hash));
-	}
+	assert_ok(&m->s, tail_each(&m->s, m->tail, tree_size(m->tree), size, add_leaf, m->tree));
 	assert_ok(&m->s, tree_flush(&m->s, m->tree));
 	tail_trim(m->tail, size);
 	indexed_keep(m->indexed, m->log, size);
