@@ -486,7 +486,7 @@ static st read_piece(struct scope *s, const struct piece *p, uint64_t from, stru
 st tail_each(struct scope *s, struct tail *t, uint64_t from, uint64_t to,
 	     st (*each)(struct scope *s, void *state, span leaf, const struct audit_hash *hash), void *state)
 {
-	struct piece piece;
+	struct piece piece = { .count = 0 };
 	AUTO_BUF bytes;
 	buf_init(&bytes, PIECE_BYTES);
 	for (; from < to; from += piece.count) {
