@@ -1,8 +1,8 @@
 /*
  * auditd.h - the parts of auditd put together: configuration, what they share, and who does what.
  *
- * Connections (auditd_socket) hand records to the tail (auditd_tail), which makes them durable and numbers them. One thread
- * (auditd_sign) turns the tail into bundles and tiles (auditd_tree) and has the log-zone keyd sign checkpoints. Another
+ * One thread reads the records of all connections (auditd_socket) and hands them to the tail (auditd_tail), which makes them durable and
+ * numbers them. Another (auditd_sign) turns the tail into bundles and tiles (auditd_tree) and has the log-zone keyd sign checkpoints. Another
  * (auditd_stamp) has them time-stamped; nobody waits for it.
  */
 #pragma once
