@@ -1,11 +1,6 @@
-#include "wire_frame.h"
-#include "unit.h"
+#include "wire_unit.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 enum { TOGETHER = 1, ECHO = 2, PRIVATE = 3 };
 
@@ -61,7 +56,6 @@ static void close_session(struct wire_peer *peer)
 struct fixture {
 	struct scope s;
 	struct state state;
-	char directory[32];
 	char *path;
 	struct wire_server *server;
 };
@@ -75,12 +69,8 @@ static int set_up(void **state)
 	};
 	struct fixture *f = heap_alloc(sizeof *f);
 	scope_init(&f->s, NULL);
-	strcpy(f->directory, "/tmp/chancery-wire-XXXXXX");
-	if (mkdtemp(f->directory) == NULL)
-		return -1;
-	f->path = scope_printf(&f->s, "%s/sock", f->directory);
-	/* The failures provoked here are logged; keep the test's output readable. */
-	if (getenv("CHANCERY_TEST_LOG") == NULL && freopen("/dev/null", "w", stderr) == NULL)
+	f->path = wire_unit_place(&f->s);
+	if (f->path == NULL)
 		return -1;
 	struct wire_service service = { .routes = routes,
 					.route_count = sizeof routes / sizeof routes[0],
@@ -97,7 +87,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 	wire_server_stop(f->server, 1000);
-	(void)rmdir(f->directory);
+	wire_unit_remove(f->path);
 	scope_done(&f->s);
 	free(f);
 	return 0;
@@ -223,15 +213,6 @@ static void others_are_answered_while_requests_wait(void **state)
 
 /* ---- peers that do not behave ---- */
 
-static int raw_connect(const struct fixture *f)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	strcpy(address.sun_path, f->path);
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
-	return fd;
-}
-
 static size_t frame_into(uint8_t *out, uint16_t kind, const void *body, size_t len)
 {
 	static const uint8_t id[WIRE_ID_LEN] = { 1 };
@@ -263,7 +244,7 @@ static void a_frame_that_trickles_in_holds_nobody(void **state)
 	struct wire_client *other = connect_to(f);
 	uint8_t frame[100];
 	size_t len = frame_into(frame, TOGETHER, "slowly", 6);
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	for (int round = 0; round < 2; round++) {
 		for (size_t i = 0; i < len; i += 5) {
 			send_raw(fd, frame + i, len - i < 5 ? len - i : 5);
@@ -283,7 +264,7 @@ static void a_frame_that_does_not_end_is_given_up(void **state)
 	struct fixture *f = *state;
 	uint8_t frame[100], byte;
 	size_t len = frame_into(frame, TOGETHER, "body", 4);
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	send_raw(fd, frame, len);
 	expect_reply(fd, TOGETHER, 4);
 	send_raw(fd, frame, len - 1);
@@ -299,7 +280,7 @@ static void requests_sent_at_once_are_answered_in_order(void **state)
 	size_t len = frame_into(frames, TOGETHER, "1", 1);
 	len += frame_into(frames + len, TOGETHER, "22", 2);
 	len += frame_into(frames + len, ECHO, "333", 3);
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	for (int i = 0; i < 3; i++) {
 		send_raw(fd, frames, len);
 		expect_reply(fd, TOGETHER, 1);
@@ -331,7 +312,7 @@ static void who_does_not_take_replies_holds_nobody(void **state)
 	struct fixture *f = *state;
 	struct wire_client *other = connect_to(f);
 	pthread_t writer;
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	assert_int_equal(pthread_create(&writer, NULL, write_unread, &fd), 0);
 	for (int i = 0; i < 100; i++) {
 		asks(f, other, TOGETHER, "quickly");
@@ -349,7 +330,7 @@ static void what_is_no_request_ends_only_its_connection(void **state)
 	struct fixture *f = *state;
 	struct wire_client *other = connect_to(f);
 	uint8_t frame[100], answer_room[200];
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	send_raw(fd, frame, frame_into(frame, TOGETHER, "good", 4));
 	expect_reply(fd, TOGETHER, 4);
 	size_t len = frame_into(frame, 77, "bad", 3);

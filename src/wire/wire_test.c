@@ -1,5 +1,4 @@
-#include "wire_frame.h"
-#include "unit.h"
+#include "wire_unit.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -85,7 +84,6 @@ static const struct wire_route routes[] = {
 struct fixture {
 	struct scope s;
 	struct state state;
-	char directory[32];
 	char *path;
 	struct wire_server *server;
 };
@@ -104,12 +102,8 @@ static int set_up(void **state)
 {
 	struct fixture *f = heap_alloc(sizeof *f);
 	scope_init(&f->s, NULL);
-	strcpy(f->directory, "/tmp/chancery-wire-XXXXXX");
-	if (mkdtemp(f->directory) == NULL)
-		return -1;
-	f->path = scope_printf(&f->s, "%s/sock", f->directory);
-	/* The failures provoked here are logged; keep the test's output readable. */
-	if (getenv("CHANCERY_TEST_LOG") == NULL && freopen("/dev/null", "w", stderr) == NULL)
+	f->path = wire_unit_place(&f->s);
+	if (f->path == NULL)
 		return -1;
 	serve(f, 64);
 	*state = f;
@@ -120,26 +114,16 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 	wire_server_stop(f->server, 1000);
-	(void)rmdir(f->directory);
+	wire_unit_remove(f->path);
 	scope_done(&f->s);
 	free(f);
 	return 0;
 }
 
-static int raw_connect(const struct fixture *f)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	strcpy(address.sun_path, f->path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
-	return fd;
-}
-
 /* What the server does with these bytes: the code of its failure reply; the connection must be closed after it. */
 static enum code send_garbage(struct fixture *f, span bytes)
 {
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	(void)send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
 	(void)shutdown(fd, SHUT_WR);
 	struct wire_stream stream;
@@ -244,7 +228,7 @@ static void bytes_that_trickle_in_are_put_together(void **state)
 		(void)wire_frame_head(WIRE_REQUEST, ECHO, id, 3, at);
 		memcpy(at + WIRE_REQUEST_HEAD, i == 0 ? "abc" : "def", 3);
 	}
-	int fd = raw_connect(f);
+	int fd = wire_unit_connect(f->path);
 	for (size_t i = 0; i < sizeof frames; i++) {
 		assert_int_equal(send(fd, frames + i, 1, 0), 1);
 		if (i % 9 == 0)
