@@ -138,7 +138,8 @@ def chain_on(chain, digest):
 
 
 class Counted:
-    """Replays the calls of a status zone against its records."""
+    """Replays the calls of a status zone against its records: each is counted by one, offered for one that was never
+    acknowledged and so named by the gap after it, or lost with the process."""
 
     def __init__(self, log, zone, of_zone, died):
         self.records = log.of("ocsp.signed", "ocsp.gap", zone=zone)
@@ -146,7 +147,7 @@ class Counted:
         self.died = [d.time for d in died if d.name == f"keyd-{zone}"]
         self.life = self.at = 0
         self.total, self.chain = 0, bytes(32)
-        self.recorded = self.lost = self.gaps = 0
+        self.recorded = self.offered = self.lost = self.gaps = 0
 
     def take(self, count):
         """The next calls, from this life: what is on record was signed, but for the one a kill may have come before."""
@@ -187,7 +188,8 @@ class Counted:
         for call in left[offered:]:
             assert call.time is None or call.time >= ended - WINDOW - SLACK, f"not in the last seconds before the death at {ended}: {call}"
         self.total, self.chain = record["last_total"], bytes.fromhex(record["last_chain"])
-        self.lost += len(left) - offered
+        self.offered += offered
+        self.lost += max(0, len(left) - offered)
         self.gaps += 1
         self.life, self.at = now, 0
 

@@ -25,11 +25,18 @@ def put_old(site, count, event="service.stopped", fields='"reason":"asked to"', 
 
 
 def copy_of(log, to):
-    """Of a log that is being written: what is renamed meanwhile is not there under its other name any more."""
-    def copy(source, target):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(source, target)
-    shutil.copytree(log, to, ignore=shutil.ignore_patterns("*.new"), copy_function=copy)
+    """Of a log that is being written, at a moment: taken again when anything came, went or was signed meanwhile."""
+    def state():
+        return sorted(path for path in pathlib.Path(log).rglob("*") if path.suffix != ".new"), pathlib.Path(log, "checkpoint").read_bytes()
+
+    def taken():
+        shutil.rmtree(to, ignore_errors=True)
+        with contextlib.suppress(OSError, shutil.Error):
+            before = state()
+            shutil.copytree(log, to, ignore=shutil.ignore_patterns("*.new"))
+            return state() == before
+        return False
+    assert kc.wait_for(taken, 60), f"{log} never stood still"
 
 
 def named(text):

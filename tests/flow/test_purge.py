@@ -104,7 +104,7 @@ def test_what_two_persons_let_go_is_gone_everywhere_and_the_log_is_what_it_was(s
     with pytest.raises(Refused):
         site.execute(operation)
     code, answer = site.tool("purge", "--apply", log=saved)
-    assert code == 0 and answer["records removed"] == 0
+    assert code == 0 and answer["records removed"] == 0, answer
     other = pathlib.Path(site.auditd.directory, "other")
     copy_of(site.auditd.log, other)
     for bundle in (other / "tile" / "entries").glob("*"):
@@ -112,7 +112,7 @@ def test_what_two_persons_let_go_is_gone_everywhere_and_the_log_is_what_it_was(s
             shutil.copy(saved / "tile" / "entries" / bundle.name, bundle)
     assert site.empty(other) == []
     code, answer = site.tool("purge", "--apply", log=other)
-    assert code == 0 and answer["records removed"] == len(site.old) and site.empty(other) == site.old
+    assert code == 0 and answer["records removed"] == len(site.old) and site.empty(other) == site.old, answer
     # Nothing of it is written again by a start, and everybody who reads the log can.
     assert site.auditd.stop() == 0
     assert site.auditd.start()
