@@ -156,6 +156,7 @@ static void add(struct wire_gather *g, struct wire_connection *c, const struct w
 	if (g->count == WIRE_TOGETHER_MAX)
 		work(g);
 	size_t i = g->count++;
+	c->begun = 0;
 	c->gathered = true;
 	g->route = route;
 	g->connection[i] = c;

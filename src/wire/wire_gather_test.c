@@ -259,6 +259,25 @@ static void a_frame_that_trickles_in_holds_nobody(void **state)
 	wire_close(other);
 }
 
+/* The time of one that came in parts ends with it. */
+static void after_a_frame_in_parts_one_may_be_silent(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t frame[100];
+	size_t len = frame_into(frame, TOGETHER, "body", 4);
+	int fd = wire_unit_connect(f->path);
+	send_raw(fd, frame, len);
+	expect_reply(fd, TOGETHER, 4);
+	send_raw(fd, frame, len - 1);
+	(void)usleep(50000);
+	send_raw(fd, frame + len - 1, 1);
+	expect_reply(fd, TOGETHER, 4);
+	(void)usleep(3500000);
+	send_raw(fd, frame, len);
+	expect_reply(fd, TOGETHER, 4);
+	(void)close(fd);
+}
+
 static void a_frame_that_does_not_end_is_given_up(void **state)
 {
 	struct fixture *f = *state;
@@ -415,6 +434,7 @@ int main(void)
 		TEST(a_connection_may_ask_for_other_things_between),
 		TEST(others_are_answered_while_requests_wait),
 		TEST(a_frame_that_trickles_in_holds_nobody),
+		TEST(after_a_frame_in_parts_one_may_be_silent),
 		TEST(a_frame_that_does_not_end_is_given_up),
 		TEST(requests_sent_at_once_are_answered_in_order),
 		TEST(who_does_not_take_replies_holds_nobody),
