@@ -57,6 +57,15 @@ static bool same_directory(const char *a, const char *b)
 	return (size_t)(strrchr(b, '/') - b) == len && memcmp(a, b, len) == 0;
 }
 
+/* Tiles and bundles take turns, so the directory synced last is not enough to know. */
+static bool directory_is_synced(const struct tree *t, size_t i)
+{
+	for (size_t k = i; k-- > 0;)
+		if (same_directory(t->file[k].path, t->file[i].path))
+			return true;
+	return false;
+}
+
 static st sync_files(struct scope *s, struct tree *t)
 {
 	for (size_t i = 0; i < t->files; i++)
@@ -66,7 +75,7 @@ static st sync_files(struct scope *s, struct tree *t)
 		if (rename(t->file[i].beside, t->file[i].path) != 0)
 			return fail_errno(s, E_IO, "renaming to %s", t->file[i].path);
 	for (size_t i = 0; i < t->files; i++)
-		if (i == 0 || !same_directory(t->file[i - 1].path, t->file[i].path))
+		if (!directory_is_synced(t, i))
 			TRY(file_sync_directory_of(s, t->file[i].path));
 	forget_files(t);
 	return OK;
