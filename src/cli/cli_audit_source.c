@@ -33,18 +33,6 @@ st cli_audit_kept(struct scope *s, const struct cli *c, struct cli_audit_source 
 	return OK;
 }
 
-static st kept_in(struct scope *s, const char *folder, struct cli_audit_source *to)
-{
-	char **name;
-	size_t count = 0;
-	if (!file_exists(folder))
-		return OK;
-	TRY(file_list(s, folder, &name, &count));
-	for (size_t i = 0; i < count; i++)
-		TRY(add_anchor(s, to, scope_printf(s, "%s/%s", folder, name[i]), true));
-	return OK;
-}
-
 static st add_crl(struct scope *s, struct cli_audit_source *to, const char *path)
 {
 	if (to->crls == CLI_CRLS_MAX)
@@ -53,7 +41,13 @@ static st add_crl(struct scope *s, struct cli_audit_source *to, const char *path
 	return OK;
 }
 
-static st crls_in(struct scope *s, const char *folder, struct cli_audit_source *to)
+static st add_came_along(struct scope *s, struct cli_audit_source *to, const char *path)
+{
+	return add_anchor(s, to, path, true);
+}
+
+static st each_in(struct scope *s, const char *folder, struct cli_audit_source *to,
+		  st (*add)(struct scope *, struct cli_audit_source *, const char *))
 {
 	char **name;
 	size_t count = 0;
@@ -61,7 +55,7 @@ static st crls_in(struct scope *s, const char *folder, struct cli_audit_source *
 		return OK;
 	TRY(file_list(s, folder, &name, &count));
 	for (size_t i = 0; i < count; i++)
-		TRY(add_crl(s, to, scope_printf(s, "%s/%s", folder, name[i])));
+		TRY(add(s, to, scope_printf(s, "%s/%s", folder, name[i])));
 	return OK;
 }
 
@@ -78,8 +72,8 @@ static st find_in_folder(struct scope *s, const char *folder, struct cli_audit_s
 	out->stamp_anchor = if_there(scope_printf(s, "%s/stamp-anchor.pem", folder));
 	if (!file_exists(out->log))
 		return fail(s, E_NOTFOUND, "%s is no export: it has no log/; `chancery audit export` writes one", folder);
-	TRY(crls_in(s, scope_printf(s, "%s/crls", folder), out));
-	return kept_in(s, scope_printf(s, "%s/anchors", folder), out);
+	TRY(each_in(s, scope_printf(s, "%s/crls", folder), out, add_crl));
+	return each_in(s, scope_printf(s, "%s/anchors", folder), out, add_came_along);
 }
 
 static st find_here(struct scope *s, struct cli *c, struct cli_audit_source *out)
