@@ -115,7 +115,7 @@ class World:
     def __init__(self, key_type="ed25519", build=None, interval="100ms", max_age="60s", extra=""):
         self.build = build or kc.BUILD
         self.keyd = kc.Keyd(zone="log", extra="token = log", build=build)
-        self.directory = tempfile.mkdtemp(prefix="chancery-auditd-", dir="/tmp")
+        self.directory = tempfile.mkdtemp(prefix="chancery-auditd-")
         self.log = os.path.join(self.directory, "log")
         self.socket = os.path.join(self.directory, "auditd.sock")
         self.config = os.path.join(self.directory, "auditd.conf")

@@ -116,7 +116,7 @@ class World:
     """keyd with the keys `root`, `issuing` and `management`; a ca over them. Everything ends and goes with `remove`."""
 
     def __init__(self, extra="", environment=None, build=None, keyd_environment=None, audit=None):
-        self.directory = tempfile.mkdtemp(prefix="chancery-ca-", dir="/tmp")
+        self.directory = tempfile.mkdtemp(prefix="chancery-ca-")
         self.journal = os.path.join(self.directory, "journal")
         self.audit = audit or f"audit-journal = {self.journal}"
         self.socket_path = os.path.join(self.directory, "ca.sock")

@@ -209,7 +209,7 @@ class Keyd:
     """A keyd of its own with SoftHSM, in a directory that goes with it; its records in a local journal unless told otherwise."""
 
     def __init__(self, zone="test", audit=None, extra="", environment=None, prefix=(), build=None, module=None):
-        self.directory = tempfile.mkdtemp(prefix="chancery-keyd-", dir="/tmp")
+        self.directory = tempfile.mkdtemp(prefix="chancery-keyd-")
         self.socket_path = os.path.join(self.directory, "keyd.sock")
         self.journal = os.path.join(self.directory, "journal")
         self.config = os.path.join(self.directory, "keyd.conf")

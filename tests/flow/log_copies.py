@@ -52,7 +52,7 @@ class Log:
 
     def __init__(self, records, key=None, work=None):
         self.size, self.private, self.own = records, key or Key(), work is None
-        self.work = work or tempfile.mkdtemp(prefix="chancery-log-", dir="/tmp")
+        self.work = work or tempfile.mkdtemp(prefix="chancery-log-")
         self.directory, self.key = os.path.join(self.work, "log"), os.path.join(self.work, "log.vkey")
         write(self.key, self.private.text)
 

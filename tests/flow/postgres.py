@@ -10,7 +10,7 @@ HELPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 class Cluster:
     def __init__(self, standby_of=None, prepare=lambda directory: None):
-        self.parent = tempfile.mkdtemp(prefix="chancery-pg-", dir="/tmp")
+        self.parent = tempfile.mkdtemp(prefix="chancery-pg-")
         prepare(self.parent)
         os.chmod(self.parent, 0o755)
         self.directory = os.path.join(self.parent, "p")
