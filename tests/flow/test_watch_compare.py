@@ -22,7 +22,14 @@ class Compared(Installation):
         self.start()
 
     def round(self):
-        """One comparison of all CAs; {ca: record}, and the differences that it recorded."""
+        """One comparison of all CAs, again when the responder was too busy to answer; {ca: record}, and the differences that it recorded."""
+        for _ in range(3):
+            compared, differences = self.one_round()
+            if not any(record["unreachable"] for record in compared.values()):
+                break
+        return compared, differences
+
+    def one_round(self):
         compared, differences = (self.json("audit", "show", "--event", f"status.{word}") for word in ("compared", "mismatch"))
         self.check("alert", "compare")
         within(30, lambda: len(self.json("audit", "show", "--event", "status.compared")) == len(compared) + 2, pause=0.3)
@@ -109,7 +116,7 @@ def test_a_revocation_on_its_way_is_no_difference(provider, serials):
 def test_a_revoked_certificate_made_good_in_the_database_is_found(provider, serials):
     provider.in_database("UPDATE status SET state = 0 WHERE serial = ?", bytes.fromhex(serials[0]))
     compared, differences = provider.round()
-    assert [(d["serial"], d["database"], d["ocsp"]) for d in differences] == [(serials[0], "good", "revoked")]
+    assert [(d["serial"], d["database"], d["ocsp"]) for d in differences] == [(serials[0], "good", "revoked")], compared
     assert compared["issuing"]["differ"] == 1 and compared["management"]["differ"] == 0
     within(10, lambda: ("status-mismatch", "issuing") in provider.alerts())
     within(10, lambda: ("integrity-significant", "issuing") in provider.alerts(), pause=0.2)
