@@ -236,7 +236,7 @@ class World:
         """What the statements say to the database itself, past the ca; columns are parted by |."""
         if self.cluster:
             return self.cluster.sql(self.database, *statements)
-        return subprocess.run(["sqlite3", self.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(["sqlite3", "-cmd", ".timeout 10000", self.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
 
     def keep_database(self):
         """A copy of the database as an operator makes it, while the ca runs. For restore_database, and that without the ca."""

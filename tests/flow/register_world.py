@@ -123,7 +123,7 @@ class Site:
         return [r for r in found if event in (None, r["event"])]
 
     def sqlite(self, *statements):
-        return subprocess.run(["sqlite3", self.world.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(["sqlite3", "-cmd", ".timeout 10000", self.world.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
 
 
 APPEND, IMPORT = 1, 4
