@@ -238,6 +238,10 @@ class World:
             return self.cluster.sql(self.database, *statements)
         return subprocess.run(["sqlite3", "-cmd", ".timeout 10000", self.database, ";".join(statements)], check=True, capture_output=True, text=True).stdout
 
+    def octets(self, hexadecimal):
+        """As a literal of this database."""
+        return f"'\\x{hexadecimal}'" if self.cluster else f"x'{hexadecimal}'"
+
     def keep_database(self):
         """A copy of the database as an operator makes it, while the ca runs. For restore_database, and that without the ca."""
         path = os.path.join(self.directory, f"kept-{os.urandom(4).hex()}.db")

@@ -8,9 +8,10 @@ import keyd_client
 from postgres import Cluster
 
 LONG = os.environ.get("CHANCERY_LONG", "0") == "1"
-ON_BOTH = ("test_ca", "test_ca_keys", "test_ca_operations", "test_ca_push", "test_ca_records", "test_ca_several_vas")
+ON_BOTH = ("test_ca", "test_ca_keys", "test_ca_operations", "test_ca_push", "test_ca_records", "test_ca_several_vas",
+           "test_purge_issued")
 # What waits for seconds whatever the database is comes on PostgreSQL with CHANCERY_LONG=1.
-SHORT = {"test_ca", "test_ca_keys", "test_ca_operations", "test_ca_records", "test_store_migrate", "test_postgres", "test_kill", "test_demo"}
+SHORT = {"test_ca", "test_ca_keys", "test_ca_operations", "test_ca_records", "test_purge_issued", "test_store_migrate", "test_postgres", "test_kill", "test_demo"}
 LONG_ONLY = ("test_crls_are_at_most_one_a_second_and_numbers_rise", "test_no_audit_no_certificate_and_service_returns_with_it",
              "test_a_serial_that_keyd_took_with_it_is_closed_while_the_ca_runs")
 CAMPAIGNS = ("test_a_full_postgresql_refuses_before_it_has_anything_signed_and_service_resumes_with_room",)

@@ -55,7 +55,7 @@ class Issuing(Purging):
 
 
 @pytest.fixture(scope="module")
-def site():
+def site(database):
     with Issuing() as made:
         yield made
 
@@ -74,11 +74,11 @@ def test_what_was_let_go_is_named_with_its_operation_and_is_no_contradiction(sit
 
 def revoked_long_ago(site):
     """By the database's superuser: what the log may have had, and what it never had."""
-    site.world.sql(f"UPDATE status SET state = 1, revoked_at = 1420070400000000 WHERE serial = x'{site.serial['carol']}'")
+    site.world.sql(f"UPDATE status SET state = 1, revoked_at = 1420070400000000 WHERE serial = {site.world.octets(site.serial['carol'])}")
 
 
 def as_it_was(site):
-    site.world.sql(f"UPDATE status SET state = 0, revoked_at = 0 WHERE serial = x'{site.serial['carol']}'")
+    site.world.sql(f"UPDATE status SET state = 0, revoked_at = 0 WHERE serial = {site.world.octets(site.serial['carol'])}")
 
 
 def test_an_operation_explains_only_what_it_can_have_taken(site, tmp_path):
