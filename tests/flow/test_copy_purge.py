@@ -76,7 +76,7 @@ def test_the_copy_follows_when_the_operation_is_in_its_own_records(both):
     assert kc.wait_for(lambda: site.empty(copy.log) == site.old, 20)
     record, = purged(copy)
     assert record["event"] == "copy.purged" and record["log"] == aw.ORIGIN and record["proposal"] == site.operation.hash()
-    assert (record["records"], record["first"], record["last"]) == (len(site.old), site.old[0], site.old[-1])
+    assert (record["records"], record["from"], record["to"]) == (len(site.old), site.old[0], site.old[-1])
     code, report = site.tool("verify", log=copy.log)
     assert code == 2 and report["records removed"] == len(site.old) and not report.get("findings"), report
     # It goes on, and a start does nothing again.
@@ -179,7 +179,7 @@ def test_what_may_not_go_by_its_own_rules_stays_there_whatever_the_log_says(tmp_
         site.before = pathlib.Path(site.auditd.directory, "before")
         copy_of(site.auditd.log, site.before)
         size = site.auditd.status()["signed"]
-        fields = {"proposal": operation.hash(), "entry": site.register()["entries"], "records": 1, "first": young, "last": young}
+        fields = {"proposal": operation.hash(), "entry": site.register()["entries"], "records": 1, "from": young, "to": young}
         log = rewritten(site, tmp_path / "work", *envelopes(size, ("log.purged", fields)))
         copy = second_place(site, tmp_path / "place", key=log.private.text)
         try:

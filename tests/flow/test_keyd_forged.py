@@ -45,7 +45,7 @@ def restart(world):
 
 def told(world, count):
     until(lambda: len(world.records("operation.forged")) >= count)
-    return [(r["instance"], r["records"], r["first"], r["last"]) for r in world.records("operation.forged")]
+    return [(r["instance"], r["records"], r["from"], r["to"]) for r in world.records("operation.forged")]
 
 
 def executed(report):
@@ -102,7 +102,7 @@ def test_another_writer_does_not_do_better(world):
 
 def test_who_says_that_it_was_said_only_raises_the_alarm_himself(world):
     said = dict(component="keyd/ca", instance="keyd/ca", records=1, reason="x")
-    cp.put_record(world.audit.socket, "operation.forged", first=1, last=1 << 40, **said)
+    cp.put_record(world.audit.socket, "operation.forged", **{"from": 1, "to": 1 << 40}, **said)
     forged = forge(world, "nothing", 77)
     restart(world)
     world.activate()

@@ -82,7 +82,7 @@ def test_what_two_persons_let_go_is_gone_everywhere_and_the_log_is_what_it_was(s
     # On record before, by the very proposal.
     purged, = site.events("log.purged")
     assert purged["record"]["proposal"] == operation.hash() and purged["record"]["records"] == len(site.old)
-    assert (purged["record"]["first"], purged["record"]["last"]) == (site.old[0], site.old[-1])
+    assert (purged["record"]["from"], purged["record"]["to"]) == (site.old[0], site.old[-1])
     public = pathlib.Path(site.auditd.directory, "public")
     assert kc.wait_for(lambda: site.auditd.settled() and site.empty(public) == site.old, 20)
     assert roots_of(site).hex() == site.plan()["root"]
@@ -167,7 +167,7 @@ def test_that_auditd_began_is_believed_of_auditd_alone(site, tmp_path):
     """Two persons approved, auditd refused; a writer of records says that it was begun, and somebody with the files does it."""
     young = site.old[0] + 4
     refused, = [e["record"] for e in site.events("log.purge_refused") if f"record {young} is" in e["record"]["reason"]]
-    index = put_record(site.auditd.socket, "log.purged", proposal=refused["proposal"], entry=refused["entry"], records=1, first=young, last=young)
+    index = put_record(site.auditd.socket, "log.purged", proposal=refused["proposal"], entry=refused["entry"], records=1, **{"from": young, "to": young})
     assert site.auditd.settled()
     log = tmp_path / "log"
     copy_of(site.auditd.log, log)

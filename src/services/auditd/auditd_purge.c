@@ -88,8 +88,8 @@ static st record_purged(struct scope *s, struct purger *g)
 	audit_hex(&e, "proposal", SPAN_ARRAY(g->operation->proposal.hash));
 	audit_number(&e, "entry", (int64_t)g->entry);
 	audit_number(&e, "records", (int64_t)l->content);
-	audit_number(&e, "first", (int64_t)l->range[0].first);
-	audit_number(&e, "last", (int64_t)l->last);
+	audit_number(&e, "from", (int64_t)l->range[0].first);
+	audit_number(&e, "to", (int64_t)l->last);
 	return auditd_record(s, g->a, &e);
 }
 

@@ -117,8 +117,8 @@ static st record_purged(struct scope *s, struct copy *c, const struct purge *p, 
 	audit_hex(&e, "proposal", SPAN_ARRAY(p->operation.proposal.hash));
 	audit_number(&e, "entry", (int64_t)p->entry);
 	audit_number(&e, "records", (int64_t)extent->content);
-	audit_number(&e, "first", (int64_t)extent->range[0].first);
-	audit_number(&e, "last", (int64_t)extent->last);
+	audit_number(&e, "from", (int64_t)extent->range[0].first);
+	audit_number(&e, "to", (int64_t)extent->last);
 	TRY(audit_finish(s, &e));
 	return audit_commit(s, c->audit, &e, &ignored_index);
 }

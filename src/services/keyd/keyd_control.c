@@ -264,7 +264,7 @@ static st note_told(struct scope *s, struct keyd *d, const struct audit_envelope
 	int64_t last;
 	struct keyd_forged *f = &d->control->forged;
 	TRY(audit_field_text(s, &envelope->record, "instance", &instance));
-	TRY(audit_field_number(s, &envelope->record, "last", &last));
+	TRY(audit_field_number(s, &envelope->record, "to", &last));
 	if (span_is(instance, d->control->instance) && (uint64_t)last < envelope->seq && (uint64_t)last >= f->last)
 		f->records = 0;
 	return OK;
@@ -341,8 +341,8 @@ static void tell_forged(struct scope *s, struct keyd *d)
 	audit_begin(&e, s, AUDIT_OPERATION_FORGED);
 	audit_str(&e, "instance", d->control->instance);
 	audit_number(&e, "records", (int64_t)f->records);
-	audit_number(&e, "first", (int64_t)f->first);
-	audit_number(&e, "last", (int64_t)f->last);
+	audit_number(&e, "from", (int64_t)f->first);
+	audit_number(&e, "to", (int64_t)f->last);
 	audit_text(&e, "reason", span_str(f->why));
 	if (audit_finish(s, &e).code != E_OK)
 		log_failure(s, "recording that somebody writes operations in the name of this keyd");
