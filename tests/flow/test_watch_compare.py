@@ -63,10 +63,12 @@ class Compared(Installation):
         within(10, lambda: serial in self.crl().lower(), pause=0.2)
 
     def crl_file(self, serial):
-        """Of the va: the one with this serial on it."""
+        """Of the va: the newest that the ca has issued, with this serial on it; the ones before have gone, and none is on its way."""
         def there():
-            return [path for path in (self.home / "state" / "va" / "crls").glob("*") if path.is_file() and bytes.fromhex(serial) in path.read_bytes()]
-        within(10, lambda: len(there()) == 1)  # the one before goes when the new one is served
+            newest = self.database("SELECT max(number) FROM crl WHERE ca = (SELECT id FROM authority WHERE name = 'issuing')")[0][0]
+            paths = [path for path in (self.home / "state" / "va" / "crls").glob("issuing-*") if path.is_file()]
+            return paths if [path.name for path in paths] == [f"issuing-{newest}.crl"] and bytes.fromhex(serial) in paths[0].read_bytes() else []
+        within(10, there)
         return there()[0]
 
     def again(self, name):
