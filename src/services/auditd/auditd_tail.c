@@ -70,6 +70,8 @@ struct tail {
 	struct group_slot *slot;
 	uint64_t stamp;
 	struct metric_histogram groups;
+	/* The integrator's own: */
+	uint64_t room_made; /* octets, for the active segment */
 };
 
 /* ---- numbering and writing one group ---- */
@@ -418,13 +420,18 @@ void tail_was_unstamped(struct tail *t, int64_t us)
 
 /* ---- the integrator ---- */
 
-/* The next segment gets room for a quarter more than what this one has; where little is written, it is not worth a file. */
+/* The next segment gets room for a quarter more than what this one has, and half of what this one got at least, since load that ended comes
+ * back; where little is written, it is not worth a file. */
 static uint64_t room_wanted(struct tail *t)
 {
 	(void)pthread_mutex_lock(&t->lock);
 	uint64_t written = t->written;
 	(void)pthread_mutex_unlock(&t->lock);
-	return written < ROOM_WORTH ? 0 : written + written / 4;
+	if (written == 0)
+		return 0;
+	uint64_t more = written + written / 4, half = t->room_made / 2;
+	t->room_made = more > half ? more : half;
+	return t->room_made < ROOM_WORTH ? 0 : t->room_made;
 }
 
 st tail_rotate(struct scope *s, struct tail *t, uint64_t *out_size)

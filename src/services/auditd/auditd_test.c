@@ -381,6 +381,33 @@ static void room_that_is_not_used_yet_is_no_part_of_the_log(void **state)
 	assert_sound(m, 310, 0);
 }
 
+/* The octets of the active segment, room included. */
+static size_t size_of_segment(struct made *m, unsigned first)
+{
+	struct stat about;
+	assert_int_equal(stat(scope_printf(&m->s, "%s/tail/%020u", m->dir, first), &about), 0);
+	return (size_t)about.st_size;
+}
+
+static void load_that_ended_finds_room_when_it_comes_back(void **state)
+{
+	struct made *m = *state;
+	size_t end;
+	(void)with_room(m, &end);
+	size_t before = size_of_segment(m, 300);
+	integrate(m);
+	append(m, 305, 5, 305);
+	size_t then = size_of_segment(m, 305);
+	assert_true(then >= before / 2 && then < before);
+	for (unsigned first = 305; first < 345; first += 5) {
+		integrate(m);
+		append(m, first + 5, 5, first + 5);
+	}
+	assert_int_equal(size_of_segment(m, 345), written_of(m, scope_printf(&m->s, "%s/tail/%020d", m->dir, 345)));
+	(void)sign_checkpoint(m);
+	assert_sound(m, 345, 5);
+}
+
 static void what_an_unfinished_group_left_in_the_room_is_cut_off(void **state)
 {
 	struct made *m = *state;
@@ -684,6 +711,7 @@ int main(void)
 		TEST(a_segment_that_cannot_be_removed_is_no_gap_at_the_next_start),
 		TEST(a_segment_that_was_begun_and_not_finished_is_no_gap_at_the_next_start),
 		TEST(room_that_is_not_used_yet_is_no_part_of_the_log),
+		TEST(load_that_ended_finds_room_when_it_comes_back),
 		TEST(what_an_unfinished_group_left_in_the_room_is_cut_off),
 		TEST(zeroes_before_a_good_group_are_damage_and_no_room),
 		TEST(a_disk_without_room_for_the_next_segment_still_takes_records),
