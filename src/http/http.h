@@ -70,8 +70,9 @@ struct http_route {
 	bool spool;       /* the body is written to a file as it arrives (max_body still holds), for uploads of any size */
 	const char *role; /* for the service's own check and for OpenAPI; NULL: anybody */
 	st (*handle)(struct scope *s, const struct http_request *request, struct http_reply *reply);
-	/* In the place of `handle` on a worker, for work that is cheaper together (one frame to keyd, one wait for the disk): whoever
-	 * becomes free takes what waits for this route, and who comes alone is not kept waiting. */
+	/* In the place of `handle` on a worker, for work that is cheaper together (one frame to keyd, one wait for the disk): a free
+	 * worker takes an even share of all that are there (docs/decisions/0067). Up to as many as there are workers are taken alone
+	 * and at once; whoever waits for others to come with it waits 20 ms at most while a worker is free. */
 	void (*handle_all)(struct http_exchange *const *exchange, size_t count);
 	const char *summary; /* one line for OpenAPI */
 };

@@ -105,16 +105,25 @@ void http_problem(struct scope *s, struct http_reply *reply, int status, enum co
 struct http_worker;
 struct http_pool {
 	pthread_mutex_t lock;
-	struct http_connection *first, *last; /* waiting while no worker is idle */
+	struct http_connection *first, *last; /* waiting */
 	unsigned waiting, limit;
-	unsigned at_once; /* jobs of one route that a worker takes together */
+	unsigned at_once;   /* jobs of one route that a worker takes together */
+	unsigned under_way; /* jobs that workers have taken */
+	unsigned called;    /* workers that were woken and have not looked yet */
 	bool stopping;
+	bool watched;                       /* a loop looks after what waits, every HTTP_PATIENCE_MS */
+	bool hurried;                       /* nothing was taken for so long: the next to look takes less than a share, too */
+	uint64_t taken, taken_before;       /* how often something was taken, now and when the loop looked last */
 	struct http_worker *workers, *idle; /* idle: the one that ended last in front, its memory is still in the cache */
-	unsigned count;
+	unsigned count, workers_wanted;     /* started, of so many */
 };
+/* What waits for others to come with it waits twice as long at most. */
+#define HTTP_PATIENCE_MS 10
 st http_pool_start(struct scope *s, struct http_pool *pool, unsigned workers, unsigned limit, unsigned at_once);
 /* False when too many wait. */
 bool http_pool_put(struct http_pool *pool, struct http_connection *c);
+/* From the loop that watches, every HTTP_PATIENCE_MS: who waits since it looked last is taken now. True as long as somebody waits. */
+bool http_pool_look(struct http_pool *pool);
 /* What still waits is left undone; the workers end. Nothing to do for a pool that was not started. */
 void http_pool_stop(struct http_pool *pool);
 
@@ -134,6 +143,7 @@ struct http_loop {
 	struct evconnlistener *accepting[HTTP_LISTENERS_MAX];
 	struct event *tick;
 	struct event *wake;
+	struct event *patience; /* for http_pool_look */
 	int wake_fd;
 	pthread_t thread;
 	bool started;
@@ -148,6 +158,8 @@ struct http_loop {
 st http_loop_init(struct scope *s, struct http_loop *loop, struct http_server *server, size_t index);
 void *http_loop_run(void *loop);
 void http_loop_wake(struct http_loop *loop);
+/* From the loop's own thread: look after the workers that take several together, until nobody waits. */
+void http_loop_watch(struct http_loop *loop);
 void http_loop_hand_back(struct http_loop *loop, struct http_connection *c);
 void http_loop_free(struct http_loop *loop);
 

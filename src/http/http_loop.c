@@ -55,6 +55,22 @@ void http_loop_hand_back(struct http_loop *loop, struct http_connection *c)
 		http_loop_wake(loop);
 }
 
+void http_loop_watch(struct http_loop *loop)
+{
+	const struct timeval after = { .tv_usec = HTTP_PATIENCE_MS * 1000 };
+	if (event_add(loop->patience, &after) != 0)
+		log_die("a loop has no clock");
+}
+
+static void on_patience(evutil_socket_t fd, short what, void *argument)
+{
+	(void)fd;
+	(void)what;
+	struct http_loop *loop = argument;
+	if (http_pool_look(&loop->server->together))
+		http_loop_watch(loop);
+}
+
 static void stop_accepting(struct http_loop *loop)
 {
 	for (size_t i = 0; i < HTTP_LISTENERS_MAX; i++) {
@@ -153,7 +169,8 @@ st http_loop_init(struct scope *s, struct http_loop *loop, struct http_server *s
 		return fail_errno(s, E_IO, "eventfd");
 	loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
 	loop->tick = event_new(loop->base, -1, 0, on_tick, loop);
-	if (loop->wake == NULL || loop->tick == NULL || event_add(loop->wake, NULL) != 0)
+	loop->patience = event_new(loop->base, -1, 0, on_patience, loop);
+	if (loop->wake == NULL || loop->tick == NULL || loop->patience == NULL || event_add(loop->wake, NULL) != 0)
 		return fail(s, E_IO, "libevent gives no event");
 	set_tick(loop, TICK_STOPPING_MS);
 	return listen_on(s, loop, index);
@@ -180,6 +197,8 @@ void http_loop_free(struct http_loop *loop)
 		event_free(loop->wake);
 	if (loop->tick != NULL)
 		event_free(loop->tick);
+	if (loop->patience != NULL)
+		event_free(loop->patience);
 	if (loop->base != NULL)
 		event_base_free(loop->base);
 	fd_auto(&loop->wake_fd);
