@@ -179,14 +179,15 @@ class World:
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
     def settled(self):
-        """All that was acknowledged is under a checkpoint."""
+        """All that was acknowledged is under a checkpoint, in the file and, a moment later, by auditd's own word."""
         def done():
             try:
                 with open(os.path.join(self.log, "checkpoint")) as f:
                     size = int(f.read().splitlines()[1])
             except FileNotFoundError:
                 return False
-            return self.status()["size"] == size
+            status = self.status()
+            return (status["size"], status["signed"], status["waiting"]) == (size, size, 0)
         return kc.wait_for(done, 20)
 
     def status(self):
