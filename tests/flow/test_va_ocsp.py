@@ -367,6 +367,16 @@ def test_revocation_shows_at_once_while_many_ask(world):
         assert ocsp.load_der_ocsp_response(world.ocsp(request)[2]).certificate_status == REVOKED
 
 
+@pytest.mark.parametrize("serial", [0x80, 0xff01, 1 << 127, (1 << 151) + 7, 0x7f01])
+def test_revocation_shows_at_once_whatever_the_first_bit_of_the_serial(world, serial):
+    """As an INTEGER it has an octet 00 before a first bit that is set, in the feed it has none."""
+    certificate = world.issue(serial=serial)
+    for _ in range(2):  # the second answer is one that was kept
+        assert ask(world, certificate)[0].certificate_status == GOOD
+    world.revoke(certificate)
+    assert ask(world, certificate)[0].certificate_status == REVOKED
+
+
 def test_a_new_signer_takes_over_without_restart(world):
     certificate = world.issue()
     ask(world, certificate)

@@ -80,12 +80,12 @@ class Authority:
     def aki(issuer):
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
 
-    def issue(self, common_name, days=30, started=1, public_key=None, extensions=()):
+    def issue(self, common_name, days=30, started=1, public_key=None, extensions=(), serial=None):
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])).issuer_name(self.subject)
             .public_key(public_key or ec.generate_private_key(ec.SECP256R1()).public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now() - datetime.timedelta(days=started))
+            .serial_number(serial or x509.random_serial_number()).not_valid_before(now() - datetime.timedelta(days=started))
             .not_valid_after(now() + datetime.timedelta(days=days)).add_extension(self.aki(self), critical=False)
         )
         for extension, critical in extensions:

@@ -73,8 +73,9 @@ static uint64_t mix(uint64_t a, uint64_t b)
 
 /* Of the serial, not of the CertID: all forms of asking for one certificate (SHA-1, SHA-256) lie in one bucket, so a change of
  * status finds them. Seeded, so that nobody can choose serials that collide. */
-static uint64_t hash_of(const struct va_cache *cache, span serial)
+static uint64_t hash_of(const struct va_cache *cache, span integer)
 {
+	span serial = va_magnitude(integer);
 	uint64_t hash = cache->seed[0] ^ serial.len;
 	for (size_t i = 0; i < serial.len; i += 8) {
 		uint64_t word = 0;
@@ -179,7 +180,7 @@ void va_cache_drop(struct va_cache *cache, span serial)
 	shard->mark++;
 	struct va_answer **at = bucket_of(shard, hash);
 	while (*at != NULL) {
-		if (span_equal((*at)->serial, serial))
+		if (span_equal(va_magnitude((*at)->serial), va_magnitude(serial)))
 			remove_at(shard, at);
 		else
 			at = &(*at)->chain;

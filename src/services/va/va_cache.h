@@ -9,6 +9,14 @@
 #pragma once
 #include "scope.h"
 
+//= rfc6960#2.2 the serial in a CertID is an INTEGER (an octet 00 before a first bit that is set); feed and store have magnitudes
+static inline span va_magnitude(span integer)
+{
+	while (integer.len > 1 && integer.data[0] == 0)
+		integer = span_from(integer, 1);
+	return integer;
+}
+
 struct va_answer {
 	span cert_id;       /* the key, whole DER */
 	span serial;        /* INTEGER content octets, inside cert_id */
@@ -36,7 +44,7 @@ void va_cache_free(struct va_cache *cache);
 
 /* A reference, or NULL. */
 struct va_answer *va_cache_get(struct va_cache *cache, span cert_id, span serial, int64_t now);
-/* The status of this serial changed (or may have): forget what was signed before. */
+/* The status of this serial changed (or may have): forget what was signed before. A magnitude or an INTEGER's octets, as all serials here. */
 void va_cache_drop(struct va_cache *cache, span serial);
 /* The same for everything: another snapshot, another signer. */
 void va_cache_clear(struct va_cache *cache);

@@ -112,6 +112,35 @@ static void a_change_of_status_forgets_every_form_of_asking(void **state)
 	va_cache_free(cache);
 }
 
+/* The feed has 80 01, a CertID 00 80 01. */
+static void a_serial_with_its_first_bit_set_is_found_by_its_magnitude(void **state)
+{
+	(void)state;
+	AUTO_SCOPE s;
+	scope_init(&s, NULL);
+	struct va_cache *cache = va_cache_new(100);
+	uint8_t integer[] = { 0x30, 0x02, 0x00, 0x80, 0x01 };
+	span id = SPAN_ARRAY(integer), serial = span_from(id, 2), magnitude = span_from(id, 3);
+	struct va_flight *lead;
+	struct va_answer *got, *answer = va_answer_new(id, serial, span_str("good"));
+	answer->refresh_at = 1000;
+	assert_ok(&s, va_cache_join(&s, cache, id, serial, 0, &lead, &got));
+	va_cache_land(cache, lead, answer, true, E_OK);
+	va_answer_release(answer);
+	assert_int_equal(va_cache_count(cache), 1);
+	va_cache_drop(cache, magnitude);
+	assert_int_equal(va_cache_count(cache), 0);
+
+	answer = va_answer_new(id, serial, span_str("good"));
+	answer->refresh_at = 1000;
+	assert_ok(&s, va_cache_join(&s, cache, id, serial, 0, &lead, &got));
+	va_cache_drop(cache, magnitude); /* overtakes what is being signed */
+	va_cache_land(cache, lead, answer, true, E_OK);
+	va_answer_release(answer);
+	assert_int_equal(va_cache_count(cache), 0);
+	va_cache_free(cache);
+}
+
 static void an_answer_overtaken_by_a_change_of_status_is_not_kept(void **state)
 {
 	(void)state;
@@ -238,6 +267,7 @@ int main(void)
 		cmocka_unit_test(what_was_kept_since_the_miss_is_found_by_who_joins_or_would_lead),
 		cmocka_unit_test(an_answer_is_given_until_its_half_life),
 		cmocka_unit_test(a_change_of_status_forgets_every_form_of_asking),
+		cmocka_unit_test(a_serial_with_its_first_bit_set_is_found_by_its_magnitude),
 		cmocka_unit_test(an_answer_overtaken_by_a_change_of_status_is_not_kept),
 		cmocka_unit_test(the_cache_stays_within_its_bound_and_keeps_what_is_asked_for),
 		cmocka_unit_test(a_held_answer_outlives_the_cache),

@@ -36,14 +36,6 @@ struct answer {
 
 /* ---- status ---- */
 
-//= rfc6960#2.2 the serial in a CertID is an INTEGER; the store keeps magnitudes
-static span magnitude(span integer)
-{
-	while (integer.len > 1 && integer.data[0] == 0)
-		integer = span_from(integer, 1);
-	return integer;
-}
-
 /* Negative serials and zero were never issued by us (rfc5280#4.1.2.2). */
 static bool may_exist(span integer)
 {
@@ -56,7 +48,7 @@ static st look_up(struct scope *s, struct query *q, const struct va_ca *ca, cons
 	bool found = false;
 	struct va_status_item status = { 0 };
 	if (may_exist(id->serial))
-		TRY(va_store_status(s, q->va->store, ca->id, magnitude(id->serial), &found, &status));
+		TRY(va_store_status(s, q->va->store, ca->id, va_magnitude(id->serial), &found, &status));
 	struct pki_ocsp_single single = { .cert_id = id->whole, .status = PKI_OCSP_UNKNOWN, .this_update = q->now };
 	//= en319411-2#OVR-6.6.3-02 a certificate that was not issued is not "good"
 	q->unknown = q->unknown || !found;
