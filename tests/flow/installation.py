@@ -78,10 +78,11 @@ class Installation:
         return self
 
     def spy(self, *zones):
-        """The module of these zones reports every call, unbuffered, in its keyd's log before it is made."""
+        """The module of these zones reports every call, unbuffered, in its keyd's log before it is made; the signatures of a frame come one
+        after the other, as on a machine with one processor, so that its prints do not mix and the order is that of the records."""
         for zone in zones:
             path = self.conf(f"keyd-{zone}")
-            path.write_text(path.read_text().replace("module = " + SOFTHSM, f"module = {SPY}\ntoken-directory = ../state/keyd-{zone}/tokens"))
+            path.write_text(path.read_text().replace("module = " + SOFTHSM, f"signers = 1\nmodule = {SPY}\ntoken-directory = ../state/keyd-{zone}/tokens"))
             assert SPY in path.read_text()
         return {"PKCS11SPY": SOFTHSM}
 

@@ -58,7 +58,7 @@ static const struct conf_row head_rows[] = {
 	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
 	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
 	ROW(CONF_INTEGER, workers, "workers", .standard = "64", .min = 2, .max = 512, .help = "Requests worked on at once."),
-	ROW(CONF_INTEGER, signers, "signers", .standard = "6", .min = 1, .max = 256,
+	ROW(CONF_INTEGER, signers, "signers", .standard = "4", .min = 1, .max = 256,
 	    .help = "Threads that issue certificates, each up to 32 at once; more for an HSM on a network."),
 	ROW(CONF_INTEGER, feed_window, "feed-window", .standard = "100000", .min = 100, .max = 100000000,
 	    .help = "Feed items kept for vas after all have them; a va further behind gets a snapshot."),

@@ -3,6 +3,7 @@
  * it on record before the module does.
  */
 #include "keyd_control.h"
+#include "keyd_signers.h"
 #include "daemon.h"
 #include "file.h"
 #include "log.h"
@@ -140,6 +141,7 @@ static st open_all(struct scope *s, struct keyd *d)
 	keyd_control_look(d);
 	keyd_use_begin(d);
 	(void)keyd_recorder_start(d);
+	TRY(signers_start(s, (unsigned)d->conf->signers, &d->signers));
 	keyd_watch_tokens(d);
 	look_for_keys(s, d);
 	return serve(s, d);
@@ -162,6 +164,7 @@ static void stop(void *state)
 	struct keyd *d = state;
 	if (d->server != NULL)
 		wire_server_stop(d->server, STOP_GRACE_MS);
+	signers_stop(d->signers);
 	if (d->recorder != NULL)
 		keyd_recorder_stop(d->recorder);
 	keyd_control_stop(d);

@@ -40,6 +40,7 @@ struct keyd_conf {
 	const char *socket;
 	const char *socket_group;
 	int64_t connections;
+	int64_t signers;
 	struct conf_list administrators;
 	const char *audit_socket;
 	const char *audit_journal;
@@ -138,6 +139,7 @@ struct keyd_planned {
 
 struct keyd_recorder;
 struct keyd_control;
+struct signers;
 struct wire_server;
 
 struct keyd {
@@ -145,6 +147,7 @@ struct keyd {
 	struct hsm *hsm;
 	struct audit *audit;
 	struct keyd_recorder *recorder;
+	struct signers *signers;
 	struct keyd_control *control; /* NULL: no operations with quorum */
 	struct wire_server *server;
 	pthread_rwlock_t registry; /* of the two lists; keys stay where they are until the end */

@@ -1,4 +1,5 @@
 #include "keyd.h"
+#include "keyd_signers.h"
 #include "file.h"
 #include "text.h"
 #include <stdlib.h>
@@ -32,6 +33,10 @@ static const struct conf_row head_rows[] = {
 		 .help = "Group that may connect; without one only this uid and root can."),
 	CONF_ROW(CONF_INTEGER, struct keyd_conf, connections, "connections", .standard = "64", .min = 1, .max = 4096,
 		 .help = "Most connections at once."),
+	CONF_ROW(
+		CONF_INTEGER, struct keyd_conf, signers, "signers", .standard = "0", .max = SIGNERS_MAX,
+		.help = "Threads that make the signatures of a frame, each bound to a processor. 0: one for each processor that keyd may use. 1: none; "
+			"the thread of each connection signs what it was asked for, one after the other."),
 	CONF_ROW(CONF_LIST, struct keyd_conf, administrators, "administrator", .standard = "",
 		 .help = "Uid, beside this one and root, that may make tokens and keys.", .clause = "EN 319 401 REQ-7.4"),
 	CONF_ROW(CONF_PATH, struct keyd_conf, audit_socket, "audit-socket", .access = CONF_CONNECTS, .standard = "",
@@ -230,6 +235,7 @@ st keyd_conf_compare(struct scope *s, const struct keyd_conf *now, const struct 
 		{ "socket", same_text(now->socket, next->socket) },
 		{ "socket-group", same_text(now->socket_group, next->socket_group) },
 		{ "connections", now->connections == next->connections },
+		{ "signers", now->signers == next->signers },
 		{ "audit-socket", same_text(now->audit_socket, next->audit_socket) },
 		{ "audit-journal", same_text(now->audit_journal, next->audit_journal) },
 		{ "founding", same_text(now->founding, next->founding) },

@@ -3,6 +3,7 @@
  * for all items of a frame together: one wait for the disk.
  */
 #include "keyd.h"
+#include "keyd_signers.h"
 #include "failpoint.h"
 #include "log.h"
 #include "text.h"
@@ -23,6 +24,10 @@ struct signing {
 	uint8_t digest_room[DIGEST_MAX];
 	struct audit_event event;
 	struct key_sign_outcome *outcome;
+	/* Of who makes the signature: */
+	struct scope aside;
+	span signature;
+	st made;
 };
 
 static void describe_certificate(struct audit_event *e, const struct signing *g)
@@ -233,9 +238,38 @@ static st record_all(struct scope *s, struct keyd *d, const struct signing *g, s
 
 static void end(struct signing *g)
 {
+	scope_done(&g->aside);
 	audit_event_free(&g->event);
 	if (g->begun)
 		keyd_life_end(g->key);
+}
+
+struct frame {
+	struct keyd *d;
+	struct signing *item;
+};
+
+/* By any of the threads that sign. */
+static void make_signature(void *state, size_t i)
+{
+	const struct frame *frame = state;
+	struct signing *g = &frame->item[i];
+	if (g->outcome->code != E_OK)
+		return;
+	scope_init(&g->aside, NULL);
+	memcpy(g->aside.id, g->item->tx.data, sizeof g->aside.id);
+	g->made = keyd_token_sign(&g->aside, frame->d, g->key, g->item->purpose, g->hsm, g->item->algorithm, g->digest,
+				  &g->signature);
+}
+
+/* Nothing that should be on record and is not gets any further. */
+static void refuse_unrecorded(struct scope *s, struct keyd *d, struct signing *g, size_t count, st recorded)
+{
+	const char *why = scope_printf(s, "%s", s->message);
+	scope_clear_error(s);
+	for (size_t i = 0; i < count; i++)
+		if (has_record(&g[i]))
+			refuse(s, d, &g[i], fail(s, recorded.code, "%s", why));
 }
 
 /* None is signed before all that are going to be are on record. */
@@ -243,18 +277,17 @@ static void end(struct signing *g)
 static void record_and_sign(struct scope *s, struct keyd *d, struct signing *g, size_t count)
 {
 	st recorded = record_all(s, d, g, count);
-	const char *why = scope_printf(s, "%s", s->message);
-	scope_clear_error(s);
+	if (recorded.code != E_OK)
+		refuse_unrecorded(s, d, g, count, recorded);
 	FAILPOINT("keyd.recorded");
+	signers_each(d->signers, count, make_signature, &(struct frame){ d, g });
 	for (size_t i = 0; i < count; i++) {
 		if (g[i].outcome->code != E_OK)
 			continue;
-		st status = recorded.code != E_OK && g[i].row->describe != NULL
-				    ? fail(s, recorded.code, "%s", why)
-				    : keyd_token_sign(s, d, g[i].key, g[i].item->purpose, g[i].hsm, g[i].item->algorithm,
-						      g[i].digest, &g[i].outcome->value);
-		if (status.code != E_OK)
-			refuse(s, d, &g[i], status);
+		if (g[i].made.code == E_OK)
+			g[i].outcome->value = scope_copy(s, g[i].signature);
+		else
+			refuse(s, d, &g[i], fail_told(s, g[i].made.code, span_str(g[i].aside.message)));
 	}
 	FAILPOINT("keyd.signed");
 }

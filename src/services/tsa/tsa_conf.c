@@ -51,7 +51,7 @@ static const struct conf_row rows[] = {
 	    .help = "Threads that read and write connections."),
 	ROW(CONF_ADDRESS, metrics_listen, "metrics-listen", .standard = "",
 	    .help = "Where GET /metrics is answered (Prometheus), ADDRESS:PORT or unix:/path; never where the public comes in. Left out: nowhere."),
-	ROW(CONF_INTEGER, workers, "workers", .standard = "6", .min = 1, .max = 512,
+	ROW(CONF_INTEGER, workers, "workers", .standard = "4", .min = 1, .max = 512,
 	    .help = "Threads that have tokens signed, each up to 32 at once; more for an HSM on a network."),
 	ROW(CONF_INTEGER, queue, "queue", .standard = "0", .max = 1000000,
 	    .help = "Requests that wait for a worker; more are rejected with systemFailure at once. 0: 2048 for each.",
