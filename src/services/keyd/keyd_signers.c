@@ -4,6 +4,8 @@
  */
 #include "keyd_signers.h"
 #include "log.h"
+#include "moment.h"
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -16,6 +18,8 @@
 #define SLEPT_ALL    1024u
 #define SLEPT_WEIGHT 16u
 #define SLEPT_MOSTLY (SLEPT_ALL / 2)
+/* A frame that waits longer than so is made by who waits for it: the threads may hang in another token. */
+#define PATIENCE (MOMENT_SECOND / 10)
 
 /* On the stack of who waits for it. */
 struct batch {
@@ -144,14 +148,25 @@ static void wake(struct signer *taken)
 	}
 }
 
-static void work_along(struct signers *all, struct batch *b)
+/* As long as what is made mostly sleeps, or until everything is begun. */
+static void work_along(struct signers *all, struct batch *b, bool whatever)
 {
-	if (all->slept <= SLEPT_MOSTLY)
+	if (!whatever && all->slept <= SLEPT_MOSTLY)
 		return;
 	(void)pthread_mutex_lock(&all->lock);
-	while (b->next < b->count && all->slept > SLEPT_MOSTLY)
+	while (b->next < b->count && (whatever || all->slept > SLEPT_MOSTLY))
 		make_next(all, b);
 	(void)pthread_mutex_unlock(&all->lock);
+}
+
+static bool done_in_time(struct batch *b)
+{
+	int64_t until = moment_monotonic() + PATIENCE;
+	struct timespec at = { .tv_sec = until / MOMENT_SECOND, .tv_nsec = until % MOMENT_SECOND * 1000 };
+	int waited;
+	while ((waited = sem_clockwait(&b->done, CLOCK_MONOTONIC, &at)) != 0 && errno == EINTR)
+		;
+	return waited == 0;
 }
 
 void signers_each(struct signers *all, size_t count, void (*make)(void *state, size_t i), void *state)
@@ -170,8 +185,11 @@ void signers_each(struct signers *all, size_t count, void (*make)(void *state, s
 	struct signer *idle = take_idle(all, count);
 	(void)pthread_mutex_unlock(&all->lock);
 	wake(idle);
-	work_along(all, &b);
-	await(&b.done);
+	work_along(all, &b, false);
+	if (!done_in_time(&b)) {
+		work_along(all, &b, true);
+		await(&b.done);
+	}
 	(void)sem_destroy(&b.done);
 }
 
@@ -197,7 +215,7 @@ static st start_all(struct scope *s, struct signers *all, unsigned wanted, const
 {
 	for (size_t i = 0; all->count < wanted; i = (i + 1) % CPU_SETSIZE)
 		if (CPU_ISSET(i, allowed) && !start_one(all, i))
-			return fail_errno(s, E_IO, "only %u of %u threads that sign could be started", all->count, wanted);
+			return fail(s, E_IO, "only %u of %u threads that sign could be started", all->count, wanted);
 	return OK;
 }
 

@@ -16,5 +16,6 @@ st signers_start(struct scope *s, unsigned wanted, struct signers **out);
 void signers_stop(struct signers *all);
 /* Calls make(state, i) once for each i in [0, count), several at once and in no order, and returns when all have returned: what `make` wrote
  * is there then. A single one is made by the caller himself, who need not wait to be woken. While what is made mostly waits (a token
- * at the end of a network), callers work along, so that as much is under way as there are callers and threads. */
+ * at the end of a network), callers work along, so that as much is under way as there are callers and threads; and so does a caller that has
+ * waited for a tenth of a second, since the threads may all hang in one token and he have asked for another. */
 void signers_each(struct signers *all, size_t count, void (*make)(void *state, size_t i), void *state);

@@ -210,8 +210,39 @@ static void as_many_as_are_wanted_make_something_at_once(void **state)
 
 static void *ask_for_what_hangs(void *state)
 {
-	signers_each(all, 2, make_with_others, state);
+	signers_each(all, ITEMS, make, state);
 	return NULL;
+}
+
+/* All threads, and who asked, are in `make` until the lock is given back. */
+static pthread_t let_all_hang(struct made *m)
+{
+	pthread_t caller;
+	(void)pthread_mutex_lock(&m->lock);
+	assert_int_equal(pthread_create(&caller, NULL, ask_for_what_hangs, m), 0);
+	(void)usleep(300000);
+	return caller;
+}
+
+static void assert_all_were_made(struct made *m, pthread_t caller)
+{
+	(void)pthread_mutex_unlock(&m->lock);
+	assert_int_equal(pthread_join(caller, NULL), 0);
+	for (size_t i = 0; i < ITEMS; i++)
+		assert_int_equal(m->times[i], 1);
+}
+
+static void while_one_token_hangs_others_sign(void **state)
+{
+	(void)state;
+	if (!several_processors())
+		skip();
+	struct made hung = made_of(), other = made_of();
+	pthread_t caller = let_all_hang(&hung);
+	signers_each(all, ITEMS, make, &other);
+	for (size_t i = 0; i < ITEMS; i++)
+		assert_true(other.times[i] == 1 && pthread_equal(other.by[i], pthread_self()));
+	assert_all_were_made(&hung, caller);
 }
 
 /* The module hangs: whoever stops the daemon does not wait for it. */
@@ -221,14 +252,9 @@ static void what_hangs_keeps_nobody_from_stopping(void **state)
 	if (!several_processors())
 		skip();
 	struct made m = made_of();
-	pthread_t caller;
-	(void)pthread_mutex_lock(&m.lock); /* holds them in `make` */
-	assert_int_equal(pthread_create(&caller, NULL, ask_for_what_hangs, &m), 0);
-	(void)usleep(100000);
-	signers_stop(all); /* left as it is */
-	(void)pthread_mutex_unlock(&m.lock);
-	assert_int_equal(pthread_join(caller, NULL), 0);
-	assert_true(m.times[0] == 1 && m.times[1] == 1);
+	pthread_t caller = let_all_hang(&m);
+	signers_stop(all); /* left as they are */
+	assert_all_were_made(&m, caller);
 	(void)usleep(100000);
 	signers_stop(all);
 	assert_ok(&s, signers_start(&s, 0, &all));
@@ -244,6 +270,7 @@ int main(void)
 		cmocka_unit_test(with_one_processor_everybody_works_for_himself),
 		cmocka_unit_test(with_one_wanted_everybody_works_for_himself),
 		cmocka_unit_test(as_many_as_are_wanted_make_something_at_once),
+		cmocka_unit_test(while_one_token_hangs_others_sign),
 		cmocka_unit_test(what_hangs_keeps_nobody_from_stopping),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
