@@ -271,14 +271,16 @@ class World:
         self.states = self.listed()
         self.answers = for_each(lambda serial, client: client.status(client.certificates[serial]), self.held())
         self.calls_before = {zone: len(calls_in(self.lives_of(zone))) for zone in self.zones}
-        time.sleep(2.5)
-        within(30, self.nothing_is_open, 1)
-        self.lives = {zone: self.lives_of(zone) for zone in self.zones}
+        within(90, self.has_settled, 0)
 
-    def nothing_is_open(self):
-        """The ca closes what it could not store some seconds after it signed it."""
+    def has_settled(self):
+        """The ca closes what it could not store some seconds after it signed it; and chancery-watch asks the responder now and then,
+        which gets its record within two seconds."""
+        answers = self.provider.log_text("keyd-status").count("C_Sign")
+        time.sleep(2.5)
         self.log = Log(self.provider.home / "state" / "auditd" / "log")
-        return not open_intents(self.log)
+        self.lives = {zone: self.lives_of(zone) for zone in self.zones}
+        return not open_intents(self.log) and self.provider.log_text("keyd-status").count("C_Sign") == answers
 
     def torn(self, zone):
         return sum(call.data is None for call in calls_in(self.lives[zone]))
