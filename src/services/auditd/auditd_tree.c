@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FILES_MAX 64 /* written and not yet synced */
+#define FILES_MAX 128 /* written and not yet synced */
+/* So many are synced with the whole file system, at a third of the time and a fifth of the requests to the disk; fewer alone, since
+ * what others have to write there must not make a quiet log wait (docs/decisions/0069). */
+#define SYNC_ALL_FROM 16
 
 struct open_file {
 	int fd;
@@ -66,11 +69,19 @@ static bool directory_is_synced(const struct tree *t, size_t i)
 	return false;
 }
 
-static st sync_files(struct scope *s, struct tree *t)
+static st sync_contents(struct scope *s, const struct tree *t)
 {
+	if (t->files >= SYNC_ALL_FROM)
+		return syncfs(t->file[0].fd) == 0 ? OK : fail_errno(s, E_IO, "syncing the file system of %s", t->dir);
 	for (size_t i = 0; i < t->files; i++)
 		if (fsync(t->file[i].fd) != 0)
 			return fail_errno(s, E_IO, "syncing %s", t->file[i].beside);
+	return OK;
+}
+
+static st sync_files(struct scope *s, struct tree *t)
+{
+	TRY(sync_contents(s, t));
 	for (size_t i = 0; i < t->files; i++)
 		if (rename(t->file[i].beside, t->file[i].path) != 0)
 			return fail_errno(s, E_IO, "renaming to %s", t->file[i].path);
