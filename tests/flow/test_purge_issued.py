@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 import keyd_client as kc
-from purge_world import Purging, copy_of, empty_entry, numbered
+from ca_world import SUBJECT
+from purge_world import Purging, copy_of, empty_entry, numbered, put_old
 from test_cli_op import Desk
 
 GONE = ("sign.certificate", "certificate.issued")
@@ -34,6 +35,27 @@ class Issuing(Purging):
         except BaseException:
             self.__exit__()
             raise
+
+    def found_cas(self):
+        """And one that has no certificate yet, whose CRLs 1 to 5 are of 2015, and the sixth of this year."""
+        super().found_cas()
+        w = self.world
+        w.ca.stop()
+        w.write_conf(self.extra)
+        w.ca.start()
+        w.post("/v1/cas", dict(name="aged", profile="issuing-ca", subject=SUBJECT % "Aged", key="second", request_only=True))
+        w.ca.stop()
+        for number, year in enumerate([2015] * 5 + [2026], 1):
+            at = f"{year}-01-02T03:04:05.000006Z"
+            self.old += [self.auditd.status()["size"]] if year == 2015 else []
+            put_old(self, 1, "crl.issued", f'"ca":"aged","number":{number},"entries":0,"size":300,"digest":"00","this_update":"{at}","next_update":"{at}"', at)
+            self.store_crl(number)
+        w.sql("UPDATE authority SET crl_number = 6 WHERE name = 'aged'")
+        self.configure(self.extra)
+        w.ca.start()
+
+    def store_crl(self, number):
+        self.world.sql(f"INSERT INTO crl SELECT id, {number}, {self.world.octets('00')}, 300, 0, 0, 0 FROM authority WHERE name = 'aged'")
 
     def record(self, event, serial):
         found, = [e["seq"] for e in self.events(event) if int(e["record"]["serial"], 16) == int(serial, 16)]
@@ -102,6 +124,17 @@ def test_an_operation_explains_only_what_it_can_have_taken(site, tmp_path):
     as_it_was(site)
     assert code == 0 and report["of them missed here"] == 4, report
     assert (site.serial["carol"].lower().lstrip("0"), "certificate.revoked") in purges(report)
+
+
+def test_crls_whose_records_were_let_go_are_counted_and_no_others(site):
+    """Those below the first that the log still has; after the purge by age."""
+    code, report = site.reconcile()
+    assert code == 0 and report["CRLs whose records were let go"] == 5 and report["CRLs in the database"] > 6, report
+    site.store_crl(7)
+    code, report = site.reconcile()
+    site.world.sql("DELETE FROM crl WHERE number = 7 AND ca = (SELECT id FROM authority WHERE name = 'aged')")
+    assert code == 1 and [(f["about"], f["finding"]) for f in report["findings"]] == [
+        ("CRL 7 of aged", "is in the database, and the log does not say that it was issued")], report
 
 
 def counts(site):
