@@ -30,7 +30,7 @@ MOST = 200
 REACH = 40  # seconds in which the n-th call must come
 WRITERS = 4
 TAIL = ["pwrite64", "fdatasync"]  # so many of them that n = 200 comes at once
-OTHERS = {"fsync": MOST, "syncfs": 10, "rename": MOST, "write": MOST, "unlink": 60, "sendto": MOST, "sendmsg": MOST}
+OTHERS = {"fsync": MOST, "syncfs": 30, "rename": MOST, "write": MOST, "unlink": 60, "sendto": MOST, "sendmsg": MOST}
 
 
 def plan(part):
