@@ -252,13 +252,13 @@ def own(tmp_path):
 
 
 def idle(world):
-    """Sizes of the log and of its stamps, three intervals apart, until they stand still."""
+    """Sizes of the log and of its stamps, three intervals apart, until they stand still and nothing waits for a stamp."""
     seen = []
 
     def still():
         seen.append((world.status()["size"], world.status()["signed"], sw.sizes(world.log)))
         time.sleep(0.3)
-        return len(seen) > 1 and seen[-1] == seen[-2] and seen[-1][2]
+        return len(seen) > 1 and seen[-1] == seen[-2] and seen[-1][2] and sw.condition(world.socket)["waiting"] == 0
     assert kc.wait_for(still, 20)
     return seen[-1]
 
@@ -268,11 +268,10 @@ def test_stamps_of_our_own_authority_call_for_no_further_stamps(own):
     size, signed, stamps = idle(world)
     time.sleep(1)  # ten intervals
     assert (world.status()["size"], sw.sizes(world.log)) == (size, stamps)
-    # The record of the last stamp is behind it, under a checkpoint, and is all that is.
-    assert signed == size == stamps[-1] + 1
-    assert sw.condition(world.socket)["waiting"] == 0
+    # Under a checkpoint, and behind the last stamp, is nothing but its own record, and perhaps that of the stamp before.
+    assert signed == size and sw.condition(world.socket)["waiting"] == 0
     envelopes = aw.verify_log(world.log, world.spki)
-    assert envelopes[-1]["record"]["event"] == "sign.time_stamp"
+    assert {e["record"]["event"] for e in envelopes[stamps[-1]:]} == {"sign.time_stamp"}
     assert sum(e["record"]["event"] == "sign.time_stamp" for e in envelopes) == len(stamps)
     assert sw.openssl_verifies(world.log, stamps[-1], tsa.directory / "root.pem")
     # One record more is one stamp more, with its own record.
