@@ -57,19 +57,18 @@ class Trace:
 def attach(world, files):
     """strace on all threads of the running auditd, one file each; it ends with the last of them."""
     strace = subprocess.Popen(["strace", "-ff", "-q", "-yy", "-s", "0", "-o", files / "trace", "-e", "trace=write,rename,fsync,syncfs", "-p", str(world.process.pid)])
-    threads = os.listdir(f"/proc/{world.process.pid}/task")
-    assert kc.wait_for(lambda: all((files / f"trace.{thread}").exists() for thread in threads), 20)
+    assert kc.wait_for(lambda: all((files / f"trace.{thread}").exists() for thread in os.listdir(f"/proc/{world.process.pid}/task")), 20)
     return strace
 
 
 def observe(directory, build, writers, count):
-    world = aw.World(build=build, interval="1s")
+    world = aw.World(build=build, interval="1h")  # all that comes is one round's, the last one's
     try:
         world.start_keyd()
         assert world.start() and world.settled()
         strace = attach(world, directory)
         world.load(writers, count)
-        assert world.settled() and world.stop() == 0 and strace.wait(20) == 0
+        assert world.stop() == 0 and strace.wait(20) == 0
         aw.verify_log(world.log, world.spki)
         traces = [Trace(path) for path in directory.glob("trace.*")]
         made, = [trace for trace in traces if trace.checkpoints]
@@ -79,15 +78,15 @@ def observe(directory, build, writers, count):
         world.remove()
 
 
-# audit_load's writers put so many each; records of one interval fill one bundle, or some dozens.
-@pytest.mark.parametrize("writers, count, by", [(1, 100, "fsync"), (8, 4000, "syncfs")])
+# audit_load's writers put so many each: they fill one bundle, or some dozens.
+@pytest.mark.parametrize("writers, count, by", [(1, 100, "fsync"), (8, 1000, "syncfs")])
 def test_tiles_are_synced_before_they_have_names_and_their_directories_before_the_checkpoint(tmp_path, writers, count, by):
     made = observe(tmp_path, kc.BUILD, writers, count)
     assert made.wrong == []
     assert made.synced_by[by] > (0 if by == "fsync" else 15), made.synced_by
 
 
-@pytest.mark.parametrize("writers, count", [(1, 100), (8, 4000)])
+@pytest.mark.parametrize("writers, count", [(1, 100), (8, 1000)])
 def test_the_same_observation_of_a_build_without_syncs_finds_them_missing(tmp_path, writers, count):
     build = os.environ.get("CHANCERY_STUB_SYNC_BUILD", "")
     if not build or not pathlib.Path(build, "src", "chancery-auditd").exists():
