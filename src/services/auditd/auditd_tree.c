@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define FILES_MAX 128 /* written and not yet synced */
-/* So many are synced with the whole file system, at a third of the time and a fifth of the requests to the disk; fewer alone, since
+/* So many are synced with the whole file system, in a third of the time and with a third of the requests; fewer alone, since
  * what others have to write there must not make a quiet log wait (docs/decisions/0069). */
 #define SYNC_ALL_FROM 16
 
